@@ -1,0 +1,281 @@
+/** @file The one typed API: every procedure by name with its input and output, every topic of events. The hosts, the command and the workbench know nothing else of each other. */
+import { z } from 'zod';
+import {
+  Advice,
+  Answers,
+  Answer,
+  ChatTurn,
+  Choice,
+  Comparison,
+  Dataset,
+  DatasetKind,
+  DatasetRow,
+  DoctorReport,
+  Export,
+  ExportFormat,
+  Job,
+  Machine,
+  Model,
+  Plan,
+  Project,
+  Question,
+  RenderedRow,
+  Run,
+  Sampling,
+  Target,
+  TokenStats,
+} from './entities.ts';
+import { Strategy } from './recipe.ts';
+import { TrainEvent } from './training.ts';
+
+const slug = z.string().min(1).max(120);
+const none = z.strictObject({});
+const done = z.object({ ok: z.literal(true) });
+const overrides = z.record(z.string(), z.unknown());
+const of = <I extends z.ZodType, O extends z.ZodType>(input: I, output: O): { input: I; output: O } => ({
+  input,
+  output,
+});
+
+/** A numbered event as it travels and as it is kept. */
+export const Numbered = z.object({ seq: z.int(), at: z.string(), event: z.unknown() });
+export type Numbered = z.infer<typeof Numbered>;
+export const NumberedTrainEvent = z.object({ seq: z.int(), at: z.string(), event: TrainEvent });
+export type NumberedTrainEvent = z.infer<typeof NumberedTrainEvent>;
+
+export const api = {
+  'app.info': of(
+    none,
+    z.object({ version: z.string(), home: z.string(), host: z.enum(['electron', 'web', 'command']), machine: Machine }),
+  ),
+  'app.doctor': of(none, DoctorReport),
+  /** Lists a folder of this machine, so that a person can pick files in either host. Null path: the home folder of the person. */
+  'app.browse': of(
+    z.strictObject({ path: z.string().nullable(), purpose: z.enum(['data', 'model', 'folder']) }),
+    z.object({
+      path: z.string(),
+      parent: z.string().nullable(),
+      entries: z.array(z.object({ name: z.string(), path: z.string(), folder: z.boolean(), bytes: z.int() })),
+    }),
+  ),
+
+  'projects.create': of(
+    z.strictObject({ name: z.string().trim().min(1).max(80), goal: z.string().max(500).default('') }),
+    Project,
+  ),
+  /** The sample project with its two datasets; the one that is there already, else a new one. */
+  'projects.sample': of(none, Project),
+  'projects.list': of(none, z.array(Project)),
+  'projects.show': of(z.strictObject({ project: slug }), Project),
+  'projects.update': of(
+    z.strictObject({
+      project: slug,
+      name: z.string().trim().min(1).max(80).optional(),
+      goal: z.string().max(500).optional(),
+      model: z.string().nullable().optional(),
+    }),
+    Project,
+  ),
+  'projects.delete': of(z.strictObject({ project: slug }), done),
+
+  'models.list': of(none, z.array(Model)),
+  'models.show': of(z.strictObject({ model: slug }), Model),
+  /** A Hugging Face folder or a GGUF file; it is copied into the library. */
+  'models.add': of(z.strictObject({ path: z.string().min(1), name: z.string().max(120).optional() }), Job),
+  'models.starter': of(none, z.object({ model: Model.nullable(), job: Job.nullable() })),
+  'models.delete': of(z.strictObject({ model: slug }), done),
+
+  'datasets.import': of(
+    z.strictObject({
+      project: slug,
+      paths: z.array(z.string().min(1)).min(1).max(1000),
+      name: z.string().max(120).optional(),
+      kind: DatasetKind.optional(),
+      /** Column of the file by its meaning: {instruction: 'question', response: 'answer'}. */
+      map: z.record(z.string(), z.string()).optional(),
+      /** Share held out, by document or conversation. */
+      heldOut: z.number().min(0.01).max(0.5).default(0.1),
+    }),
+    Dataset,
+  ),
+  'datasets.list': of(z.strictObject({ project: slug }), z.array(Dataset)),
+  'datasets.show': of(z.strictObject({ project: slug, dataset: slug }), Dataset),
+  'datasets.rows': of(
+    z.strictObject({
+      project: slug,
+      dataset: slug,
+      offset: z.int().min(0).default(0),
+      limit: z.int().min(1).max(200).default(50),
+      search: z.string().max(200).optional(),
+    }),
+    z.object({ total: z.int(), rows: z.array(DatasetRow) }),
+  ),
+  'datasets.render': of(
+    z.strictObject({
+      project: slug,
+      dataset: slug,
+      model: slug,
+      index: z.int().min(0),
+      maxLength: z.int().min(8).default(512),
+    }),
+    RenderedRow,
+  ),
+  'datasets.tokens': of(
+    z.strictObject({ project: slug, dataset: slug, model: slug, maxLength: z.int().min(8).default(512) }),
+    TokenStats,
+  ),
+  'datasets.delete': of(z.strictObject({ project: slug, dataset: slug }), done),
+
+  'strategy.questions': of(none, z.array(Question)),
+  'strategy.answers': of(z.strictObject({ project: slug }), Answers),
+  'strategy.answer': of(z.strictObject({ project: slug, answers: Answers }), Answers),
+  'strategy.advise': of(z.strictObject({ project: slug, model: slug.optional(), answers: Answers.optional() }), Advice),
+  'strategy.choose': of(
+    z.strictObject({ project: slug, strategy: Strategy, reason: z.string().max(1000).default('') }),
+    Choice,
+  ),
+
+  /** The recommended recipe with reasons and what it takes; `set` changes values. */
+  'runs.plan': of(
+    z.strictObject({
+      project: slug,
+      model: slug,
+      dataset: slug.optional(),
+      strategy: Strategy.optional(),
+      set: overrides.default({}),
+    }),
+    Plan,
+  ),
+  'runs.start': of(
+    z.strictObject({
+      project: slug,
+      model: slug,
+      dataset: slug.optional(),
+      strategy: Strategy.optional(),
+      /** A whole recipe, or values over the recommended one. */
+      recipe: overrides.optional(),
+      set: overrides.default({}),
+    }),
+    Run,
+  ),
+  /** The same model, data and recipe with changes, as a new run. */
+  'runs.clone': of(z.strictObject({ run: slug, set: overrides.default({}) }), Run),
+  'runs.list': of(z.strictObject({ project: slug.optional() }), z.array(Run)),
+  'runs.show': of(z.strictObject({ run: slug }), Run),
+  /** Everything the run reported after number `after`; `limit` thins steps evenly so that long runs draw at once. */
+  'runs.events': of(
+    z.strictObject({ run: slug, after: z.int().min(0).default(0), limit: z.int().min(100).max(20000).default(4000) }),
+    z.object({ last: z.int(), events: z.array(NumberedTrainEvent) }),
+  ),
+  'runs.pause': of(z.strictObject({ run: slug }), Run),
+  /** Resumes a paused, interrupted or failed run from its last checkpoint. */
+  'runs.resume': of(z.strictObject({ run: slug }), Run),
+  /** Stops and keeps what was learned. */
+  'runs.stop': of(z.strictObject({ run: slug }), Run),
+  /** Stops and ends as cancelled. */
+  'runs.cancel': of(z.strictObject({ run: slug }), Run),
+  /** Goes on with a finished run for more epochs or steps. */
+  'runs.continue': of(
+    z.strictObject({
+      run: slug,
+      epochs: z.number().positive().max(1000).optional(),
+      steps: z.int().positive().optional(),
+    }),
+    Run,
+  ),
+  'runs.delete': of(z.strictObject({ run: slug }), done),
+
+  'jobs.list': of(z.strictObject({ active: z.boolean().default(false) }), z.array(Job)),
+  'jobs.show': of(z.strictObject({ job: slug }), Job),
+  'jobs.cancel': of(z.strictObject({ job: slug }), Job),
+
+  /** Starts an answer; its pieces come on topic `generation:<id>`, the whole with the last one. */
+  'generate.start': of(
+    z.strictObject({
+      target: Target,
+      prompt: z.string().min(1).max(100000),
+      system: z.string().max(20000).optional(),
+      history: z.array(ChatTurn).max(200).optional(),
+      raw: z.boolean().default(false),
+      sampling: Sampling.prefault({}),
+    }),
+    z.object({ id: z.string() }),
+  ),
+  'generate.stop': of(z.strictObject({ id: z.string() }), done),
+
+  'evaluation.compare': of(
+    z.strictObject({
+      project: slug,
+      targets: z.array(Target).min(2).max(4),
+      dataset: slug.optional(),
+      samples: z.int().min(0).max(20).default(3),
+    }),
+    Comparison,
+  ),
+  'evaluation.list': of(z.strictObject({ project: slug }), z.array(Comparison)),
+  'evaluation.show': of(z.strictObject({ comparison: slug }), Comparison),
+
+  'exports.start': of(
+    z.strictObject({
+      run: slug,
+      checkpoint: z.string().optional(),
+      format: ExportFormat,
+      dtype: z.enum(['f32', 'f16', 'bf16']).default('f32'),
+      out: z.string().optional(),
+    }),
+    Export,
+  ),
+  'exports.list': of(z.strictObject({ project: slug }), z.array(Export)),
+  'exports.show': of(z.strictObject({ export: slug }), Export),
+} as const;
+
+export type Api = typeof api;
+export type ProcedureName = keyof Api;
+/** What a caller may give (defaults left out). */
+export type InputOf<N extends ProcedureName> = z.input<Api[N]['input']>;
+/** What a handler gets (defaults filled in). */
+export type ParsedInputOf<N extends ProcedureName> = z.output<Api[N]['input']>;
+export type OutputOf<N extends ProcedureName> = z.output<Api[N]['output']>;
+
+/** What is told on each topic. `run:` events are kept with the run; the others while the host lives. */
+export const GenerationEvent = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('piece'), text: z.string() }),
+  z.object({ type: z.literal('done'), answer: Answer }),
+  z.object({
+    type: z.literal('error'),
+    error: z.object({ code: z.string(), message: z.string(), hint: z.string().optional() }),
+  }),
+]);
+export type GenerationEvent = z.infer<typeof GenerationEvent>;
+/** Something changed: ask again. `changed` topics keep every view true without copies of state. */
+export const ChangedEvent = z.object({
+  type: z.literal('changed'),
+  what: z.enum(['project', 'model', 'dataset', 'strategy', 'run', 'comparison', 'export']),
+  id: z.string(),
+  project: z.string().nullable(),
+});
+export type ChangedEvent = z.infer<typeof ChangedEvent>;
+export const JobEvent = z.object({ type: z.literal('job'), job: Job });
+export type JobEvent = z.infer<typeof JobEvent>;
+
+/** Topics: `run:<id>` TrainEvent, `generation:<id>` GenerationEvent, `jobs` JobEvent, `changes` ChangedEvent. */
+export type Topic = `run:${string}` | `generation:${string}` | 'jobs' | 'changes';
+export type EventOf<T extends Topic> = T extends `run:${string}`
+  ? TrainEvent
+  : T extends `generation:${string}`
+    ? GenerationEvent
+    : T extends 'jobs'
+      ? JobEvent
+      : ChangedEvent;
+
+/** The client of the API, whatever carries it. `call` rejects with FettleError. */
+export interface Client {
+  call<N extends ProcedureName>(name: N, input: InputOf<N>): Promise<OutputOf<N>>;
+  /** Events numbered above `after`, first those that were missed; returns how to stop. */
+  subscribe<T extends Topic>(topic: T, after: number, listener: (seq: number, event: EventOf<T>) => void): () => void;
+}
+
+/** What a transport carries back: never a rejection. */
+export type Reply =
+  | { readonly ok: true; readonly data: unknown }
+  | { readonly ok: false; readonly error: import('./errors.ts').ErrorShape };

@@ -1,0 +1,374 @@
+/** @file The things a person sees: projects, datasets, models, advice, runs, comparisons, exports. */
+import { z } from 'zod';
+import { Recipe, Strategy } from './recipe.ts';
+import { JobState } from './training.ts';
+
+/** ISO 8601, UTC. */
+const Time = z.string();
+export const ErrorInfo = z.object({ code: z.string(), message: z.string(), hint: z.string().optional() });
+export type ErrorInfo = z.infer<typeof ErrorInfo>;
+
+/** A figure with its 95% margin. `low`..`high` is the interval. */
+export const Measured = z.object({ value: z.number(), low: z.number(), high: z.number() });
+export type Measured = z.infer<typeof Measured>;
+
+// ---- jobs
+export const JobKind = z.enum(['train', 'model', 'starter', 'compare', 'export', 'generate']);
+export type JobKind = z.infer<typeof JobKind>;
+export const Job = z.object({
+  id: z.string(),
+  kind: JobKind,
+  /** Project slug, where it belongs to one. */
+  project: z.string().nullable(),
+  /** What it works on: a run id, a model name, a comparison or export id. */
+  subject: z.string(),
+  /** Plain words: "Training run 4". */
+  title: z.string(),
+  state: JobState,
+  stage: z.string(),
+  /** 0 to 1, null where it cannot be told. */
+  progress: z.number().min(0).max(1).nullable(),
+  /** Estimated from the pace so far. */
+  secondsLeft: z.number().nullable(),
+  error: ErrorInfo.nullable(),
+  createdAt: Time,
+  startedAt: Time.nullable(),
+  finishedAt: Time.nullable(),
+});
+export type Job = z.infer<typeof Job>;
+
+// ---- models
+export const Model = z.object({
+  /** Unique in the library, usable in paths and commands. */
+  id: z.string(),
+  name: z.string(),
+  format: z.enum(['huggingface', 'gguf']),
+  architecture: z.string(),
+  parameters: z.int(),
+  layers: z.int(),
+  hiddenSize: z.int(),
+  vocabSize: z.int(),
+  contextLength: z.int(),
+  /** Bytes on disk. */
+  bytes: z.int(),
+  /** How the weights are stored: "Q4_1", "BF16". */
+  storage: z.string(),
+  license: z.string().nullable(),
+  kind: z.object({ value: z.enum(['base', 'instruct']), evidence: z.array(z.string()) }),
+  hasChatTemplate: z.boolean(),
+  /** SHA-256 over the files that matter. */
+  hash: z.string(),
+  /** What training on it takes with the default recipe, and whether this machine has it. */
+  memory: z.object({ neededBytes: z.int(), freeBytes: z.int(), fits: z.boolean() }),
+  addedAt: Time,
+});
+export type Model = z.infer<typeof Model>;
+
+// ---- datasets
+export const DatasetKind = z.enum(['instruction', 'conversation', 'prose']);
+export type DatasetKind = z.infer<typeof DatasetKind>;
+export const DroppedReason = z.object({
+  reason: z.string(),
+  count: z.int(),
+  examples: z.array(z.object({ file: z.string(), line: z.int().nullable() })),
+});
+export const Dataset = z.object({
+  /** The first 12 hex digits of the content's SHA-256. */
+  id: z.string(),
+  project: z.string(),
+  name: z.string(),
+  kind: DatasetKind,
+  /** Rows (pairs, conversations) or documents. */
+  rows: z.int(),
+  trainRows: z.int(),
+  heldOutRows: z.int(),
+  words: z.int(),
+  bytes: z.int(),
+  files: z.array(z.object({ name: z.string(), rows: z.int(), error: ErrorInfo.nullable() })),
+  /** What was recognised, and by what. */
+  shape: z.object({ name: z.string(), evidence: z.array(z.string()), mapping: z.record(z.string(), z.string()) }),
+  dropped: z.array(DroppedReason),
+  duplicates: z.int(),
+  hash: z.string(),
+  createdAt: Time,
+});
+export type Dataset = z.infer<typeof Dataset>;
+export const ChatTurn = z.object({ role: z.enum(['system', 'user', 'assistant']), content: z.string() });
+export type ChatTurn = z.infer<typeof ChatTurn>;
+export const DatasetRow = z.object({
+  index: z.int(),
+  split: z.enum(['train', 'held-out']),
+  source: z.string(),
+  messages: z.array(ChatTurn).optional(),
+  text: z.string().optional(),
+});
+export type DatasetRow = z.infer<typeof DatasetRow>;
+/** A row as the model sees it: pieces of text in order. */
+export const RenderedRow = z.object({
+  tokens: z.array(z.object({ text: z.string(), id: z.int(), loss: z.boolean(), special: z.boolean() })),
+  total: z.int(),
+  labelled: z.int(),
+  /** Index of the first token that would be cut, null where nothing is. */
+  cutAt: z.int().nullable(),
+});
+export type RenderedRow = z.infer<typeof RenderedRow>;
+export const TokenStats = z.object({
+  tokens: z.int(),
+  labelled: z.int(),
+  longest: z.int(),
+  median: z.int(),
+  /** Rows that maxLength cuts. */
+  truncated: z.int(),
+  histogram: z.array(z.object({ upTo: z.int(), rows: z.int() })),
+});
+export type TokenStats = z.infer<typeof TokenStats>;
+
+// ---- strategy
+export const AdviceStrategy = z.enum(['instruct', 'non-instruct', 'staged', 'do-not-tune']);
+export type AdviceStrategy = z.infer<typeof AdviceStrategy>;
+export const Axis = z.enum(['goal-clarity', 'flexibility', 'data']);
+export const Question = z.object({
+  id: z.string(),
+  axis: Axis,
+  text: z.string(),
+  why: z.string(),
+  example: z.string(),
+  options: z.array(z.object({ value: z.string(), label: z.string(), note: z.string().optional() })),
+});
+export type Question = z.infer<typeof Question>;
+export const Answers = z.record(z.string(), z.string());
+export type Answers = z.infer<typeof Answers>;
+export const Advice = z.object({
+  strategy: AdviceStrategy,
+  title: z.string(),
+  summary: z.string(),
+  /** 0 to 1, and the words for it. */
+  confidence: z.object({ value: z.number(), words: z.string() }),
+  axes: z.array(
+    z.object({
+      axis: Axis,
+      title: z.string(),
+      /** Where it stands between the two ends: 0 speaks for non-instruct, 1 for instruct. */
+      position: z.number().min(0).max(1),
+      /** How far off it could be, on the same scale. */
+      band: z.tuple([z.number(), z.number()]),
+      ends: z.tuple([z.string(), z.string()]),
+      leansTo: AdviceStrategy,
+      reason: z.string(),
+      evidence: z.array(z.object({ label: z.string(), value: z.string() })),
+    }),
+  ),
+  second: z.object({ strategy: AdviceStrategy, reason: z.string() }),
+  risk: z.string(),
+  missing: z.array(z.string()),
+  /** Named contradictions between answers and data. */
+  contradictions: z.array(z.string()),
+  /** True until a model is named; says what the model would add. */
+  provisional: z.string().nullable(),
+  answered: z.int(),
+  questions: z.int(),
+});
+export type Advice = z.infer<typeof Advice>;
+export const Choice = z.object({
+  strategy: Strategy,
+  reason: z.string(),
+  overruled: z.boolean(),
+  advised: AdviceStrategy,
+  at: Time,
+});
+export type Choice = z.infer<typeof Choice>;
+
+// ---- projects
+export const PathState = z.enum(['done', 'current', 'running', 'open']);
+export const PathStep = z.object({
+  id: z.enum(['goal', 'data', 'model', 'tune', 'compare', 'export']),
+  state: PathState,
+  /** A few words under the step's name. */
+  note: z.string(),
+});
+export type PathStep = z.infer<typeof PathStep>;
+export const Project = z.object({
+  slug: z.string(),
+  name: z.string(),
+  goal: z.string(),
+  createdAt: Time,
+  updatedAt: Time,
+  /** Chosen base model. */
+  model: z.string().nullable(),
+  choice: Choice.nullable(),
+  path: z.array(PathStep),
+  /** One sentence: what to do next. */
+  next: z.string(),
+});
+export type Project = z.infer<typeof Project>;
+
+// ---- runs
+export const Estimate = z.object({
+  steps: z.int(),
+  tokensPerStep: z.int(),
+  memoryBytes: z.int(),
+  freeMemoryBytes: z.int(),
+  diskBytes: z.int(),
+  freeDiskBytes: z.int(),
+  /** Null until a rate was measured on this machine for this model. */
+  seconds: z.number().nullable(),
+  fits: z.boolean(),
+  /** What would make it fit, best first. */
+  suggestions: z.array(z.string()),
+});
+export type Estimate = z.infer<typeof Estimate>;
+export const Plan = z.object({
+  recipe: Recipe,
+  /** Why each value is what it is, by recipe key. */
+  reasons: z.record(z.string(), z.object({ reason: z.string(), usual: z.string() })),
+  /** Unusual values, questioned but not blocked. */
+  questions: z.array(z.object({ key: z.string(), question: z.string() })),
+  dataset: z.string(),
+  model: z.string(),
+  estimate: Estimate,
+});
+export type Plan = z.infer<typeof Plan>;
+export const Checkpoint = z.object({
+  name: z.string(),
+  step: z.int(),
+  heldOutLoss: z.number().nullable(),
+  best: z.boolean(),
+  last: z.boolean(),
+  bytes: z.int(),
+});
+export type Checkpoint = z.infer<typeof Checkpoint>;
+export const Run = z.object({
+  /** `<project>-<number>`. */
+  id: z.string(),
+  project: z.string(),
+  number: z.int(),
+  state: JobState,
+  stage: z.string(),
+  model: z.string(),
+  modelName: z.string(),
+  dataset: z.string(),
+  datasetName: z.string(),
+  strategy: Strategy,
+  recipe: Recipe,
+  /** The run this one was cloned from. */
+  clonedFrom: z.string().nullable(),
+  advice: Advice.nullable(),
+  choice: Choice.nullable(),
+  step: z.int(),
+  steps: z.int(),
+  tokens: z.int(),
+  tokensPerSecond: z.number().nullable(),
+  secondsLeft: z.number().nullable(),
+  seconds: z.number(),
+  heldOutLoss: z.number().nullable(),
+  heldOutLossStart: z.number().nullable(),
+  best: z.object({ step: z.int(), loss: z.number() }).nullable(),
+  peakMemoryBytes: z.int().nullable(),
+  checkpoints: z.array(Checkpoint),
+  error: ErrorInfo.nullable(),
+  versions: z.record(z.string(), z.string()),
+  createdAt: Time,
+  startedAt: Time.nullable(),
+  finishedAt: Time.nullable(),
+});
+export type Run = z.infer<typeof Run>;
+
+// ---- generation, comparison, export
+/** A model to ask: a base model's id, a run's id (its best checkpoint), or `run@checkpoint`. */
+export const Target = z.string().min(1).max(200);
+export const Sampling = z.object({
+  maxTokens: z.int().min(1).max(4096).default(128),
+  /** 0 is greedy. */
+  temperature: z.number().min(0).max(5).default(0),
+  topP: z.number().gt(0).max(1).default(1),
+  topK: z.int().min(0).max(100000).default(0),
+  repetitionPenalty: z.number().min(0.1).max(10).default(1),
+  seed: z.int().min(0).default(0),
+});
+export type Sampling = z.infer<typeof Sampling>;
+export const Answer = z.object({
+  target: z.string(),
+  text: z.string(),
+  tokens: z.int(),
+  stopReason: z.enum(['stop', 'length', 'aborted']),
+  tokensPerSecond: z.number(),
+});
+export type Answer = z.infer<typeof Answer>;
+export const Comparison = z.object({
+  id: z.string(),
+  project: z.string(),
+  state: JobState,
+  targets: z.array(z.string()),
+  createdAt: Time,
+  error: ErrorInfo.nullable(),
+  /** Null while it is measured. */
+  result: z
+    .object({
+      heldOutRows: z.int(),
+      heldOutTokens: z.int(),
+      /** In the order of `targets`: mean loss a token, in nats. */
+      losses: z.array(z.object({ target: z.string(), label: z.string(), loss: Measured, perplexity: z.number() })),
+      /** Each further target against the first: loss, with its margin from a paired bootstrap over rows. */
+      differences: z.array(
+        z.object({
+          target: z.string(),
+          against: z.string(),
+          loss: Measured,
+          verdict: z.enum(['better', 'worse', 'no-difference']),
+          sentence: z.string(),
+        }),
+      ),
+      samples: z.array(z.object({ prompt: z.string(), expected: z.string(), answers: z.array(Answer) })),
+      /** What differs between the runs' recipes, data and models. */
+      settings: z.array(z.object({ key: z.string(), values: z.array(z.string()), same: z.boolean() })),
+    })
+    .nullable(),
+});
+export type Comparison = z.infer<typeof Comparison>;
+export const ExportFormat = z.enum(['adapter', 'safetensors']);
+export type ExportFormat = z.infer<typeof ExportFormat>;
+export const Export = z.object({
+  id: z.string(),
+  project: z.string(),
+  run: z.string(),
+  checkpoint: z.string(),
+  format: ExportFormat,
+  dtype: z.enum(['f32', 'f16', 'bf16']),
+  state: JobState,
+  stage: z.string(),
+  /** The folder, on this machine: shown, never written into the export. */
+  folder: z.string(),
+  bytes: z.int(),
+  files: z.array(z.object({ name: z.string(), bytes: z.int() })),
+  /** The exported file replayed against the run in the app. */
+  proof: z
+    .object({
+      prompts: z.int(),
+      tokensCompared: z.int(),
+      tokensEqual: z.int(),
+      largestLogitDifference: z.number(),
+      verdict: z.enum(['equal', 'different']),
+    })
+    .nullable(),
+  error: ErrorInfo.nullable(),
+  createdAt: Time,
+});
+export type Export = z.infer<typeof Export>;
+
+// ---- machine
+export const Machine = z.object({
+  cpu: z.string(),
+  cores: z.int(),
+  threads: z.int(),
+  memoryBytes: z.int(),
+  freeMemoryBytes: z.int(),
+  diskFreeBytes: z.int(),
+  homeBytes: z.int(),
+});
+export type Machine = z.infer<typeof Machine>;
+export const DoctorReport = z.object({
+  versions: z.record(z.string(), z.string()),
+  machine: Machine,
+  checks: z.array(z.object({ name: z.string(), ok: z.boolean(), found: z.string(), hint: z.string().nullable() })),
+});
+export type DoctorReport = z.infer<typeof DoctorReport>;

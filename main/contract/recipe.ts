@@ -1,0 +1,66 @@
+/** @file The recipe of a run: flat JSON, versioned, names as in TRL and PEFT where they exist. */
+import { z } from 'zod';
+
+export const STRATEGIES = ['instruct', 'non-instruct'] as const;
+export const Strategy = z.enum(STRATEGIES);
+export type Strategy = z.infer<typeof Strategy>;
+
+/** The linear layers of a block, by the names PEFT uses. */
+export const TARGET_MODULES = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
+
+/** Unknown keys are errors: a misspelt setting must not be ignored silently. */
+export const Recipe = z.strictObject({
+  version: z.literal(1).default(1),
+  strategy: Strategy,
+  method: z.enum(['lora']).default('lora'),
+  /** Rank r of the adapter's matrices. */
+  rank: z.int().min(1).max(512).default(16),
+  /** The adapter's product is scaled by alpha / rank. */
+  alpha: z.number().positive().max(4096).default(32),
+  targetModules: z
+    .array(z.enum(TARGET_MODULES))
+    .min(1)
+    .default([...TARGET_MODULES]),
+  /** Peak learning rate. */
+  learningRate: z.number().positive().max(1).default(1e-3),
+  schedule: z.enum(['cosine', 'linear', 'constant']).default('cosine'),
+  /** Share of the steps during which the rate climbs from zero to its peak. */
+  warmupRatio: z.number().min(0).max(1).default(0.05),
+  /** Decoupled weight decay (AdamW). */
+  weightDecay: z.number().min(0).max(1).default(0),
+  beta1: z.number().min(0).lt(1).default(0.9),
+  beta2: z.number().min(0).lt(1).default(0.999),
+  epsilon: z.number().positive().max(1).default(1e-8),
+  /** Gradients are scaled down to this global norm; 0 turns clipping off. */
+  maxGradNorm: z.number().min(0).default(1),
+  /** Passes over the training data; may be a fraction. Ignored where maxSteps is given. */
+  epochs: z.number().positive().max(1000).default(3),
+  /** Optimiser steps; takes the place of epochs. */
+  maxSteps: z.int().positive().optional(),
+  /** Rows in a micro-batch. */
+  batchSize: z.int().min(1).max(4096).default(4),
+  /** Micro-batches whose gradients are added up for one optimiser step. */
+  gradientAccumulation: z.int().min(1).max(4096).default(1),
+  /** Tokens; longer examples are cut (instruct) or split (non-instruct). */
+  maxLength: z.int().min(8).max(131072).default(512),
+  /** Several examples in one row, with block-diagonal masks and restarting positions. */
+  packing: z.boolean().default(true),
+  shuffle: z.boolean().default(true),
+  /** Which tokens carry loss: the assistant's, or all. */
+  lossOn: z.enum(['response', 'all']).default('response'),
+  seed: z.int().min(0).max(0xffffffff).default(42),
+  precision: z.enum(['fp32']).default('fp32'),
+  device: z.enum(['auto', 'cpu']).default('auto'),
+  /** Held-out evaluation every so many steps; 0 only at the start and the end. */
+  evalEvery: z.int().min(0).default(20),
+  /** Checkpoint every so many steps; 0 only at the end. */
+  saveEvery: z.int().min(0).default(20),
+  /** Evaluations without a better held-out loss after which training stops; 0 never. */
+  earlyStopping: z.int().min(0).default(0),
+  /** Checkpoints kept beside the best and the last. */
+  keepCheckpoints: z.int().min(0).max(1000).default(1),
+  /** Folder of a PEFT adapter to start from. */
+  initAdapter: z.string().optional(),
+});
+export type Recipe = z.infer<typeof Recipe>;
+export type RecipeInput = z.input<typeof Recipe>;

@@ -1,0 +1,57 @@
+/** @file What an op is: one entry with its shape rule, its emission as ONNX, and its vector-Jacobian product. Nothing else needs to know it. */
+import type { Attribute } from '../../formats/onnx/build.ts';
+import type { Attrs, Node, TensorType, Value } from './value.ts';
+
+/** Where a graph will run. Some ops are written differently for each. */
+export type Device = 'cpu' | 'webgpu';
+
+/** Writes ONNX nodes for one graph. */
+export interface Emitter {
+  readonly device: Device;
+  /** The name under which a value is known in this graph. */
+  name(value: Value): string;
+  /** The name under which a node's result is written. */
+  output(value: Value): string;
+  /** A fresh name, for what an op needs between its own nodes. */
+  fresh(): string;
+  /** Name of an int64 vector constant: shapes, axes, sizes. */
+  ints(list: readonly number[]): string;
+  /** Name of a float32 scalar constant. */
+  scalar(x: number): string;
+  node(
+    opType: string,
+    inputs: readonly string[],
+    outputs: readonly string[],
+    attributes?: Readonly<Record<string, Attribute>>,
+    domain?: string,
+  ): void;
+}
+
+export interface Op<A extends Attrs = Attrs> {
+  readonly name: string;
+  /** 'keep': slow to compute, so its result is saved for the backward pass. 'again': quick, computed again from what is saved. */
+  readonly backward: 'keep' | 'again';
+  /** The shape rule. Throws ShapeError on inputs that do not fit. */
+  types(inputs: readonly Value[], attrs: A): readonly TensorType[];
+  emit(to: Emitter, node: Node<A>): void;
+  /**
+   * Cotangents of the inputs for the cotangents `dy` of the outputs (undefined where an output is not used).
+   * Undefined where there is none: integer inputs, constants by nature.
+   */
+  vjp(node: Node<A>, dy: readonly (Value | undefined)[]): readonly (Value | undefined)[];
+}
+
+/** Domain of ONNX Runtime's own ops. */
+export const CONTRIB = 'com.microsoft';
+
+/** Names of a node's inputs and outputs in the graph being written. */
+export const ends = (to: Emitter, node: Node): [string[], string[]] => [
+  node.inputs.map((v) => to.name(v)),
+  node.outputs.map((v) => to.output(v)),
+];
+
+/** An emission that is one ONNX node with the op's attributes as they are. */
+export const plain =
+  (opType: string) =>
+  (to: Emitter, node: Node): void =>
+    to.node(opType, ...ends(to, node), node.attrs);

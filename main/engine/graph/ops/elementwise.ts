@@ -1,0 +1,93 @@
+/** @file Ops that work on each element, with numpy's broadcasting for those of two inputs. */
+import { CONTRIB, ends, plain, type Op } from '../op.ts';
+import { nodeOf, ShapeError, sameShape, type Shape, type Value } from '../value.ts';
+import { reduceSum } from './reduce.ts';
+import { reshape } from './layout.ts';
+import { gemm, gemmOp } from './products.ts';
+
+/** The shape two shapes broadcast to. Throws ShapeError. */
+export function broadcast(op: string, a: Value, b: Value, drop = 0): Shape {
+  const [x, y] = [a.shape.slice(0, a.shape.length - drop), b.shape.slice(0, b.shape.length - drop)];
+  const rank = Math.max(x.length, y.length);
+  return Array.from({ length: rank }, (_, i) => {
+    const [m, n] = [x[x.length - rank + i] ?? 1, y[y.length - rank + i] ?? 1];
+    if (m !== n && m !== 1 && n !== 1) throw new ShapeError(op, 'shapes do not broadcast', [a, b]);
+    return Math.max(m, n);
+  });
+}
+
+/** Sums `dy` over the axes along which `shape` was broadcast. */
+export function unbroadcast(dy: Value, shape: Shape): Value {
+  if (sameShape(dy.shape, shape)) return dy;
+  const lead = dy.shape.length - shape.length;
+  const axes = dy.shape.map((n, i) => (i < lead || (shape[i - lead] === 1 && n !== 1) ? i : -1)).filter((i) => i >= 0);
+  return reshape(axes.length ? reduceSum(dy, axes) : dy, shape);
+}
+
+type None = Record<string, never>;
+const binary = (name: string, opType: string, vjp: (a: Value, b: Value, dy: Value) => [Value, Value]): Op<None> => ({
+  name,
+  backward: 'again',
+  types: ([a, b]) => [{ shape: broadcast(name, a!, b!), dtype: 'float32' }],
+  emit: plain(opType),
+  vjp: ({ inputs: [a, b] }, [dy]) => {
+    const [da, db] = vjp(a!, b!, dy!);
+    return [unbroadcast(da, a!.shape), unbroadcast(db, b!.shape)];
+  },
+});
+const unary = (name: string, emit: Op<None>['emit'], vjp: (x: Value, y: Value, dy: Value) => Value): Op<None> => ({
+  name,
+  backward: 'again',
+  types: ([x]) => [{ shape: x!.shape, dtype: 'float32' }],
+  emit,
+  vjp: ({ inputs: [x], outputs: [y] }, [dy]) => [vjp(x!, y!, dy!)],
+});
+
+const addOp = binary('add', 'Add', (_a, _b, dy) => [dy, dy]);
+const subOp = binary('sub', 'Sub', (_a, _b, dy) => [dy, mul(dy, dy.scope.scalar(-1))]);
+const mulOp = binary('mul', 'Mul', (a, b, dy) => [mul(dy, b), mul(dy, a)]);
+const expOp = unary('exp', plain('Exp'), (_x, y, dy) => mul(dy, y));
+const sigmoidOp = unary('sigmoid', plain('Sigmoid'), (_x, y, dy) => mul(dy, mul(y, sub(y.scope.scalar(1), y))));
+/** x sigmoid(x) (Elfwing et al. 2017); its derivative is s + y (1 - s). */
+const siluOp = unary(
+  'silu',
+  (to, node) => {
+    const [[x], [y]] = ends(to, node);
+    if (to.device === 'cpu') return to.node('QuickGelu', [x!], [y!], { alpha: { float: 1 } }, CONTRIB);
+    const s = to.fresh();
+    to.node('Sigmoid', [x!], [s]);
+    to.node('Mul', [x!, s], [y!]);
+  },
+  (x, y, dy) => {
+    const s = sigmoid(x);
+    return mul(dy, add(s, mul(y, sub(x.scope.scalar(1), s))));
+  },
+);
+
+const two = (op: Op<None>, a: Value, b: Value): Value => a.scope.apply(op, [a, b], {})[0]!;
+export const add = (a: Value, b: Value): Value => two(addOp, a, b);
+export const sub = (a: Value, b: Value): Value => two(subOp, a, b);
+export const mul = (a: Value, b: Value): Value => two(mulOp, a, b);
+export const exp = (x: Value): Value => x.scope.apply(expOp, [x], {})[0]!;
+export const sigmoid = (x: Value): Value => x.scope.apply(sigmoidOp, [x], {})[0]!;
+export const silu = (x: Value): Value => x.scope.apply(siluOp, [x], {})[0]!;
+
+/**
+ * a + b, where one of them was made by a Gemm that nothing else uses: the Gemm then starts from the other, and a pass
+ * over memory is saved. (If something else does use it, the product is computed twice, which is right but slow.)
+ */
+export function accumulate(a: Value, b: Value): Value {
+  for (const [product, other] of [
+    [b, a],
+    [a, b],
+  ] as const) {
+    const node = nodeOf(product);
+    if (node?.op.name === gemmOp.name && node.inputs.length === 2 && sameShape(product.shape, other.shape)) {
+      const { transA, transB, alpha } = node.attrs as Parameters<typeof gemmOp.types>[1];
+      return gemm(node.inputs[0]!, node.inputs[1]!, { transA: transA === 1, transB: transB === 1, alpha, plus: other });
+    }
+  }
+  return add(a, b);
+}
+
+export const ELEMENTWISE = [addOp, subOp, mulOp, expOp, sigmoidOp, siluOp];

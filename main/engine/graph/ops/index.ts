@@ -1,0 +1,15 @@
+/** @file The op table, and the functions that apply its ops. */
+import { ELEMENTWISE } from './elementwise.ts';
+import { LAYOUT } from './layout.ts';
+import { MODEL } from './model.ts';
+import { PRODUCTS } from './products.ts';
+import { REDUCE } from './reduce.ts';
+import type { Op } from '../op.ts';
+
+export { accumulate, add, exp, mul, sigmoid, silu, sub } from './elementwise.ts';
+export { concat, pad, reshape, slice, split, transpose } from './layout.ts';
+export { pick, rmsNorm, rotary, rows } from './model.ts';
+export { bmm, gemm, type ProductOptions } from './products.ts';
+export { logSoftmax, meanLast, reduceSum, softmax, sumLast } from './reduce.ts';
+
+export const OPS: readonly Op[] = [...ELEMENTWISE, ...LAYOUT, ...MODEL, ...PRODUCTS, ...REDUCE];

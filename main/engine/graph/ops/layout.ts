@@ -1,0 +1,135 @@
+/** @file Ops that move elements without computing: reshape, transpose, split, concat, slice, pad. */
+import { ends, plain, type Op } from '../op.ts';
+import { sameShape, ShapeError, sizeOf, type Attrs, type Shape, type Value } from '../value.ts';
+
+interface ShapeAttr extends Attrs {
+  readonly shape: Shape;
+}
+const reshapeOp: Op<ShapeAttr> = {
+  name: 'reshape',
+  backward: 'again',
+  types: ([x], { shape }) => {
+    if (sizeOf(x!.shape) !== sizeOf(shape)) throw new ShapeError('reshape', `not as many elements as [${shape.join(', ')}]`, [x!]);
+    return [{ shape, dtype: x!.dtype }];
+  },
+  emit: (to, node) => {
+    const [[x], outputs] = ends(to, node);
+    to.node('Reshape', [x!, to.ints(node.attrs.shape)], outputs);
+  },
+  vjp: ({ inputs: [x] }, [dy]) => [reshape(dy!, x!.shape)],
+};
+
+interface Perm extends Attrs {
+  readonly perm: readonly number[];
+}
+const transposeOp: Op<Perm> = {
+  name: 'transpose',
+  backward: 'again',
+  types: ([x], { perm }) => {
+    if (perm.length !== x!.shape.length || x!.shape.some((_, i) => !perm.includes(i)))
+      throw new ShapeError('transpose', `no permutation: ${perm.join()}`, [x!]);
+    return [{ shape: perm.map((p) => x!.shape[p]!), dtype: x!.dtype }];
+  },
+  emit: plain('Transpose'),
+  vjp: ({ attrs: { perm } }, [dy]) => [transpose(dy!, perm.map((_, i) => perm.indexOf(i)))],
+};
+
+interface Axis extends Attrs {
+  readonly axis: number;
+}
+const concatOp: Op<Axis> = {
+  name: 'concat',
+  backward: 'again',
+  types: (xs, { axis }) => {
+    const [first] = xs;
+    if (xs.some((x) => x.shape.length !== first!.shape.length || x.shape.some((n, i) => i !== axis && n !== first!.shape[i])))
+      throw new ShapeError('concat', `shapes differ on another axis than ${axis}`, xs);
+    const length = xs.reduce((sum, x) => sum + x.shape[axis]!, 0);
+    return [{ shape: first!.shape.map((n, i) => (i === axis ? length : n)), dtype: first!.dtype }];
+  },
+  emit: plain('Concat'),
+  vjp: ({ inputs, attrs: { axis } }, [dy]) => split(dy!, inputs.map((x) => x.shape[axis]!), axis),
+};
+
+interface Sizes extends Attrs {
+  readonly axis: number;
+  readonly sizes: readonly number[];
+}
+const splitOp: Op<Sizes> = {
+  name: 'split',
+  backward: 'again',
+  types: ([x], { sizes, axis }) => {
+    if (sizes.reduce((a, b) => a + b, 0) !== x!.shape[axis])
+      throw new ShapeError('split', `parts of ${sizes.join(', ')} do not make up axis ${axis}`, [x!]);
+    return sizes.map((s) => ({ shape: x!.shape.map((n, i) => (i === axis ? s : n)), dtype: x!.dtype }));
+  },
+  emit: (to, node) => {
+    const [[x], outputs] = ends(to, node);
+    to.node('Split', [x!, to.ints(node.attrs.sizes)], outputs, { axis: node.attrs.axis });
+  },
+  vjp: ({ inputs: [x], outputs, attrs: { axis } }, dys) => [
+    concat(outputs.map((o, i) => dys[i] ?? x!.scope.zeros(o.shape)), axis),
+  ],
+};
+
+interface Range extends Attrs {
+  readonly axis: number;
+  readonly start: number;
+  readonly end: number;
+}
+const sliceOp: Op<Range> = {
+  name: 'slice',
+  backward: 'again',
+  types: ([x], { axis, start, end }) => {
+    if (!(start >= 0 && start < end && end <= x!.shape[axis]!))
+      throw new ShapeError('slice', `${start} to ${end} is not inside axis ${axis}`, [x!]);
+    return [{ shape: x!.shape.map((n, i) => (i === axis ? end - start : n)), dtype: x!.dtype }];
+  },
+  emit: (to, node) => {
+    const [[x], outputs] = ends(to, node);
+    const { axis, start, end } = node.attrs;
+    to.node('Slice', [x!, to.ints([start]), to.ints([end]), to.ints([axis])], outputs);
+  },
+  vjp: ({ inputs: [x], attrs: { axis, start, end } }, [dy]) => [pad(dy!, axis, start, x!.shape[axis]! - end)],
+};
+
+interface Around extends Attrs {
+  readonly axis: number;
+  readonly before: number;
+  readonly after: number;
+}
+const padOp: Op<Around> = {
+  name: 'pad',
+  backward: 'again',
+  types: ([x], { axis, before, after }) => {
+    if (before < 0 || after < 0) throw new ShapeError('pad', `${before} before and ${after} after`, [x!]);
+    return [{ shape: x!.shape.map((n, i) => (i === axis ? before + n + after : n)), dtype: x!.dtype }];
+  },
+  emit: (to, node) => {
+    const [[x], outputs] = ends(to, node);
+    const { axis, before, after } = node.attrs;
+    const rank = node.inputs[0]!.shape.length;
+    const pads = new Array<number>(2 * rank).fill(0);
+    pads[axis] = before;
+    pads[rank + axis] = after;
+    to.node('Pad', [x!, to.ints(pads)], outputs);
+  },
+  vjp: ({ inputs: [x], attrs: { axis, before } }, [dy]) => [slice(dy!, axis, before, before + x!.shape[axis]!)],
+};
+
+export const reshape = (x: Value, shape: Shape): Value =>
+  sameShape(x.shape, shape) ? x : x.scope.apply(reshapeOp, [x], { shape })[0]!;
+export const transpose = (x: Value, perm: readonly number[]): Value =>
+  perm.every((p, i) => p === i) ? x : x.scope.apply(transposeOp, [x], { perm })[0]!;
+export const concat = (xs: readonly Value[], axis: number): Value =>
+  xs.length === 1 ? xs[0]! : xs[0]!.scope.apply(concatOp, xs, { axis })[0]!;
+export const split = (x: Value, sizes: readonly number[], axis: number): readonly Value[] =>
+  sizes.length === 1 ? [x] : x.scope.apply(splitOp, [x], { sizes, axis });
+/** Elements start to end (not included) of an axis. */
+export const slice = (x: Value, axis: number, start: number, end: number): Value =>
+  start === 0 && end === x.shape[axis] ? x : x.scope.apply(sliceOp, [x], { axis, start, end })[0]!;
+/** Zeros before and after along an axis. */
+export const pad = (x: Value, axis: number, before: number, after: number): Value =>
+  before === 0 && after === 0 ? x : x.scope.apply(padOp, [x], { axis, before, after })[0]!;
+
+export const LAYOUT = [reshapeOp, transposeOp, concatOp, splitOp, sliceOp, padOp];

@@ -1,0 +1,95 @@
+/** @file Ops that only language models need: RMS normalisation, rotary positions, rows of a table, one element a row. */
+import { CONTRIB, ends, plain, type Op } from '../op.ts';
+import { ShapeError, type Attrs, type Value } from '../value.ts';
+import { mul, sub } from './elementwise.ts';
+import { meanLast, reduceSum } from './reduce.ts';
+import { reshape } from './layout.ts';
+
+interface Epsilon extends Attrs {
+  readonly epsilon: number;
+}
+/**
+ * y = x r w with r = 1 / sqrt(mean(x^2) + epsilon) over the last axis (Zhang & Sennrich 2019). Results: y, and r with
+ * the last axis kept as 1. With dx = r (dy w) - x r^2 mean(dy y): mean(dy w n) for n = x r is mean(dy y).
+ */
+const rmsNormOp: Op<Epsilon> = {
+  name: 'rmsNorm',
+  backward: 'again',
+  types: ([x, w]) => {
+    if (w!.shape.length !== 1 || w!.shape[0] !== x!.shape.at(-1))
+      throw new ShapeError('rmsNorm', 'the weight must be as long as the last axis', [x!, w!]);
+    return [
+      { shape: x!.shape, dtype: 'float32' },
+      { shape: [...x!.shape.slice(0, -1), 1], dtype: 'float32' },
+    ];
+  },
+  emit: (to, node) => {
+    const { epsilon } = node.attrs;
+    to.node('SimplifiedLayerNormalization', ...ends(to, node), { axis: -1, epsilon: { float: epsilon }, stash_type: 1 });
+  },
+  vjp: ({ inputs: [x, w], outputs: [y, r] }, [dy]) => {
+    const scaled = mul(dy!, w!);
+    const dx = sub(mul(scaled, r!), mul(x!, mul(meanLast(mul(dy!, y!)), mul(r!, r!))));
+    const rows = dy!.shape.slice(0, -1).map((_, i) => i);
+    return [dx, reshape(reduceSum(mul(dy!, mul(x!, r!)), rows), w!.shape)];
+  },
+};
+
+type None = Record<string, never>;
+/**
+ * Rotary positions (Su et al. 2021), halves convention as in Hugging Face's Llama: with x = [a, b] by head,
+ * [a cos - b sin, b cos + a sin]. x [batch, time, heads * d], positions int64 [batch, time], cos and sin
+ * [positions, d / 2]. A rotation is linear, so its way back is the rotation by the opposite angle.
+ */
+const rotaryOp: Op<None> = {
+  name: 'rotary',
+  backward: 'again',
+  types: ([x, positions, cos, sin]) => {
+    const all = [x!, positions!, cos!, sin!];
+    if (x!.shape.length !== 3 || positions!.dtype !== 'int64' || x!.shape[2]! % (2 * cos!.shape[1]!) !== 0)
+      throw new ShapeError('rotary', 'needs x [batch, time, heads * d] and tables [positions, d / 2]', all);
+    return [{ shape: x!.shape, dtype: 'float32' }];
+  },
+  emit: (to, node) => to.node('RotaryEmbedding', ...ends(to, node), { interleaved: 0 }, CONTRIB),
+  vjp: ({ inputs: [, positions, cos, sin] }, [dy]) => [
+    rotary(dy!, positions!, cos!, mul(sin!, sin!.scope.scalar(-1))),
+    undefined,
+    undefined,
+    undefined,
+  ],
+};
+
+/** Rows of a table: [rows, d], int64 [n] -> [n, d]. The table's gradient is not defined yet: embeddings are frozen. */
+const rowsOp: Op<None> = {
+  name: 'rows',
+  backward: 'keep',
+  types: ([table, ids]) => {
+    if (ids!.dtype !== 'int64' || table!.shape.length < 1) throw new ShapeError('rows', 'needs int64 ids', [table!, ids!]);
+    return [{ shape: [...ids!.shape, ...table!.shape.slice(1)], dtype: 'float32' }];
+  },
+  emit: plain('Gather'),
+  vjp: () => [undefined, undefined],
+};
+
+/** One element of each row: x [n, m], int64 [n, 1] -> [n, 1]. Its gradient is part of the cross-entropy's own way back. */
+const pickOp: Op<None> = {
+  name: 'pick',
+  backward: 'keep',
+  types: ([x, at]) => {
+    if (x!.shape.length !== 2 || at!.dtype !== 'int64' || at!.shape[0] !== x!.shape[0])
+      throw new ShapeError('pick', 'needs a matrix and one index a row', [x!, at!]);
+    return [{ shape: at!.shape, dtype: 'float32' }];
+  },
+  emit: (to, node) => to.node('GatherElements', ...ends(to, node), { axis: 1 }),
+  vjp: () => [undefined, undefined],
+};
+
+/** Root mean square normalisation over the last axis: x [..., d], weight [d]. */
+export const rmsNorm = (x: Value, weight: Value, epsilon: number): Value =>
+  x.scope.apply(rmsNormOp, [x, weight], { epsilon })[0]!;
+export const rotary = (x: Value, positions: Value, cos: Value, sin: Value): Value =>
+  x.scope.apply(rotaryOp, [x, positions, cos, sin], {})[0]!;
+export const rows = (table: Value, ids: Value): Value => table.scope.apply(rowsOp, [table, ids], {})[0]!;
+export const pick = (x: Value, at: Value): Value => x.scope.apply(pickOp, [x, at], {})[0]!;
+
+export const MODEL = [rmsNormOp, rotaryOp, rowsOp, pickOp];

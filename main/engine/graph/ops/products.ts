@@ -1,0 +1,99 @@
+/** @file Matrix products: Gemm for two matrices, bmm for stacks of them. */
+import { CONTRIB, ends, type Op } from '../op.ts';
+import { ShapeError, type Attrs, type Value } from '../value.ts';
+import { broadcast, unbroadcast } from './elementwise.ts';
+
+interface Product extends Attrs {
+  readonly transA: number;
+  readonly transB: number;
+  readonly alpha: number;
+}
+
+/** Rows and columns of the last two axes, after the transposition. */
+const matrix = (v: Value, transposed: number): [number, number] => {
+  const [m, n] = [v.shape.at(-2)!, v.shape.at(-1)!];
+  return transposed ? [n, m] : [m, n];
+};
+
+/** alpha op(a) op(b) + c, with c of the result's shape or a row [n]. */
+export const gemmOp: Op<Product> = {
+  name: 'gemm',
+  backward: 'keep',
+  types: ([a, b, c], { transA, transB }) => {
+    if (a!.shape.length !== 2 || b!.shape.length !== 2) throw new ShapeError('gemm', 'needs two matrices', [a!, b!]);
+    const [[m, k], [k2, n]] = [matrix(a!, transA), matrix(b!, transB)];
+    if (k !== k2) throw new ShapeError('gemm', `inner sizes ${k} and ${k2} differ`, [a!, b!]);
+    if (c && !(c.shape.at(-1) === n && (c.shape.length === 1 || (c.shape.length === 2 && c.shape[0] === m))))
+      throw new ShapeError('gemm', `what is added does not fit [${m}, ${n}]`, [a!, b!, c]);
+    return [{ shape: [m, n], dtype: 'float32' }];
+  },
+  emit: (to, node) => {
+    const { transA, transB, alpha } = node.attrs;
+    to.node('Gemm', ...ends(to, node), { transA, transB, alpha: { float: alpha } });
+  },
+  vjp: ({ inputs: [a, b, c], attrs: { transA, transB, alpha } }, [dy]) => {
+    const [ta, tb] = [transA === 1, transB === 1];
+    return [
+      ta ? gemm(b!, dy!, { transA: tb, transB: true, alpha }) : gemm(dy!, b!, { transB: !tb, alpha }),
+      tb ? gemm(dy!, a!, { transA: true, transB: ta, alpha }) : gemm(a!, dy!, { transA: !ta, alpha }),
+      ...(c ? [unbroadcast(dy!, c.shape)] : []),
+    ];
+  },
+};
+
+/** Over the last two axes; the leading axes broadcast. WebGPU has no FusedMatMul: there as Transpose, MatMul, Mul. */
+const bmmOp: Op<Product> = {
+  name: 'bmm',
+  backward: 'keep',
+  types: ([a, b], { transA, transB }) => {
+    if (a!.shape.length < 2 || b!.shape.length < 2) throw new ShapeError('bmm', 'needs matrices', [a!, b!]);
+    const [[m, k], [k2, n]] = [matrix(a!, transA), matrix(b!, transB)];
+    if (k !== k2) throw new ShapeError('bmm', `inner sizes ${k} and ${k2} differ`, [a!, b!]);
+    return [{ shape: [...broadcast('bmm', a!, b!, 2), m, n], dtype: 'float32' }];
+  },
+  emit: (to, node) => {
+    const [inputs, [y]] = ends(to, node);
+    const { transA, transB, alpha } = node.attrs;
+    if (to.device === 'cpu')
+      return to.node('FusedMatMul', inputs, [y!], { transA, transB, alpha: { float: alpha } }, CONTRIB);
+    const turned = inputs.map((name, i) => {
+      if (!(i === 0 ? transA : transB)) return name;
+      const rank = node.inputs[i]!.shape.length;
+      const out = to.fresh();
+      to.node('Transpose', [name], [out], { perm: [...Array(rank - 2).keys(), rank - 1, rank - 2] });
+      return out;
+    });
+    if (alpha === 1) return to.node('MatMul', turned, [y!]);
+    const product = to.fresh();
+    to.node('MatMul', turned, [product]);
+    to.node('Mul', [product, to.scalar(alpha)], [y!]);
+  },
+  vjp: ({ inputs: [a, b], attrs: { transA, transB, alpha } }, [dy]) => {
+    const [ta, tb] = [transA === 1, transB === 1];
+    const da = ta ? bmm(b!, dy!, { transA: tb, transB: true, alpha }) : bmm(dy!, b!, { transB: !tb, alpha });
+    const db = tb ? bmm(dy!, a!, { transA: true, transB: ta, alpha }) : bmm(a!, dy!, { transA: !ta, alpha });
+    return [unbroadcast(da, a!.shape), unbroadcast(db, b!.shape)];
+  },
+};
+
+export interface ProductOptions {
+  readonly transA?: boolean;
+  readonly transB?: boolean;
+  /** Factor of the product; costs nothing. */
+  readonly alpha?: number;
+}
+const attrs = ({ transA = false, transB = false, alpha = 1 }: ProductOptions): Product => ({
+  transA: transA ? 1 : 0,
+  transB: transB ? 1 : 0,
+  alpha,
+});
+
+/** alpha op(a) op(b) + plus, for matrices; `plus` is [m, n], or [n] for a bias. */
+export const gemm = (a: Value, b: Value, options: ProductOptions & { readonly plus?: Value | undefined } = {}): Value =>
+  a.scope.apply(gemmOp, options.plus ? [a, b, options.plus] : [a, b], attrs(options))[0]!;
+
+/** alpha op(a) op(b) for stacks of matrices over the last two axes. */
+export const bmm = (a: Value, b: Value, options: ProductOptions = {}): Value =>
+  a.scope.apply(bmmOp, [a, b], attrs(options))[0]!;
+
+export const PRODUCTS = [gemmOp, bmmOp];

@@ -1,0 +1,52 @@
+/** @file What the parts of the engine hand each other. */
+
+/** Tokens with a mark on those that carry loss. `loss[i]` says whether predicting `ids[i]` from what precedes it is trained. */
+export interface Example {
+  readonly ids: Int32Array;
+  readonly loss: Uint8Array;
+}
+
+/** One micro-batch. All arrays are [rows * length], row-major. */
+export interface Batch {
+  readonly rows: number;
+  readonly length: number;
+  readonly ids: Int32Array;
+  /** Position for the rotary tables; restarts with each document. */
+  readonly positions: Int32Array;
+  /** Which document of its row a token belongs to, from 1; 0 is padding. Tokens attend only within their document. */
+  readonly documents: Int32Array;
+  /** The token to be predicted at this position, -1 where none carries loss. */
+  readonly labels: Int32Array;
+  /** Tokens that are not padding. */
+  readonly tokens: number;
+  /** Labels that are not -1. */
+  readonly labelled: number;
+}
+
+/** Trainable parameters as one flat buffer with named views; gradients and optimiser state share the layout. */
+export interface ParameterSet {
+  /** In the order of the flat buffer. Names as PEFT writes them, e.g. `model.layers.0.self_attn.q_proj.lora_A.weight`. */
+  readonly entries: readonly {
+    readonly name: string;
+    readonly shape: readonly number[];
+    readonly offset: number;
+    readonly size: number;
+  }[];
+  readonly values: Float32Array;
+  readonly gradients: Float32Array;
+}
+
+/** A model that can be trained and asked. */
+export interface Trainable {
+  readonly parameters: ParameterSet;
+  /**
+   * Adds to `parameters.gradients` the gradient of `weight` times the summed loss of the batch.
+   * @returns the summed negative log likelihood of the labelled tokens, in nats.
+   */
+  accumulate(batch: Batch, weight: number): Promise<number>;
+  /** Negative log likelihood of each labelled token, in the order of the batch's labels. No gradients. */
+  losses(batch: Batch): Promise<Float32Array>;
+  /** Must be called after `parameters.values` were changed. */
+  parametersChanged(): void;
+  release(): Promise<void>;
+}

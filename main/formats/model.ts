@@ -1,0 +1,60 @@
+/** @file A base model on disk, opened: the same shape whether it came as a Hugging Face folder or as a GGUF file. */
+
+/** config.json of a Hugging Face folder; for a GGUF file, built from its metadata under the same keys. */
+export type HfConfig = Readonly<Record<string, unknown>>;
+
+/** Weights by their Hugging Face names, in Hugging Face's layout ([out, in] for linears). */
+export interface WeightSource {
+  readonly names: readonly string[];
+  /** Shape and type as stored (for example 'F32', 'BF16', 'Q4_1'). */
+  info(name: string): { readonly shape: readonly number[]; readonly storage: string };
+  /** Dequantised or widened to float32, row-major. */
+  read(name: string): Promise<Float32Array>;
+}
+
+/** Turns text into token ids and back. */
+export interface Tokenizer {
+  readonly vocabSize: number;
+  readonly bosId: number | null;
+  readonly eosId: number | null;
+  /** Special (control) tokens by id. */
+  readonly special: ReadonlyMap<number, string>;
+  /** `parseSpecial`: special tokens written in the text become their ids (templates need it; people's text must not). Adds no bos or eos. */
+  encode(text: string, options?: { readonly parseSpecial?: boolean }): number[];
+  decode(ids: readonly number[], options?: { readonly skipSpecial?: boolean }): string;
+  /** The text of one token, special tokens included, for display. */
+  piece(id: number): string;
+  /** tokenizer.json of Hugging Face's tokenizers library, for exports. */
+  toJson(): unknown;
+}
+
+export interface ChatMessage {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string;
+}
+
+/** The model's own chat template (Jinja), run in a sandboxed interpreter. */
+export interface ChatTemplate {
+  readonly source: string;
+  /** Throws TEMPLATE_FAILED with the template's own words. */
+  render(messages: readonly ChatMessage[], options?: { readonly addGenerationPrompt?: boolean }): string;
+}
+
+export interface ModelFiles {
+  readonly format: 'huggingface' | 'gguf';
+  readonly config: HfConfig;
+  readonly weights: WeightSource;
+  readonly tokenizer: Tokenizer;
+  readonly chatTemplate: ChatTemplate | null;
+  /** Ids that end an answer: from generation_config, config, tokenizer, GGUF metadata. */
+  readonly stopIds: readonly number[];
+  /** Licence as the files state it, an SPDX name where they do. */
+  readonly license: string | null;
+  /** Name as the files state it. */
+  readonly name: string | null;
+  /** Bytes of the weights as stored. */
+  readonly bytes: number;
+  /** Base or instruct, with what it was recognised by. */
+  readonly kind: { readonly value: 'base' | 'instruct'; readonly evidence: readonly string[] };
+  close(): Promise<void>;
+}

@@ -1,0 +1,88 @@
+/** @file Shorthands for writing ONNX models: tensors, nodes, inputs and outputs, and the model around them. */
+import { create, toBinary } from '@bufbuild/protobuf';
+import {
+  AttributeProtoSchema,
+  ModelProtoSchema,
+  NodeProtoSchema,
+  TensorProtoSchema,
+  ValueInfoProtoSchema,
+  type AttributeProto,
+  type NodeProto,
+  type TensorProto,
+  type ValueInfoProto,
+} from './proto.ts';
+
+/** A number is an INT and a list is INTS; a float is wrapped, as in `{ float: 1 }`. */
+export type Attribute = number | readonly number[] | string | { readonly float: number };
+
+export type ElementType = 'float32' | 'int64';
+/** TensorProto.DataType. */
+const ELEMENT: Readonly<Record<ElementType, number>> = { float32: 1, int64: 7 };
+
+/** Operator sets that Fettle's graphs import: ONNX itself, and the contrib ops of ONNX Runtime. */
+const OPSETS = [
+  { domain: '', version: 21n },
+  { domain: 'com.microsoft', version: 1n },
+];
+/** IR version that belongs to opset 21. */
+const IR_VERSION = 10n;
+
+/** A constant, row-major; its bytes are taken as they lie in memory (little-endian, as ONNX wants them). */
+export function tensorProto(name: string, dims: readonly number[], data: Float32Array | BigInt64Array): TensorProto {
+  return create(TensorProtoSchema, {
+    name,
+    dims: dims.map(BigInt),
+    dataType: data instanceof Float32Array ? ELEMENT.float32 : ELEMENT.int64,
+    rawData: new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength),
+  });
+}
+
+/** The type of a graph's input or output; a dimension given as text is free. */
+export function valueInfo(name: string, type: ElementType, dims: readonly (number | string)[]): ValueInfoProto {
+  const dim = dims.map((d) => (typeof d === 'number' ? { dimValue: BigInt(d) } : { dimParam: d }));
+  return create(ValueInfoProtoSchema, { name, type: { tensorType: { elemType: ELEMENT[type], shape: { dim } } } });
+}
+
+export function nodeProto(
+  opType: string,
+  input: readonly string[],
+  output: readonly string[],
+  attributes: Readonly<Record<string, Attribute>> = {},
+  domain = '',
+): NodeProto {
+  const attribute = Object.entries(attributes).map(([name, value]) => attributeProto(name, value));
+  return create(NodeProtoSchema, { opType, input: [...input], output: [...output], attribute, domain });
+}
+
+function attributeProto(name: string, value: Attribute): AttributeProto {
+  if (typeof value === 'number') return create(AttributeProtoSchema, { name, i: BigInt(value), type: 2 });
+  if (typeof value === 'string')
+    return create(AttributeProtoSchema, { name, s: new TextEncoder().encode(value), type: 3 });
+  if ('float' in value) return create(AttributeProtoSchema, { name, f: value.float, type: 1 });
+  return create(AttributeProtoSchema, { name, ints: value.map(BigInt), type: 7 });
+}
+
+/** A whole model file. Nodes must be in an order in which each one's inputs come before it. */
+export function modelBytes(graph: {
+  readonly name: string;
+  readonly nodes: readonly NodeProto[];
+  readonly constants: readonly TensorProto[];
+  readonly inputs: readonly ValueInfoProto[];
+  readonly outputs: readonly ValueInfoProto[];
+}): Uint8Array {
+  return toBinary(
+    ModelProtoSchema,
+    create(ModelProtoSchema, {
+      irVersion: IR_VERSION,
+      producerName: 'fettle',
+      opsetImport: OPSETS,
+      graph: {
+        name: graph.name,
+        node: [...graph.nodes],
+        initializer: [...graph.constants],
+        input: [...graph.inputs],
+        output: [...graph.outputs],
+      },
+    }),
+  );
+}

@@ -1,0 +1,194 @@
+/** @file The library of base models. The only writer of table model. */
+import { rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import type { Job, Model } from '../contract/entities.ts';
+import { FettleError } from '../contract/errors.ts';
+import type { Core, WorkerHandle } from '../core/context.ts';
+import type { Handlers } from '../core/router.ts';
+import type { ChatTemplate, Tokenizer } from '../formats/model.ts';
+import { openModel } from '../formats/open.ts';
+import { freeSlug, slugify } from '../projects/index.ts';
+import { availableMemory } from '../core/memory.ts';
+import { trainingMemory } from '../recipes/memory.ts';
+import type { ModelEvent, ModelJob } from '../workers/model.ts';
+import type { AddedModel, ModelFacts } from './library.ts';
+
+interface Row {
+  id: string;
+  name: string;
+  path: string;
+  hash: string;
+  facts: string;
+  added_at: string;
+}
+type Names = 'models.list' | 'models.show' | 'models.add' | 'models.starter' | 'models.delete';
+
+export interface Models {
+  readonly handlers: Handlers<Names>;
+  show(id: string): Model;
+  /** Absolute path that openModel takes. */
+  pathOf(id: string): string;
+  /** Tokenizer and template of a model, kept for the next call. */
+  text(id: string): Promise<{ readonly tokenizer: Tokenizer; readonly template: ChatTemplate | null }>;
+}
+
+export const STARTER_ID = 'smollm2-135m-instruct';
+
+export function createModels(core: Core): Models {
+  const { db } = core;
+  const select = db.prepare<[string], Row>('SELECT * FROM model WHERE id = ?');
+  const all = db.prepare<[], Row>('SELECT * FROM model ORDER BY added_at, id');
+  const texts = new Map<string, Promise<{ tokenizer: Tokenizer; template: ChatTemplate | null }>>();
+  /** What a waiting job is to do; a job that is found without it after a restart is interrupted anyway. */
+  const requests = new Map<
+    string,
+    { readonly from: 'path'; readonly path: string; readonly name: string } | { readonly from: 'starter' }
+  >();
+
+  const row = (id: string): Row => {
+    const found = select.get(id);
+    if (!found)
+      throw new FettleError(
+        'MODEL_NOT_FOUND',
+        `There is no model named ${JSON.stringify(id)}.`,
+        '`fettle model list` shows those there are.',
+      );
+    return found;
+  };
+  const view = (found: Row): Model => {
+    const facts = JSON.parse(found.facts) as ModelFacts;
+    const neededBytes = trainingMemory(facts);
+    const freeBytes = availableMemory();
+    return {
+      ...facts,
+      id: found.id,
+      name: found.name,
+      hash: found.hash,
+      addedAt: found.added_at,
+      memory: { neededBytes, freeBytes, fits: neededBytes <= freeBytes },
+    };
+  };
+  const pathOf = (id: string): string => join(core.home.models, row(id).path);
+  const taken = (id: string): boolean =>
+    select.get(id) !== undefined || existsSync(join(core.home.models, id)) || requests.has(id);
+
+  core.jobs.handle('model', (control) => bring(control.job.subject, control));
+  core.jobs.handle('starter', (control) => bring(control.job.subject, control));
+
+  async function bring(
+    id: string,
+    control: Parameters<Parameters<typeof core.jobs.handle>[1]>[0],
+  ): Promise<'completed' | 'cancelled'> {
+    const request = requests.get(id);
+    if (!request)
+      throw new FettleError('INTERRUPTED', 'Fettle was closed before the model was added.', 'Add it again.');
+    const target = join(core.home.models, id);
+    const job: ModelJob =
+      request.from === 'path'
+        ? { from: 'path', path: request.path, target }
+        : { from: 'starter', target, downloads: join(core.home.temporary, 'starter') };
+    let cancelled = false;
+    try {
+      control.update({ state: 'running' });
+      const worker: WorkerHandle<AddedModel> = core.workers.run<ModelEvent, AddedModel>(
+        'model',
+        job,
+        ({ stage, share }) => control.update({ stage, progress: share }),
+      );
+      control.onAsk((ask) => {
+        cancelled = true;
+        worker.ask(ask === 'pause' ? 'cancel' : ask);
+        worker.ask('cancel');
+      });
+      const added = await worker.result;
+      db.prepare('INSERT INTO model (id, name, path, hash, facts, added_at) VALUES (?, ?, ?, ?, ?, ?)').run(
+        id,
+        request.from === 'path' ? request.name || added.name : added.name,
+        added.entry ? `${id}/${added.entry}` : id,
+        added.hash,
+        JSON.stringify(added.facts),
+        core.clock.now(),
+      );
+      core.events.changed('model', id, null);
+      return 'completed';
+    } catch (error) {
+      if (cancelled) return 'cancelled';
+      throw error;
+    } finally {
+      requests.delete(id);
+    }
+  }
+
+  const add = (path: string, name?: string): Job => {
+    const absolute = resolve(path);
+    if (!existsSync(absolute))
+      throw new FettleError('FILE_NOT_FOUND', `${path} does not exist.`, 'Give a Hugging Face folder or a GGUF file.');
+    if (name && select.get(slugify(name)))
+      throw new FettleError(
+        'MODEL_EXISTS',
+        `There is already a model named ${JSON.stringify(name)}.`,
+        'Choose another name with --name, or delete the other one first.',
+      );
+    const title = name ?? basename(absolute).replace(/\.gguf$/i, '');
+    const id = freeSlug(title, taken);
+    requests.set(id, { from: 'path', path: absolute, name: name ?? '' });
+    return core.jobs.enqueue({ kind: 'model', project: null, subject: id, title: `Adding ${title}` });
+  };
+
+  return {
+    show: (id) => view(row(id)),
+    pathOf,
+    text(id) {
+      const { hash } = row(id);
+      const known = texts.get(hash);
+      if (known) return known;
+      const text = openModel(pathOf(id)).then(async (model) => {
+        await model.close();
+        return { tokenizer: model.tokenizer, template: model.chatTemplate };
+      });
+      text.catch(() => texts.delete(hash));
+      texts.set(hash, text);
+      return text;
+    },
+    handlers: {
+      'models.list': () => all.all().map(view),
+      'models.show': ({ model }) => view(row(model)),
+      'models.add': ({ path, name }) => add(path, name),
+      'models.starter': () => {
+        const found = select.get(STARTER_ID);
+        if (found) return { model: view(found), job: null };
+        const waiting = core.jobs.list({ active: true }).find((job) => job.kind === 'starter');
+        if (waiting) return { model: null, job: waiting };
+        requests.set(STARTER_ID, { from: 'starter' });
+        return {
+          model: null,
+          job: core.jobs.enqueue({
+            kind: 'starter',
+            project: null,
+            subject: STARTER_ID,
+            title: 'Getting the starter model',
+          }),
+        };
+      },
+      'models.delete': async ({ model }) => {
+        const found = row(model);
+        const used = db
+          .prepare<[string], { id: string }>(
+            "SELECT run.id FROM run JOIN job ON job.subject = run.id AND job.kind = 'train' WHERE run.model = ? AND job.state IN ('queued','starting','running','pausing','stopping') LIMIT 1",
+          )
+          .get(model);
+        if (used)
+          throw new FettleError(
+            'MODEL_IN_USE',
+            `${found.name} is being trained on by run ${used.id}.`,
+            'Stop that run first.',
+          );
+        db.prepare('DELETE FROM model WHERE id = ?').run(model);
+        await rm(join(core.home.models, model), { recursive: true, force: true });
+        core.events.changed('model', model, null);
+        return { ok: true };
+      },
+    },
+  };
+}

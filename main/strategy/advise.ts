@@ -1,0 +1,171 @@
+/** @file The advice in full: the decision of the rules, put into words with its reasons, risk, second choice, gaps and contradictions. Deterministic. */
+import type { Advice, AdviceStrategy } from '../contract/entities.ts';
+import { axesOf } from './axes.ts';
+import { count, firmness, tip } from './neighbours.ts';
+import { QUESTIONS } from './questions.ts';
+import { aimOf, decide, type Decision } from './rules.ts';
+import type { Situation } from './situation.ts';
+import { THRESHOLDS as T, TOKENS_PER_WORD } from './thresholds.ts';
+
+const TITLES: Readonly<Record<AdviceStrategy, string>> = {
+  instruct: 'Instruct tuning',
+  'non-instruct': 'Non-instruct tuning',
+  staged: 'Staged: first the field, then the task',
+  'do-not-tune': 'Do not tune yet',
+};
+const DOES: Readonly<Record<AdviceStrategy, string>> = {
+  instruct: 'Show it finished examples; it learns from the answers only.',
+  'non-instruct': 'Let it read your text; it learns from every word, and is not taught to answer.',
+  staged:
+    'Let it read your text first, then show it finished examples. Here that is two runs: a non-instruct run, then an instruct run whose initAdapter is the first run’s exported adapter.',
+  'do-not-tune': 'Put a few examples into the prompt, or look facts up, before you train.',
+};
+
+function titleOf({ strategy, rule }: Decision): string {
+  if (rule === 'no-data') return 'Bring your data first';
+  if (rule === 'clear-without-examples') return 'Write examples first';
+  if (['look-up', 'changing-field', 'cited-field'].includes(rule)) return 'Do not tune: look it up instead';
+  return TITLES[strategy];
+}
+
+function summaryOf({ strategy, rule, why }: Decision, situation: Situation): string {
+  const because = `Because ${why}.`;
+  if (rule === 'no-data') {
+    const toward = { pairs: 'instruct', text: 'non-instruct', both: 'staged' }[situation.answers['material'] ?? ''];
+    const pointing = toward ?? (aimOf(situation.answers) >= T.clear.value ? 'instruct' : null);
+    return `There is nothing to learn from yet. ${pointing ? `Your answers point to ${pointing} tuning; the data will say whether it carries.` : 'Import finished examples, or text of your own.'}`;
+  }
+  if (rule === 'clear-without-examples')
+    return `${because} About ${T.pairsFloor.value} finished examples are enough to begin.`;
+  if (['look-up', 'changing-field', 'cited-field'].includes(rule)) return because;
+  return `${DOES[strategy]} ${because}`;
+}
+
+const RISKS: Readonly<Record<AdviceStrategy, string>> = {
+  instruct:
+    'It may get worse at what the examples do not show (forgetting). Compare it with its base model before you rely on it.',
+  'non-instruct':
+    'It takes on style and words, not facts you can rely on, and it is not taught to answer or to stop.',
+  staged: 'Two trainings, two chances to forget. The second stage must be compared with the base model and with the first.',
+  'do-not-tune': 'None in waiting: the model stays as it is, and what you write now can be trained later.',
+};
+
+function riskOf(decision: Decision, { answers, model, pairs, proseTokens }: Situation): string {
+  const { strategy } = decision;
+  if (strategy !== 'do-not-tune' && answers['change'] === 'often')
+    return 'Facts that change every week must stand in the question: what is trained in will be out of date.';
+  if (strategy !== 'do-not-tune' && answers['cite'] === 'always')
+    return 'It cannot know where it read something. Put the source into the question, or look it up.';
+  if (strategy === 'non-instruct' && model?.kind.value === 'instruct')
+    return 'This model was tuned to answer, and raw text can cost it that (Cheng et al. 2023). A base model, or a second stage with examples, avoids it.';
+  if (strategy === 'non-instruct' && proseTokens < T.proseField.value)
+    return `With about ${count(proseTokens)} tokens it will take on some style and no knowledge.`;
+  if (strategy === 'instruct' && model && !model.hasChatTemplate)
+    return 'This model has no chat template, so examples cannot be put to it as a conversation. Choose an instruct model.';
+  if (strategy === 'instruct' && pairs && pairs.variety < T.variety.value)
+    return `Most examples begin alike (variety ${pairs.variety.toFixed(2)}): it may answer everything the same way.`;
+  if (strategy === 'instruct' && answers['flexibility'] === 'no')
+    return 'You want to keep everything, and instruct tuning costs other abilities. The adapter can be taken off again; the base model is never changed.';
+  return RISKS[strategy];
+}
+
+function missingOf(decision: Decision, situation: Situation): string[] {
+  const pairs = situation.pairs?.different ?? 0;
+  const prose = situation.proseTokens;
+  const missing: string[] = [];
+  const wantsPairs = decision.strategy === 'instruct' || decision.strategy === 'staged';
+  const pairsGoal = !wantsPairs && pairs < T.pairsFloor.value ? T.pairsFloor.value : T.pairsComfortable.value;
+  const gated = ['look-up', 'changing-field', 'cited-field'].includes(decision.rule);
+  if (!gated && decision.strategy !== 'non-instruct' && pairs < pairsGoal)
+    missing.push(
+      `About ${count(pairsGoal - pairs)} more different pairs ${wantsPairs ? 'would make it comfortable' : 'to begin with instruct tuning'}; you have ${count(pairs)}.`,
+    );
+  if (decision.strategy === 'non-instruct' && prose < T.proseField.value)
+    missing.push(
+      `About ${count((T.proseField.value - prose) / TOKENS_PER_WORD)} more words of prose would let it take in the field; you have about ${count(prose / TOKENS_PER_WORD)}.`,
+    );
+  if (situation.pairs && wantsPairs && situation.pairs.heldOut < T.heldOut.value)
+    missing.push(
+      `${count(situation.pairs.heldOut)} held-out rows leave a wide margin in comparisons; ${T.heldOut.value} or more are better.`,
+    );
+  const open = QUESTIONS.filter((question) => situation.answers[question.id] === undefined).length;
+  if (open > 0) missing.push(open === 1 ? 'One question is not answered yet.' : `${open} questions are not answered yet.`);
+  return missing;
+}
+
+function contradictionsOf({ answers, pairs, proseTokens, noise }: Situation): string[] {
+  const different = pairs?.different ?? 0;
+  const any = different > 0 || proseTokens > 0;
+  const found: string[] = [];
+  const say = (when: boolean, words: string): void => void (when && found.push(words));
+  say(
+    any && ['pairs', 'both'].includes(answers['material'] ?? '') && different === 0,
+    'You said that you have finished examples, and none were imported.',
+  );
+  say(
+    any && ['text', 'both'].includes(answers['material'] ?? '') && proseTokens === 0,
+    'You said that you have text of your own, and none was imported.',
+  );
+  say(
+    answers['material'] === 'little' && different >= T.pairsUsable.value,
+    `You said that you have a handful of examples, and ${count(different)} different ones were imported.`,
+  );
+  say(
+    answers['task'] === 'field' && different > 0 && proseTokens < T.proseStyle.value,
+    'You want it to know your field, but what was imported are examples of answers, not text about the field.',
+  );
+  say(
+    answers['task'] === 'one-job' && different === 0 && proseTokens > 0,
+    'You want one job done, but what was imported is text, not examples of the job.',
+  );
+  say(
+    answers['flexibility'] === 'yes' && answers['variety'] === 'anything',
+    'You said that it may lose other abilities, and also that people will ask it anything.',
+  );
+  say(
+    answers['variety'] === 'anything' && pairs !== null && pairs.rows >= 20 && pairs.variety < T.variety.value,
+    `You said that people will ask it anything, but the examples are much alike (variety ${pairs?.variety.toFixed(2) ?? ''}).`,
+  );
+  say(
+    pairs !== null && pairs.rows >= 20 && different < pairs.rows * 0.8,
+    `${count((pairs?.rows ?? 0) - different)} of ${count(pairs?.rows ?? 0)} pairs differ from another only in case, digits or punctuation, and count once.`,
+  );
+  say(
+    noise > T.noise.value,
+    `${(noise * 100).toFixed(0)}% of the rows were dropped or duplicates: the rest deserves a look.`,
+  );
+  return found;
+}
+
+function confidenceOf(situation: Situation, contradictions: number): Advice['confidence'] {
+  const value = Math.max(0.05, Math.min(0.95, firmness(situation)) - 0.1 * contradictions);
+  const words =
+    value >= 0.88 ? 'Very sure' : value >= 0.72 ? 'Fairly sure' : value >= 0.5 ? 'Leaning this way' : 'Little to go on';
+  return { value: Math.round(value * 100) / 100, words };
+}
+
+/** The same situation always gets the same advice. */
+export function advise(situation: Situation): Advice {
+  const decision = decide(situation);
+  const contradictions = contradictionsOf(situation);
+  const other = tip(situation);
+  return {
+    strategy: decision.strategy,
+    title: titleOf(decision),
+    summary: summaryOf(decision, situation),
+    confidence: confidenceOf(situation, contradictions.length),
+    axes: axesOf(situation),
+    second: {
+      strategy: other.strategy,
+      reason: `${DOES[other.strategy]} It would win ${other.change}.`,
+    },
+    risk: riskOf(decision, situation),
+    missing: missingOf(decision, situation),
+    contradictions,
+    provisional: situation.model
+      ? null
+      : 'No model is chosen yet. It would say whether it was tuned to answer already, and whether examples can be put to it.',
+    answered: QUESTIONS.filter((question) => situation.answers[question.id] !== undefined).length,
+    questions: QUESTIONS.length,
+  };
+}

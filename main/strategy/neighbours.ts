@@ -1,0 +1,111 @@
+/** @file How firm an advice is and what would tip it: the same rules asked again with each input a little, or much, different. */
+import type { AdviceStrategy } from '../contract/entities.ts';
+import { QUESTIONS } from './questions.ts';
+import { decide } from './rules.ts';
+import type { Situation } from './situation.ts';
+import { THRESHOLDS as T, TOKENS_PER_WORD } from './thresholds.ts';
+
+export const count = (value: number): string => Math.round(value).toLocaleString('en-GB');
+
+export function withPairs(situation: Situation, different: number): Situation {
+  const { pairs } = situation;
+  return {
+    ...situation,
+    pairs: pairs
+      ? { ...pairs, different, rows: Math.max(different, pairs.rows) }
+      : { rows: different, different, variety: 1, heldOut: Math.round(different / 10) },
+  };
+}
+const withProse = (situation: Situation, proseTokens: number): Situation => ({ ...situation, proseTokens });
+const withAnswer = (situation: Situation, id: string, value: string): Situation => ({
+  ...situation,
+  answers: { ...situation.answers, [id]: value },
+});
+
+/** Situations that could as well be the true one: amounts somewhat off, open questions answered either way. */
+function plausible(situation: Situation): Situation[] {
+  const pairs = situation.pairs?.different ?? 0;
+  const { proseTokens: prose, answers } = situation;
+  const near: Situation[] = [];
+  for (const times of [1 / 2, 1 / 1.5, 1.5, 2]) {
+    if (pairs > 0) near.push(withPairs(situation, Math.round(pairs * times)));
+    if (prose > 0) near.push(withProse(situation, Math.round(prose * times)));
+  }
+  for (const question of QUESTIONS) {
+    if (question.id === 'material') continue;
+    const values = question.options.map((option) => option.value);
+    const given = answers[question.id];
+    if (given === undefined) for (const value of values) near.push(withAnswer(situation, question.id, value));
+    else {
+      // An answer is sometimes one option off, rarely more.
+      const place = values.indexOf(given);
+      for (const value of [values[place - 1], values[place + 1]])
+        if (value !== undefined) near.push(withAnswer(situation, question.id, value));
+    }
+  }
+  return near;
+}
+
+/** Share of the plausible neighbours that get the same advice, 0 to 1. */
+export function firmness(situation: Situation): number {
+  const { strategy } = decide(situation);
+  const near = plausible(situation);
+  return near.length === 0 ? 0 : near.filter((each) => decide(each).strategy === strategy).length / near.length;
+}
+
+export interface Tip {
+  readonly strategy: AdviceStrategy;
+  /** Completes “It would win”. */
+  readonly change: string;
+  readonly situation: Situation;
+}
+
+/** The changes a person could make or might have meant, the easiest first. */
+function changes(situation: Situation): { change: string; situation: Situation }[] {
+  const pairs = situation.pairs?.different ?? 0;
+  const list: { change: string; situation: Situation }[] = [];
+  for (const target of [T.pairsFloor.value, T.pairsUsable.value])
+    if (pairs < target)
+      list.push({
+        change: `with about ${count(target - pairs)} more different pairs`,
+        situation: withPairs(situation, target),
+      });
+  for (const target of [T.proseStyle.value, T.proseField.value])
+    if (situation.proseTokens < target)
+      list.push({
+        change: `with about ${count(target - situation.proseTokens)} more tokens of prose (${count((target - situation.proseTokens) / TOKENS_PER_WORD)} words)`,
+        situation: withProse(situation, target),
+      });
+  for (const question of QUESTIONS) {
+    if (question.id === 'material') continue;
+    for (const option of question.options)
+      if (option.value !== situation.answers[question.id])
+        list.push({
+          change: `if you had answered “${option.label}” to “${question.text}”`,
+          situation: withAnswer(situation, question.id, option.value),
+        });
+  }
+  // Two and three at once: one of these tips any advice that no single change does.
+  const { pairsFloor } = T;
+  const lookedUp = withAnswer(withAnswer(situation, 'change', 'often'), 'cite', 'always');
+  const settled = withAnswer(withAnswer(situation, 'change', 'stable'), 'cite', 'no');
+  list.push(
+    { change: 'if its facts changed every week and it had to name its sources', situation: lookedUp },
+    { change: 'if its facts hardly ever changed and it need not name its sources', situation: settled },
+    {
+      change: `if its facts hardly ever changed, it need not name its sources, and you had ${pairsFloor.value} different pairs`,
+      situation: withPairs(settled, Math.max(pairs, pairsFloor.value)),
+    },
+  );
+  return list;
+}
+
+/** The first change that brings another advice. */
+export function tip(situation: Situation): Tip {
+  const { strategy } = decide(situation);
+  for (const each of changes(situation)) {
+    const other = decide(each.situation).strategy;
+    if (other !== strategy) return { strategy: other, change: each.change, situation: each.situation };
+  }
+  throw new Error('The last changes tip any advice.');
+}

@@ -1,0 +1,60 @@
+/** @file What the advice is made from: the answers, what was measured in the data, and the model. Measuring the data is here too. */
+import type { Answers, Dataset, Model } from '../contract/entities.ts';
+import type { StoredRow } from '../datasets/rows.ts';
+import { TOKENS_PER_WORD } from './thresholds.ts';
+
+export interface PairEvidence {
+  /** Pairs or conversations after cleaning. */
+  readonly rows: number;
+  /** Rows left when those that differ only in case, digits or punctuation count once. */
+  readonly different: number;
+  /** Distinct openings (first four words of the question) a row: 1 where none begins like another. */
+  readonly variety: number;
+  readonly heldOut: number;
+}
+
+export interface Situation {
+  readonly answers: Answers;
+  readonly pairs: PairEvidence | null;
+  /** Estimated from words. */
+  readonly proseTokens: number;
+  /** Share of the rows read that were dropped or duplicates, 0 to 1. */
+  readonly noise: number;
+  readonly model: Pick<Model, 'name' | 'kind' | 'hasChatTemplate'> | null;
+}
+
+const plain = (text: string): string =>
+  text
+    .toLowerCase()
+    .replace(/[^\p{L}\s]+/gu, ' ')
+    .replace(/\s+/g, ' ')
+    .trim();
+
+/** Reads every pair once. */
+export async function measurePairs(rows: AsyncIterable<StoredRow>): Promise<PairEvidence> {
+  const whole = new Set<string>();
+  const openings = new Set<string>();
+  let count = 0;
+  let heldOut = 0;
+  for await (const row of rows) {
+    const turns = row.messages ?? [];
+    const question = plain(turns.find((turn) => turn.role === 'user')?.content ?? '');
+    whole.add(`${question}\n${plain(turns.findLast((turn) => turn.role === 'assistant')?.content ?? '')}`);
+    openings.add(question.split(' ', 4).join(' '));
+    count += 1;
+    if (row.split === 'held-out') heldOut += 1;
+  }
+  return { rows: count, different: whole.size, variety: count === 0 ? 0 : openings.size / count, heldOut };
+}
+
+/** Share of what was read that was not kept. */
+export function noiseOf(datasets: readonly Dataset[]): number {
+  const kept = datasets.reduce((sum, each) => sum + each.rows, 0);
+  const lost = datasets.reduce(
+    (sum, each) => sum + each.duplicates + each.dropped.reduce((all, { count }) => all + count, 0),
+    0,
+  );
+  return kept + lost === 0 ? 0 : lost / (kept + lost);
+}
+
+export const proseTokensOf = (words: number): number => Math.round(words * TOKENS_PER_WORD);

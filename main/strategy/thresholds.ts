@@ -1,0 +1,86 @@
+/** @file Every number that the advice rests on, in one table, each with where it comes from. `reasoning` marks what no study settles. */
+
+interface Threshold {
+  readonly value: number;
+  readonly unit: string;
+  readonly basis: 'source' | 'reasoning';
+  readonly from: string;
+}
+
+export const THRESHOLDS = {
+  pairsFloor: {
+    value: 50,
+    unit: 'different pairs',
+    basis: 'source',
+    from: 'Gains are visible from 50 to 100 good examples; below that, prompting with examples does as well (OpenAI, fine-tuning guide).',
+  },
+  pairsUsable: {
+    value: 200,
+    unit: 'different pairs',
+    basis: 'reasoning',
+    from: 'Between the floor of 50 and the 1,000 of LIMA; with a tenth held out, 20 unseen rows are the fewest that give a useful margin.',
+  },
+  pairsComfortable: {
+    value: 500,
+    unit: 'different pairs',
+    basis: 'reasoning',
+    from: 'Half of what was enough for a whole assistant (Zhou et al. 2023, LIMA: 1,000 chosen pairs); one job or a few need less.',
+  },
+  pairsPlenty: {
+    value: 1000,
+    unit: 'different pairs',
+    basis: 'source',
+    from: '1,000 carefully chosen pairs gave a strong assistant (Zhou et al. 2023, LIMA).',
+  },
+  proseStyle: {
+    value: 10_000,
+    unit: 'tokens of prose',
+    basis: 'reasoning',
+    from: 'Some twenty pages: enough to shift style a little, never knowledge. Below it there is nothing to read.',
+  },
+  proseField: {
+    value: 200_000,
+    unit: 'tokens of prose',
+    basis: 'reasoning',
+    from: 'A long book. Studies of continued pre-training use far more (a 125M model gained from 400M tokens: Faroz 2025); this is where style and words of a field come through, not its facts.',
+  },
+  prosePlenty: {
+    value: 1_000_000,
+    unit: 'tokens of prose',
+    basis: 'reasoning',
+    from: 'The upper end of the scale that is drawn; more is welcome.',
+  },
+  clear: {
+    value: 0.65,
+    unit: 'of the scale from broad (0) to specific (1)',
+    basis: 'reasoning',
+    from: 'The answers “one job” and “a few related jobs” lie above it.',
+  },
+  broad: {
+    value: 0.35,
+    unit: 'of the scale from broad (0) to specific (1)',
+    basis: 'reasoning',
+    from: 'The answer “our field” lies below it.',
+  },
+  variety: {
+    value: 0.3,
+    unit: 'distinct openings a pair',
+    basis: 'reasoning',
+    from: 'Diversity and quality counted more than amount (LIMA); below this, most pairs begin alike.',
+  },
+  noise: {
+    value: 0.1,
+    unit: 'of the rows dropped or duplicated',
+    basis: 'reasoning',
+    from: 'One row in ten that had to go says that others may be doubtful too.',
+  },
+  heldOut: {
+    value: 20,
+    unit: 'held-out rows',
+    basis: 'reasoning',
+    from: 'With fewer, the 95% margin of a comparison is about as wide as a usual gain.',
+  },
+} as const satisfies Readonly<Record<string, Threshold>>;
+
+/** Tokens per word of English prose. Measured range for Llama-family tokenizers on ordinary prose: 1.25 to 1.45. */
+export const TOKENS_PER_WORD = 1.35;
