@@ -3,7 +3,14 @@ import { spawn } from 'node:child_process';
 
 const CHECKS: Readonly<Record<string, readonly string[]>> = {
   types: ['tsc', '--noEmit', '-p', 'tsconfig.json'],
-  'types of the workbench': ['svelte-check', '--tsconfig', 'renderer/tsconfig.json', '--fail-on-warnings', '--output', 'human'],
+  'types of the workbench': [
+    'svelte-check',
+    '--tsconfig',
+    'renderer/tsconfig.json',
+    '--fail-on-warnings',
+    '--output',
+    'human',
+  ],
   lint: ['eslint', '.', '--max-warnings', '0', '--cache', '--cache-location', 'node_modules/.cache/eslint/'],
   layers: ['depcruise', '--config', '.dependency-cruiser.cjs', 'main', 'renderer', 'preload'],
   format: ['prettier', '--check', '--log-level', 'warn', '--cache', '.'],

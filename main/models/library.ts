@@ -5,7 +5,7 @@ import { mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises
 import { basename, join } from 'node:path';
 import type { Model } from '../contract/entities.ts';
 import { FettleError, toFettleError } from '../contract/errors.ts';
-import { describeArchitecture } from '../engine/architectures/index.ts';
+import { readSpec } from '../engine/index.ts';
 import { openModel } from '../formats/open.ts';
 
 /** What is written down of a model: contract's Model without what the row and the machine add. */
@@ -76,8 +76,8 @@ export async function addToLibrary(
 async function describe(source: string): Promise<{ name: string; facts: ModelFacts }> {
   const model = await openModel(source);
   try {
-    // Refuses by name what the engine cannot train, and says which tensor is missing or misshapen, before anything is copied.
-    const architecture = describeArchitecture(model.config, model.weights);
+    // Refuses by name what the engine cannot train, before anything is copied.
+    const spec = readSpec(model.config);
     const storage = new Map<string, number>();
     let parameters = 0;
     for (const name of model.weights.names) {
@@ -91,12 +91,12 @@ async function describe(source: string): Promise<{ name: string; facts: ModelFac
       name: model.name ?? basename(source).replace(/\.gguf$/i, ''),
       facts: {
         format: model.format,
-        architecture: architecture.name,
+        architecture: spec.architecture,
         parameters,
-        layers: architecture.layers,
-        hiddenSize: architecture.hiddenSize,
-        vocabSize: architecture.vocabSize,
-        contextLength: architecture.contextLength,
+        layers: spec.layers,
+        hiddenSize: spec.hidden,
+        vocabSize: spec.vocab,
+        contextLength: spec.maxPositions,
         bytes: model.bytes,
         storage: mostly,
         license: model.license,

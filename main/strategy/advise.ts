@@ -1,7 +1,7 @@
 /** @file The advice in full: the decision of the rules, put into words with its reasons, risk, second choice, gaps and contradictions. Deterministic. */
 import type { Advice, AdviceStrategy } from '../contract/entities.ts';
 import { axesOf } from './axes.ts';
-import { count, firmness, tip } from './neighbours.ts';
+import { about, count, firmness, tip } from './neighbours.ts';
 import { QUESTIONS } from './questions.ts';
 import { aimOf, decide, type Decision } from './rules.ts';
 import type { Situation } from './situation.ts';
@@ -44,9 +44,9 @@ function summaryOf({ strategy, rule, why }: Decision, situation: Situation): str
 const RISKS: Readonly<Record<AdviceStrategy, string>> = {
   instruct:
     'It may get worse at what the examples do not show (forgetting). Compare it with its base model before you rely on it.',
-  'non-instruct':
-    'It takes on style and words, not facts you can rely on, and it is not taught to answer or to stop.',
-  staged: 'Two trainings, two chances to forget. The second stage must be compared with the base model and with the first.',
+  'non-instruct': 'It takes on style and words, not facts you can rely on, and it is not taught to answer or to stop.',
+  staged:
+    'Two trainings, two chances to forget. The second stage must be compared with the base model and with the first.',
   'do-not-tune': 'None in waiting: the model stays as it is, and what you write now can be trained later.',
 };
 
@@ -78,18 +78,19 @@ function missingOf(decision: Decision, situation: Situation): string[] {
   const gated = ['look-up', 'changing-field', 'cited-field'].includes(decision.rule);
   if (!gated && decision.strategy !== 'non-instruct' && pairs < pairsGoal)
     missing.push(
-      `About ${count(pairsGoal - pairs)} more different pairs ${wantsPairs ? 'would make it comfortable' : 'to begin with instruct tuning'}; you have ${count(pairs)}.`,
+      `About ${about(pairsGoal - pairs)} more different pairs ${wantsPairs ? 'would make it comfortable' : 'to begin with instruct tuning'}; you have ${count(pairs)}.`,
     );
   if (decision.strategy === 'non-instruct' && prose < T.proseField.value)
     missing.push(
-      `About ${count((T.proseField.value - prose) / TOKENS_PER_WORD)} more words of prose would let it take in the field; you have about ${count(prose / TOKENS_PER_WORD)}.`,
+      `About ${about((T.proseField.value - prose) / TOKENS_PER_WORD)} more words of prose would let it take in the field; you have about ${about(prose / TOKENS_PER_WORD)}.`,
     );
   if (situation.pairs && wantsPairs && situation.pairs.heldOut < T.heldOut.value)
     missing.push(
       `${count(situation.pairs.heldOut)} held-out rows leave a wide margin in comparisons; ${T.heldOut.value} or more are better.`,
     );
   const open = QUESTIONS.filter((question) => situation.answers[question.id] === undefined).length;
-  if (open > 0) missing.push(open === 1 ? 'One question is not answered yet.' : `${open} questions are not answered yet.`);
+  if (open > 0)
+    missing.push(open === 1 ? 'One question is not answered yet.' : `${open} questions are not answered yet.`);
   return missing;
 }
 
@@ -137,8 +138,13 @@ function contradictionsOf({ answers, pairs, proseTokens, noise }: Situation): st
   return found;
 }
 
-function confidenceOf(situation: Situation, contradictions: number): Advice['confidence'] {
-  const value = Math.max(0.05, Math.min(0.95, firmness(situation)) - 0.1 * contradictions);
+/**
+ * How firm the rules are under small changes, capped by how much was answered (from 0.55 with nothing to 0.95 with all;
+ * reasoning: firm on guesses is not sure), less a tenth for each contradiction.
+ */
+function confidenceOf(situation: Situation, answered: number, contradictions: number): Advice['confidence'] {
+  const cap = 0.55 + 0.4 * (answered / QUESTIONS.length);
+  const value = Math.max(0.05, Math.min(cap, firmness(situation)) - 0.1 * contradictions);
   const words =
     value >= 0.88 ? 'Very sure' : value >= 0.72 ? 'Fairly sure' : value >= 0.5 ? 'Leaning this way' : 'Little to go on';
   return { value: Math.round(value * 100) / 100, words };
@@ -149,11 +155,12 @@ export function advise(situation: Situation): Advice {
   const decision = decide(situation);
   const contradictions = contradictionsOf(situation);
   const other = tip(situation);
+  const answered = QUESTIONS.filter((question) => situation.answers[question.id] !== undefined).length;
   return {
     strategy: decision.strategy,
     title: titleOf(decision),
     summary: summaryOf(decision, situation),
-    confidence: confidenceOf(situation, contradictions.length),
+    confidence: confidenceOf(situation, answered, contradictions.length),
     axes: axesOf(situation),
     second: {
       strategy: other.strategy,
@@ -165,7 +172,7 @@ export function advise(situation: Situation): Advice {
     provisional: situation.model
       ? null
       : 'No model is chosen yet. It would say whether it was tuned to answer already, and whether examples can be put to it.',
-    answered: QUESTIONS.filter((question) => situation.answers[question.id] !== undefined).length,
+    answered,
     questions: QUESTIONS.length,
   };
 }

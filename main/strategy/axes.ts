@@ -1,6 +1,6 @@
 /** @file The three axes of an advice as a person reads them: where it stands, how far off that could be, why, and the evidence. */
 import type { Advice, AdviceStrategy, Answers } from '../contract/entities.ts';
-import { count } from './neighbours.ts';
+import { about, count } from './neighbours.ts';
 import { answerLabel } from './questions.ts';
 import { dataPlace, flexibilityPlace, goalPlace, type Place } from './rules.ts';
 import type { Situation } from './situation.ts';
@@ -59,7 +59,8 @@ function flexibilityAxis({ answers, pairs }: Situation): AxisView {
         : leansTo === 'non-instruct'
           ? 'It must stay flexible: instruct tuning on one task would cost it other abilities, broad text costs less.'
           : 'It may specialise somewhat, so what it loses elsewhere has to be measured.';
-  const seen = pairs && pairs.rows > 0 ? [{ label: 'Variety of the examples, 0 to 1', value: pairs.variety.toFixed(2) }] : [];
+  const seen =
+    pairs && pairs.rows > 0 ? [{ label: 'Variety of the examples, 0 to 1', value: pairs.variety.toFixed(2) }] : [];
   return {
     axis: 'flexibility',
     title: 'Flexibility against specificity',
@@ -67,7 +68,10 @@ function flexibilityAxis({ answers, pairs }: Situation): AxisView {
     ends: ['Keep everything', 'Specialise'],
     leansTo,
     reason,
-    evidence: [...answersShown(answers, { flexibility: 'May lose other abilities', variety: 'What it is asked' }), ...seen],
+    evidence: [
+      ...answersShown(answers, { flexibility: 'May lose other abilities', variety: 'What it is asked' }),
+      ...seen,
+    ],
   };
 }
 
@@ -80,10 +84,10 @@ function dataAxis({ pairs, proseTokens, noise }: Situation): AxisView {
   const different = pairs?.different ?? 0;
   const leansTo = dataLean(different, proseTokens);
   const reason = {
-    'do-not-tune': `${count(different)} different pairs and about ${count(proseTokens)} tokens of prose are too little to train on: from ${count(T.pairsFloor.value)} pairs or ${count(T.proseStyle.value)} tokens a change can be seen.`,
-    'non-instruct': `About ${count(proseTokens)} tokens of prose to read, and ${count(different)} different pairs where ${count(T.pairsFloor.value)} are the fewest that show an effect.`,
-    instruct: `${count(different)} different pairs${different < T.pairsUsable.value ? ', enough to begin with' : different < T.pairsComfortable.value ? ', a fair number for one task' : ', plenty for one task'}; about ${count(proseTokens)} tokens of prose${proseTokens === 0 ? '' : ` where ${count(T.proseField.value)} begin to teach a field`}.`,
-    staged: `Both: ${count(different)} different pairs for the task and about ${count(proseTokens)} tokens of prose for the field.`,
+    'do-not-tune': `${count(different)} different pairs and about ${about(proseTokens)} tokens of prose are too little to train on: from ${count(T.pairsFloor.value)} pairs or ${count(T.proseStyle.value)} tokens a change can be seen.`,
+    'non-instruct': `About ${about(proseTokens)} tokens of prose to read, and ${count(different)} different pairs where ${count(T.pairsFloor.value)} are the fewest that show an effect.`,
+    instruct: `${count(different)} different pairs${different < T.pairsUsable.value ? ', enough to begin with' : different < T.pairsComfortable.value ? ', a fair number for one task' : ', plenty for one task'}; about ${about(proseTokens)} tokens of prose${proseTokens === 0 ? '' : ` where ${count(T.proseField.value)} begin to teach a field`}.`,
+    staged: `Both: ${count(different)} different pairs for the task and about ${about(proseTokens)} tokens of prose for the field.`,
   }[leansTo];
   return {
     axis: 'data',

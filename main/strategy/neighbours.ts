@@ -7,6 +7,9 @@ import { THRESHOLDS as T, TOKENS_PER_WORD } from './thresholds.ts';
 
 export const count = (value: number): string => Math.round(value).toLocaleString('en-GB');
 
+/** Two digits are as many as an estimate bears. */
+export const about = (value: number): string => count(Number(Math.round(value).toPrecision(2)));
+
 export function withPairs(situation: Situation, different: number): Situation {
   const { pairs } = situation;
   return {
@@ -67,13 +70,13 @@ function changes(situation: Situation): { change: string; situation: Situation }
   for (const target of [T.pairsFloor.value, T.pairsUsable.value])
     if (pairs < target)
       list.push({
-        change: `with about ${count(target - pairs)} more different pairs`,
+        change: `with about ${about(target - pairs)} more different pairs`,
         situation: withPairs(situation, target),
       });
   for (const target of [T.proseStyle.value, T.proseField.value])
     if (situation.proseTokens < target)
       list.push({
-        change: `with about ${count(target - situation.proseTokens)} more tokens of prose (${count((target - situation.proseTokens) / TOKENS_PER_WORD)} words)`,
+        change: `with about ${about(target - situation.proseTokens)} more tokens of prose (${about((target - situation.proseTokens) / TOKENS_PER_WORD)} words)`,
         situation: withProse(situation, target),
       });
   for (const question of QUESTIONS) {

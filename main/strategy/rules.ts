@@ -47,8 +47,7 @@ export function dataPlace(pairs: number, proseTokens: number): Place {
 }
 
 /** What the person wants, from broad (0) to specific (1). The goal counts twice: flexibility is a price, not an aim. */
-export const aimOf = (answers: Answers): number =>
-  (2 * goalPlace(answers).at + flexibilityPlace(answers).at) / 3;
+export const aimOf = (answers: Answers): number => (2 * goalPlace(answers).at + flexibilityPlace(answers).at) / 3;
 
 interface Seen {
   readonly answers: Answers;
@@ -115,14 +114,13 @@ export const RULES: readonly Rule[] = [
   },
   {
     id: 'field-first',
-    when: ({ pairs, prose, aim }) =>
-      aim < T.broad.value && prose >= T.proseStyle.value && pairs < T.pairsUsable.value,
+    when: ({ pairs, prose, aim }) => aim < T.broad.value && prose >= T.proseStyle.value && pairs < T.pairsUsable.value,
     strategy: 'non-instruct',
     why: 'you want the field rather than one task, and the text says more about it than the few examples',
   },
   {
     id: 'both',
-    when: ({ prose, aim }) => aim < T.clear.value && prose >= T.proseField.value,
+    when: ({ prose }) => prose >= T.proseField.value,
     strategy: 'staged',
     why: 'there is enough text to learn the field from, and there are examples to learn the answers from afterwards',
   },

@@ -47,13 +47,10 @@ export async function measurePairs(rows: AsyncIterable<StoredRow>): Promise<Pair
   return { rows: count, different: whole.size, variety: count === 0 ? 0 : openings.size / count, heldOut };
 }
 
-/** Share of what was read that was not kept. */
-export function noiseOf(datasets: readonly Dataset[]): number {
+/** Share of what was read that was dropped, duplicates included. */
+export function noiseOf(datasets: readonly Pick<Dataset, 'rows' | 'dropped'>[]): number {
   const kept = datasets.reduce((sum, each) => sum + each.rows, 0);
-  const lost = datasets.reduce(
-    (sum, each) => sum + each.duplicates + each.dropped.reduce((all, { count }) => all + count, 0),
-    0,
-  );
+  const lost = datasets.reduce((sum, each) => sum + each.dropped.reduce((all, { count }) => all + count, 0), 0);
   return kept + lost === 0 ? 0 : lost / (kept + lost);
 }
 

@@ -82,5 +82,5 @@ export const THRESHOLDS = {
   },
 } as const satisfies Readonly<Record<string, Threshold>>;
 
-/** Tokens per word of English prose. Measured range for Llama-family tokenizers on ordinary prose: 1.25 to 1.45. */
+/** Tokens per word of ordinary English prose. */
 export const TOKENS_PER_WORD = 1.35;

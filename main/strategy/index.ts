@@ -4,10 +4,10 @@ import { Choice, type Advice, type Answers } from '../contract/entities.ts';
 import type { Strategy } from '../contract/recipe.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
-import type { Datasets } from '../datasets/service.ts';
+import type { Datasets } from '../datasets/index.ts';
 import { readRows } from '../datasets/rows.ts';
-import type { Models } from '../models/service.ts';
-import type { Projects } from '../projects/service.ts';
+import type { Models } from '../models/index.ts';
+import type { Projects } from '../projects/index.ts';
 import { advise } from './advise.ts';
 import { checkAnswers, QUESTIONS } from './questions.ts';
 import { measurePairs, noiseOf, proseTokensOf, type PairEvidence } from './situation.ts';
@@ -29,23 +29,20 @@ export function createStrategy(
   const { projects, datasets, models } = parts;
   /** Datasets never change, so what was measured stays true. By project and dataset id. */
   const measured = new Map<string, PairEvidence>();
+  const answered = db.prepare<[string], { question: string; value: string }>(
+    'SELECT question, value FROM answer WHERE project = ? ORDER BY question',
+  );
+  const chosen = db.prepare<[string], { strategy: string; reason: string; advised: string; at: string }>(
+    'SELECT strategy, reason, advised, at FROM choice WHERE project = ?',
+  );
 
   const answers = (project: string): Answers =>
-    Object.fromEntries(
-      (
-        db.prepare('SELECT question, value FROM answer WHERE project = ? ORDER BY question').all(project) as {
-          question: string;
-          value: string;
-        }[]
-      ).map(({ question, value }) => [question, value]),
-    );
+    Object.fromEntries(answered.all(project).map(({ question, value }) => [question, value]));
 
   const choice = (project: string): Choice | null => {
-    const row = db.prepare('SELECT strategy, reason, advised, at FROM choice WHERE project = ?').get(project) as
-      Record<string, unknown> | undefined;
-    if (!row) return null;
+    const row = chosen.get(project);
     // Either stage of a staged plan follows the advice.
-    return Choice.parse({ ...row, overruled: row['advised'] !== 'staged' && row['advised'] !== row['strategy'] });
+    return row ? Choice.parse({ ...row, overruled: row.advised !== 'staged' && row.advised !== row.strategy }) : null;
   };
 
   async function pairsOf(project: string, dataset: string): Promise<PairEvidence> {
@@ -62,13 +59,13 @@ export function createStrategy(
     const all = datasets.list(project).toSorted((a, b) => b.createdAt.localeCompare(a.createdAt));
     const pairs = all.find((dataset) => dataset.kind !== 'prose');
     const prose = all.find((dataset) => dataset.kind === 'prose');
-    const chosen = model ?? shown.model;
+    const named = model ?? shown.model;
     return advise({
       answers: given ?? answers(project),
       pairs: pairs ? await pairsOf(project, pairs.id) : null,
       proseTokens: prose ? proseTokensOf(prose.words) : 0,
       noise: noiseOf([pairs, prose].filter((each) => each !== undefined)),
-      model: chosen ? models.show(chosen) : null,
+      model: named ? models.show(named) : null,
     });
   }
 

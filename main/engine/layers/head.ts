@@ -1,0 +1,29 @@
+/** @file The head: final norm, logits, and cross-entropy with its own way back, on the rows that carry a label. */
+import { withVjp } from '../autodiff/gradient.ts';
+import { exp, gemm, logSoftmax, mul, pick, reshape, rmsNorm, rows, sub } from '../graph/ops/index.ts';
+import type { Scope, Value } from '../graph/value.ts';
+import type { ModelSpec } from '../architectures/spec.ts';
+
+/** Logits [n, vocab] of x [n, hidden]. Inputs it declares: finalNorm [hidden], head [vocab, hidden]. */
+export function logits(scope: Scope, spec: ModelSpec, x: Value): Value {
+  return gemm(normed(scope, spec, x), headWeight(scope, spec), { transB: true });
+}
+
+/**
+ * Negative log likelihood [n, 1] of labels int64 [n, 1], in nats. With p = softmax(h E'), its gradient for a frozen E
+ * is (p E - E[label]) dy: no one-hot matrix is needed.
+ */
+export function crossEntropy(scope: Scope, spec: ModelSpec, x: Value, labels: Value): Value {
+  const h = normed(scope, spec, x);
+  const table = headWeight(scope, spec);
+  const logProbabilities = logSoftmax(gemm(h, table, { transB: true }));
+  const loss = mul(pick(logProbabilities, labels), scope.scalar(-1));
+  return withVjp(loss, [h], (dy) => {
+    const expected = gemm(exp(logProbabilities), table);
+    return [mul(sub(expected, rows(table, reshape(labels, [labels.shape[0]!]))), dy)];
+  });
+}
+
+const normed = (scope: Scope, spec: ModelSpec, x: Value): Value =>
+  rmsNorm(x, scope.input('finalNorm', [spec.hidden]), spec.epsilon);
+const headWeight = (scope: Scope, spec: ModelSpec): Value => scope.input('head', [spec.vocab, spec.hidden]);

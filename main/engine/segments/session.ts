@@ -1,0 +1,113 @@
+/** @file Runs programs with ONNX Runtime: sessions with preallocated results, and a bounded number of them. */
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { Program } from '../graph/emit.ts';
+import type { Device } from '../graph/op.ts';
+import { sizeOf, type Shape } from '../graph/value.ts';
+
+export type Tensors = Readonly<Record<string, Tensor>>;
+
+export interface RuntimeOptions {
+  readonly device: Device;
+  /** Threads that work on one op. Results are the same bits only for the same number. */
+  readonly threads: number;
+}
+
+/** A compiled program. */
+export class Session {
+  readonly program: Program;
+  readonly #session: InferenceSession;
+
+  private constructor(program: Program, session: InferenceSession) {
+    this.program = program;
+    this.#session = session;
+  }
+
+  static async create(program: Program, options: RuntimeOptions): Promise<Session> {
+    const session = await InferenceSession.create(program.bytes, {
+      executionProviders: [options.device],
+      intraOpNumThreads: options.threads,
+      graphOptimizationLevel: 'all',
+      logSeverityLevel: 3,
+      // A masked score's exponential is a denormal number, which a CPU computes with slowly; as zero it is as good.
+      extra: { session: { set_denormal_as_zero: '1' } },
+    });
+    return new Session(program, session);
+  }
+
+  /**
+   * Takes the inputs it needs from `from` (later records win) and writes the outputs into the tensors of `into`.
+   * An input that is in none of them is a fault and throws TypeError.
+   */
+  async run(from: readonly Tensors[], into: Tensors): Promise<void> {
+    const feeds: Record<string, Tensor> = {};
+    for (const name of this.program.inputs.keys()) {
+      const tensor = from.findLast((record) => record[name])?.[name];
+      if (!tensor) throw new TypeError(`nothing was fed for ${name}`);
+      feeds[name] = tensor;
+    }
+    const fetches: Record<string, Tensor> = {};
+    for (const name of this.program.outputs.keys()) {
+      const tensor = into[name];
+      if (!tensor) throw new TypeError(`no tensor for the output ${name}`);
+      fetches[name] = tensor;
+    }
+    await this.#session.run(feeds, fetches);
+  }
+
+  release(): Promise<void> {
+    return this.#session.release();
+  }
+}
+
+/** The compiled segments in use, by kind and shape; the one that was not used longest goes when there are too many. */
+export class SessionCache {
+  readonly options: RuntimeOptions;
+  readonly #limit: number;
+  readonly #entries = new Map<string, { readonly sessions: readonly Session[]; readonly value: unknown }>();
+
+  /** @param limit compiled segments kept; each holds working memory of its own. */
+  constructor(options: RuntimeOptions, limit = 12) {
+    this.options = options;
+    this.#limit = limit;
+  }
+
+  /** The segment known by `key` (which must name all that its programs depend on), compiled by `build` if it is not here. */
+  async get<T extends Readonly<Record<string, Session | unknown>>>(key: string, build: () => Promise<T>): Promise<T> {
+    const known = this.#entries.get(key);
+    if (known) {
+      this.#entries.delete(key);
+      this.#entries.set(key, known);
+      return known.value as T;
+    }
+    while (this.#entries.size >= this.#limit) {
+      const [oldest, entry] = this.#entries.entries().next().value!;
+      this.#entries.delete(oldest);
+      for (const session of entry.sessions) await session.release();
+    }
+    const value = await build();
+    const sessions = Object.values(value).filter((part) => part instanceof Session);
+    this.#entries.set(key, { sessions, value });
+    return value;
+  }
+
+  async release(): Promise<void> {
+    const entries = [...this.#entries.values()];
+    this.#entries.clear();
+    for (const { sessions } of entries) for (const session of sessions) await session.release();
+  }
+}
+
+/** A tensor over memory that is already there. Throws RangeError where its length is not the shape's. */
+export const tensor = (data: Float32Array, shape: Shape): Tensor => new Tensor('float32', data, shape);
+
+/** int64 from 32-bit integers. */
+export const integers = (data: Int32Array, shape: Shape): Tensor =>
+  new Tensor('int64', BigInt64Array.from(data, BigInt), shape);
+
+export const zeros = (shape: Shape): Tensor => tensor(new Float32Array(sizeOf(shape)), shape);
+
+/** The numbers of a float32 tensor in memory. */
+export function numbers(t: Tensor): Float32Array {
+  if (!(t.data instanceof Float32Array)) throw new TypeError('not a float32 tensor in memory');
+  return t.data;
+}

@@ -1,0 +1,36 @@
+/** @file Memory for activations that is used again by every micro-batch, whatever its shape. */
+import type { Tensor } from 'onnxruntime-node';
+import { sizeOf, type TensorType } from '../graph/value.ts';
+import { tensor } from './session.ts';
+
+/** Numbered slots of memory that grow to the largest use and are cut into tensors anew each time. */
+export class Workspace {
+  readonly #slots: Float32Array[] = [];
+
+  /** Float32 tensors of the given types in slot `slot`. What the slot held before is gone. */
+  tensors(slot: number, types: ReadonlyMap<string, TensorType>): Record<string, Tensor> {
+    const need = [...types.values()].reduce((sum, { shape }) => sum + padded(sizeOf(shape)), 0);
+    let memory = this.#slots[slot];
+    if (!memory || memory.length < need) this.#slots[slot] = memory = new Float32Array(need);
+    const tensors: Record<string, Tensor> = {};
+    let offset = 0;
+    for (const [name, { shape }] of types) {
+      const size = sizeOf(shape);
+      tensors[name] = tensor(memory.subarray(offset, offset + size), shape);
+      offset += padded(size);
+    }
+    return tensors;
+  }
+
+  /** Bytes held. */
+  get bytes(): number {
+    return this.#slots.reduce((sum, slot) => sum + slot.byteLength, 0);
+  }
+
+  release(): void {
+    this.#slots.length = 0;
+  }
+}
+
+/** Tensors begin at cache lines of 64 bytes. */
+const padded = (elements: number): number => Math.ceil(elements / 16) * 16;

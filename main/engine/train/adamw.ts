@@ -1,0 +1,80 @@
+/** @file AdamW (Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2) and clipping by the global norm, on flat buffers. */
+import { FettleError } from '../../contract/errors.ts';
+import type { ParameterSet } from '../types.ts';
+
+export interface AdamWOptions {
+  /** Decay of the first moment, in [0, 1). */
+  readonly beta1: number;
+  /** Decay of the second moment, in [0, 1). */
+  readonly beta2: number;
+  /** Added to the root of the second moment, outside the root. */
+  readonly epsilon: number;
+  /** Decoupled: each step scales the weights by 1 - learningRate * weightDecay. */
+  readonly weightDecay: number;
+}
+
+/**
+ * The optimiser of one parameter set. Its state is two buffers in the parameters' layout and a count of steps.
+ * In the order of torch.optim.AdamW, whose float32 results it matches to rounding: arithmetic here is in float64,
+ * rounded to float32 where it is stored.
+ */
+export class AdamW {
+  /** First moment, float32, laid out as `ParameterSet.values`. */
+  readonly first: Float32Array;
+  /** Second moment, float32, laid out as `ParameterSet.values`. */
+  readonly second: Float32Array;
+  /** Updates done so far. */
+  steps = 0;
+  readonly #parameters: ParameterSet;
+  readonly #options: AdamWOptions;
+
+  constructor(parameters: ParameterSet, options: AdamWOptions) {
+    this.#parameters = parameters;
+    this.#options = options;
+    this.first = new Float32Array(parameters.values.length);
+    this.second = new Float32Array(parameters.values.length);
+  }
+
+  /** One update of `values` from `gradients`, which stay as they are. The caller then calls `parametersChanged`. */
+  step(learningRate: number): void {
+    this.steps++;
+    const { beta1, beta2, epsilon, weightDecay } = this.#options;
+    const { values, gradients } = this.#parameters;
+    const { first, second } = this;
+    const keep = 1 - learningRate * weightDecay;
+    const rate = learningRate / (1 - beta1 ** this.steps);
+    const secondCorrection = 1 / Math.sqrt(1 - beta2 ** this.steps);
+    const [take1, take2] = [1 - beta1, 1 - beta2];
+    for (let i = 0; i < values.length; i++) {
+      const gradient = gradients[i]!;
+      const m = Math.fround(beta1 * first[i]! + take1 * gradient);
+      const v = Math.fround(beta2 * second[i]! + take2 * gradient * gradient);
+      first[i] = m;
+      second[i] = v;
+      values[i] = values[i]! * keep - (rate * m) / (Math.sqrt(v) * secondCorrection + epsilon);
+    }
+  }
+
+  /** Takes over the state of a checkpoint. Throws CHECKPOINT_INVALID where the sizes differ. */
+  restore(first: Float32Array, second: Float32Array, steps: number): void {
+    if (first.length !== this.first.length || second.length !== this.second.length)
+      throw new FettleError('CHECKPOINT_INVALID', 'The optimiser state of the checkpoint is of another size.');
+    this.first.set(first);
+    this.second.set(second);
+    this.steps = steps;
+  }
+}
+
+/**
+ * Scales gradients down to a global L2 norm, as torch.nn.utils.clip_grad_norm_: by maxNorm / (norm + 1e-6), never up.
+ * @param maxNorm 0 leaves the gradients as they are.
+ * @returns the norm before, summed in float64; not finite where a gradient is not.
+ */
+export function clipGradients(gradients: Float32Array, maxNorm: number): number {
+  let sum = 0;
+  for (let i = 0; i < gradients.length; i++) sum += gradients[i]! * gradients[i]!;
+  const norm = Math.sqrt(sum);
+  const scale = maxNorm / (norm + 1e-6);
+  if (maxNorm > 0 && scale < 1) for (let i = 0; i < gradients.length; i++) gradients[i]! *= scale;
+  return norm;
+}

@@ -1,0 +1,51 @@
+import { describe, expect, it } from 'vitest';
+import { derivePath, type PathFacts } from './path.ts';
+import { freeSlug, slugify } from './index.ts';
+
+const empty: PathFacts = {
+  answers: 0,
+  questions: 7,
+  choice: null,
+  pairs: 0,
+  documents: 0,
+  model: null,
+  runs: 0,
+  finishedRuns: 0,
+  running: null,
+  comparisons: 0,
+  exports: 0,
+};
+const states = (facts: Partial<PathFacts>): string =>
+  derivePath({ ...empty, ...facts })
+    .path.map((step) => step.state)
+    .join(' ');
+
+describe('the path of a project', () => {
+  it('starts with the data', () => {
+    expect(states({})).toBe('open current open open open open');
+    expect(derivePath(empty).next).toContain('Bring');
+  });
+  it('leads on step by step, and shows what runs', () => {
+    expect(states({ pairs: 3 })).toBe('current done open open open open');
+    expect(states({ pairs: 3, choice: 'instruct', model: 'M' })).toBe('done done done current open open');
+    expect(states({ pairs: 3, choice: 'instruct', model: 'M', runs: 1, running: { number: 1, share: 0.5 } })).toBe(
+      'done done done running open open',
+    );
+    expect(
+      states({ pairs: 3, choice: 'instruct', model: 'M', runs: 1, finishedRuns: 1, comparisons: 1, exports: 1 }),
+    ).toBe('done done done done done done');
+  });
+  it('says how much there is, one and many', () => {
+    const note = (facts: Partial<PathFacts>): string => derivePath({ ...empty, ...facts }).path[1]!.note;
+    expect(note({ pairs: 1186, documents: 1 })).toBe('1,186 pairs, 1 document');
+  });
+});
+
+describe('slugs', () => {
+  it('are safe in paths, whatever the name', () => {
+    expect(slugify('Überweisungs-Briefe (neu)')).toBe('uberweisungs-briefe-neu');
+    expect(slugify('../../etc/passwd')).toBe('etc-passwd');
+    expect(slugify('日本')).toBe('project');
+  });
+  it('are made unique', () => expect(freeSlug('A', (slug) => ['a', 'a-2'].includes(slug))).toBe('a-3'));
+});

@@ -1,0 +1,33 @@
+/** @file Recipes: what to train with and why, from strategy, data, model and machine. Pure; the runs keep what was used. */
+import type { Plan } from '../contract/entities.ts';
+import { FettleError } from '../contract/errors.ts';
+import { estimate, type Machine } from './estimate.ts';
+import { readOverrides } from './fields.ts';
+import { preset, type RecipeContext } from './preset.ts';
+import { doubts } from './questions.ts';
+
+export type { RecipeContext } from './preset.ts';
+export type { DataSize } from './data.ts';
+export { measureRows } from './data.ts';
+export { readOverrides } from './fields.ts';
+
+/**
+ * The recommended recipe with the given values in place of recommended ones.
+ * @throws RECIPE_INVALID for an unknown setting, a value out of range, or two that exclude each other.
+ */
+export function planRecipe(
+  context: RecipeContext,
+  machine: Machine,
+  given: Readonly<Record<string, unknown>>,
+): Pick<Plan, 'recipe' | 'reasons' | 'questions' | 'estimate'> {
+  const values = readOverrides(given);
+  const { recipe, reasons } = preset(context, values);
+  if (context.data.prose && recipe.lossOn === 'response')
+    throw new FettleError(
+      'RECIPE_INVALID',
+      'lossOn cannot be response for text: text has no answers.',
+      'Use lossOn=all, or train on examples.',
+    );
+  const expected = estimate(recipe, context.model, context.data, machine);
+  return { recipe, reasons, questions: doubts(recipe, context, expected.steps), estimate: expected };
+}

@@ -1,0 +1,50 @@
+/** @file How much memory a training process takes: arithmetic over the model's sizes, with the share of the runtime as measured. */
+import type { Model } from '../contract/entities.ts';
+import type { Recipe } from '../contract/recipe.ts';
+
+export type ModelSize = Pick<Model, 'parameters' | 'layers' | 'hiddenSize' | 'vocabSize'>;
+export type MemoryKeys = Pick<Recipe, 'rank' | 'targetModules' | 'batchSize' | 'maxLength'>;
+
+const FLOAT = 4;
+/** Node, the runtime's library and its code, before any model. */
+const PROCESS_BYTES = 260e6;
+/** The runtime keeps arenas of its own beside the buffers that are named; resident memory was up to 1.3 times the named. */
+const RUNTIME_SHARE = 1.25;
+/** Saved in the recipe's default. Rows of a batch run one micro-batch of about this many tokens at a time. */
+const MICRO_BATCH_TOKENS = 512;
+/** The head runs over so many labelled positions at a time: logits, their softmax and the gradient. */
+const HEAD_ROWS = 256;
+const HEAD_COPIES = 3;
+
+const DEFAULTS: MemoryKeys = {
+  rank: 16,
+  targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
+  batchSize: 4,
+  maxLength: 512,
+};
+
+/** Widths of all linears of a block together, over its hidden size: (outputs + ...) such that widths * hidden = its parameters. */
+function blockWidth({ parameters, layers, hiddenSize, vocabSize }: ModelSize): number {
+  return Math.max(hiddenSize * 4, (parameters - vocabSize * hiddenSize) / Math.max(1, layers) / hiddenSize);
+}
+
+/** Trained numbers of a LoRA adapter, estimated: each linear adds rank * (inputs + outputs). */
+export function adapterParameters(model: ModelSize, { rank, targetModules }: MemoryKeys): number {
+  const share = targetModules.length / DEFAULTS.targetModules.length;
+  return Math.round(
+    rank * model.layers * share * (blockWidth(model) + DEFAULTS.targetModules.length * model.hiddenSize),
+  );
+}
+
+/** Bytes that the training process will hold resident, estimated. */
+export function trainingMemory(model: ModelSize, recipe: MemoryKeys = DEFAULTS): number {
+  const weights = model.parameters * FLOAT;
+  // Values, gradients and the two moments of AdamW.
+  const adapter = adapterParameters(model, recipe) * FLOAT * 4;
+  const tokens = Math.max(recipe.maxLength, Math.min(MICRO_BATCH_TOKENS, recipe.batchSize * recipe.maxLength));
+  // A block saves the inputs and outputs of its linears; attention saves its probabilities, half of them masked away.
+  const heads = Math.max(1, Math.round(model.hiddenSize / 64));
+  const saved = tokens * model.layers * (blockWidth(model) + 4 * model.hiddenSize + (heads * recipe.maxLength) / 2);
+  const head = Math.min(tokens, HEAD_ROWS) * model.vocabSize * HEAD_COPIES;
+  return Math.round(PROCESS_BYTES + RUNTIME_SHARE * (weights + adapter + (saved + head) * FLOAT));
+}

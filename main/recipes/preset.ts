@@ -1,0 +1,144 @@
+/** @file The recommended recipe: every value from the strategy, the data, the model and the machine, with its reason and its usual range. */
+import type { Model, Plan } from '../contract/entities.ts';
+import { Recipe, TARGET_MODULES, type Strategy } from '../contract/recipe.ts';
+import type { DataSize } from './data.ts';
+import { packedRows, stepsOf } from './estimate.ts';
+import type { ModelSize } from './memory.ts';
+
+export interface RecipeContext {
+  readonly strategy: Strategy;
+  readonly model: ModelSize & Pick<Model, 'contextLength'>;
+  readonly data: DataSize;
+  readonly threads: number;
+}
+type Reasons = Plan['reasons'];
+
+const LENGTHS = [128, 256, 512, 1024, 2048] as const;
+/** Below this many steps an adapter has hardly moved from where it began (reasoning; Schulman et al. 2025 tell runs under 100 steps apart). */
+const ENOUGH_STEPS = 120;
+const thousands = (value: number): string => Math.round(value).toLocaleString('en-GB');
+
+function lengthFor({ data, model }: RecipeContext): number {
+  const wanted = data.prose ? 512 : Math.round(data.usualLength * 1.1);
+  // Attention grows with the square of the length: 1,024 is what a few CPU cores bear.
+  return Math.min(LENGTHS.find((length) => length >= wanted) ?? 1024, 1024, model.contextLength);
+}
+
+function epochsFor({ data, strategy }: RecipeContext): number {
+  if (strategy === 'non-instruct') return data.trainTokens < 1e6 ? 3 : data.trainTokens < 5e6 ? 2 : 1;
+  return data.trainRows < 150 ? 4 : data.trainRows < 1000 ? 3 : data.trainRows < 5000 ? 2 : 1;
+}
+
+function rateFor({ model, strategy }: RecipeContext): number {
+  const instruct = model.parameters < 5e8 ? 1e-3 : model.parameters < 2e9 ? 4e-4 : 2e-4;
+  return strategy === 'instruct' ? instruct : instruct / 2;
+}
+
+/** The recipe with `given` values (already checked) in place of recommended ones; what hangs on a given value follows it. */
+export function preset(
+  context: RecipeContext,
+  given: Readonly<Record<string, unknown>>,
+): { readonly recipe: Recipe; readonly reasons: Reasons } {
+  const { strategy, data, model } = context;
+  const instruct = strategy === 'instruct';
+  const partial = Recipe.partial().parse(given);
+  const rank = partial.rank ?? (instruct ? 16 : 32);
+  const maxLength = partial.maxLength ?? lengthFor(context);
+  const epochs = partial.epochs ?? epochsFor(context);
+  const packing = partial.packing ?? true;
+  const rows = packedRows(data, maxLength, packing);
+  const accumulation = partial.gradientAccumulation ?? 1;
+  const batchSize =
+    partial.batchSize ??
+    [8, 4, 2, 1].find((size) => Math.ceil(rows / (size * accumulation)) * epochs >= ENOUGH_STEPS) ??
+    1;
+  const steps = stepsOf({ epochs, batchSize, gradientAccumulation: accumulation, maxSteps: partial.maxSteps }, rows);
+  const every = partial.evalEvery ?? Math.max(1, Math.min(100, Math.round(steps / 10)));
+  const recipe = Recipe.parse({
+    strategy,
+    rank,
+    alpha: rank * 2,
+    targetModules: [...TARGET_MODULES],
+    learningRate: rateFor(context),
+    maxLength,
+    epochs,
+    packing,
+    batchSize,
+    evalEvery: every,
+    saveEvery: every === 0 ? Math.max(1, Math.round(steps / 10)) : every,
+    lossOn: instruct ? 'response' : 'all',
+    earlyStopping: 3,
+    ...given,
+  });
+  const about: Reasons = {
+    strategy: { reason: 'Chosen for this run.', usual: 'instruct for examples, non-instruct for text' },
+    method: { reason: 'A small adapter is trained and the model itself stays as it is.', usual: 'lora' },
+    rank: {
+      reason: instruct
+        ? 'Enough room for one task shown by some thousand examples (Schulman et al. 2025).'
+        : 'Text holds more to take in than examples do, and low ranks fall behind there (Biderman et al. 2024).',
+      usual: '8 to 64',
+    },
+    alpha: { reason: 'Twice the rank, as in Biderman et al. 2024.', usual: 'rank to 4 times rank' },
+    targetModules: {
+      reason: 'On all linear layers an adapter learns as well as full tuning on small data (Schulman et al. 2025).',
+      usual: 'all seven',
+    },
+    learningRate: {
+      reason: `About ten times what tuning all weights takes, for a model of ${thousands(model.parameters / 1e6)} million parameters${instruct ? '' : '; half of it for raw text, which is easier to overdo'}.`,
+      usual: model.parameters < 5e8 ? '0.0003 to 0.002' : '0.0001 to 0.0005',
+    },
+    schedule: { reason: 'Falls gently to nothing, so that the end of the run settles.', usual: 'cosine' },
+    warmupRatio: { reason: 'The first steps are taken small.', usual: '0.03 to 0.1' },
+    weightDecay: { reason: 'An adapter is small already; decay gains nothing there.', usual: '0 to 0.1' },
+    beta1: { reason: 'AdamW’s usual.', usual: '0.9' },
+    beta2: { reason: 'AdamW’s usual.', usual: '0.95 to 0.999' },
+    epsilon: { reason: 'AdamW’s usual.', usual: '1e-8' },
+    maxGradNorm: { reason: 'One odd example cannot throw the model off.', usual: '0.3 to 1' },
+    epochs: {
+      reason: instruct
+        ? `${thousands(data.trainRows)} examples; fewer examples are read more often.`
+        : `About ${thousands(data.trainTokens)} tokens of text; up to four readings are nearly as good as new text (Muennighoff et al. 2023).`,
+      usual: instruct ? '1 to 5' : '1 to 4',
+    },
+    maxSteps: { reason: 'Not set: the epochs decide.', usual: 'not set' },
+    batchSize: {
+      reason: `So that about ${thousands(ENOUGH_STEPS)} steps or more are taken; adapters bear large batches less well (Schulman et al. 2025).`,
+      usual: '1 to 16',
+    },
+    gradientAccumulation: { reason: 'The batch is small enough to be taken at once.', usual: '1 to 16' },
+    maxLength: {
+      reason: data.prose
+        ? 'Long text is split into pieces of this length.'
+        : `99 of 100 examples stay within about ${thousands(data.usualLength)} tokens.`,
+      usual: '256 to 2,048',
+    },
+    packing: {
+      reason: 'Short examples share a row, without seeing each other, so nothing is spent on padding.',
+      usual: 'true',
+    },
+    shuffle: { reason: 'The order of the file would be learned too.', usual: 'true' },
+    lossOn: {
+      reason: instruct ? 'It is to learn the answers, not the questions.' : 'Every word of the text is learned.',
+      usual: instruct ? 'response' : 'all',
+    },
+    seed: { reason: 'The same seed gives the same run again.', usual: 'any' },
+    precision: { reason: 'The only one in this version.', usual: 'fp32' },
+    device: { reason: 'The CPU in this version.', usual: 'auto' },
+    evalEvery: { reason: 'About ten looks at the held-out rows in a run.', usual: 'a tenth of the steps' },
+    saveEvery: { reason: 'With each look, so that the best state is kept.', usual: 'as evalEvery' },
+    earlyStopping: {
+      reason: 'Three looks without a better held-out loss say that it only learns by heart from there.',
+      usual: '0 (never) to 5',
+    },
+    keepCheckpoints: { reason: 'The best and the last are kept anyway.', usual: '0 to 3' },
+    initAdapter: { reason: 'Not set: starts from the base model.', usual: 'not set' },
+  };
+  const reasons = Object.fromEntries(
+    Object.entries(about).map(([key, each]) => [
+      key,
+      key in given && key !== 'strategy' ? { ...each, reason: 'You set this.' } : each,
+    ]),
+  );
+  return { recipe, reasons };
+}

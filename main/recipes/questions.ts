@@ -1,0 +1,98 @@
+/** @file Values that are unusual: questioned, never blocked. */
+import type { Plan } from '../contract/entities.ts';
+import type { Recipe } from '../contract/recipe.ts';
+import type { RecipeContext } from './preset.ts';
+
+interface Doubt {
+  readonly key: keyof Recipe;
+  readonly when: (recipe: Recipe, context: RecipeContext, steps: number) => boolean;
+  readonly question: (recipe: Recipe, context: RecipeContext, steps: number) => string;
+}
+
+const DOUBTS: readonly Doubt[] = [
+  {
+    key: 'learningRate',
+    when: ({ learningRate }) => learningRate > 3e-3,
+    question: ({ learningRate }) => `${learningRate} is a large step: the loss may jump or never settle. Is it meant?`,
+  },
+  {
+    key: 'learningRate',
+    when: ({ learningRate }) => learningRate < 2e-5,
+    question: ({ learningRate }) => `${learningRate} is a small step for an adapter: it may hardly learn. Is it meant?`,
+  },
+  {
+    key: 'epochs',
+    when: ({ epochs, maxSteps, strategy }) => maxSteps === undefined && epochs > (strategy === 'instruct' ? 6 : 4),
+    question: ({ epochs, strategy }) =>
+      strategy === 'instruct'
+        ? `${epochs} readings of the same examples: it may learn them by heart. The held-out curve will show it.`
+        : `${epochs} readings of the same text: from about 4 on, each teaches less (Muennighoff et al. 2023).`,
+  },
+  {
+    key: 'rank',
+    when: ({ rank }) => rank > 128,
+    question: ({ rank }) => `Rank ${rank} makes a large adapter; 8 to 64 is usual. Is it meant?`,
+  },
+  {
+    key: 'alpha',
+    when: ({ alpha, rank }) => alpha < rank / 2 || alpha > rank * 4,
+    question: ({ alpha, rank }) => `alpha ${alpha} with rank ${rank}: between the rank and 4 times the rank is usual.`,
+  },
+  {
+    key: 'maxLength',
+    when: ({ maxLength }, { model }) => maxLength > model.contextLength,
+    question: (_recipe, { model }) => `The model was made for ${model.contextLength} tokens; beyond it is guesswork.`,
+  },
+  {
+    key: 'maxLength',
+    when: ({ maxLength }, { data }) => !data.prose && maxLength < data.usualLength,
+    question: ({ maxLength }, { data }) =>
+      `Some examples are longer (about ${data.usualLength} tokens): what is beyond ${maxLength} is cut off, often the end of the answer.`,
+  },
+  {
+    key: 'batchSize',
+    when: (_recipe, _context, steps) => steps < 20,
+    question: (_recipe, _context, steps) =>
+      `Only ${steps} ${steps === 1 ? 'step' : 'steps'}: it will hardly move. A smaller batch or more epochs gives more.`,
+  },
+  {
+    key: 'warmupRatio',
+    when: ({ warmupRatio }) => warmupRatio > 0.3,
+    question: ({ warmupRatio }) =>
+      `${Math.round(warmupRatio * 100)}% of the run is spent warming up; 3 to 10% is usual.`,
+  },
+  {
+    key: 'weightDecay',
+    when: ({ weightDecay }) => weightDecay > 0.1,
+    question: ({ weightDecay }) =>
+      `A weight decay of ${weightDecay} pulls the adapter back strongly; up to 0.1 is usual.`,
+  },
+  {
+    key: 'lossOn',
+    when: ({ lossOn, strategy }) => strategy === 'instruct' && lossOn === 'all',
+    question: () => 'It will learn to write the questions too. Is it meant?',
+  },
+  {
+    key: 'maxGradNorm',
+    when: ({ maxGradNorm }) => maxGradNorm === 0,
+    question: () => 'Without clipping, one odd example can throw the model off.',
+  },
+  {
+    key: 'shuffle',
+    when: ({ shuffle }) => !shuffle,
+    question: () => 'The examples come in the order of the file, which is learned too. Is it meant?',
+  },
+  {
+    key: 'earlyStopping',
+    when: ({ earlyStopping, evalEvery }) => earlyStopping > 0 && evalEvery === 0,
+    question: () =>
+      'Early stopping needs looks at the held-out rows during the run: evalEvery is 0, so it will never stop early.',
+  },
+];
+
+export function doubts(recipe: Recipe, context: RecipeContext, steps: number): Plan['questions'] {
+  return DOUBTS.filter((doubt) => doubt.when(recipe, context, steps)).map((doubt) => ({
+    key: doubt.key,
+    question: doubt.question(recipe, context, steps),
+  }));
+}

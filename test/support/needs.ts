@@ -1,0 +1,53 @@
+/** @file What a test needs that a machine may lack. In CI a missing need fails the test, unless it stands in the list of allowed skips. */
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+const root = resolve(import.meta.dirname, '../..');
+
+/** Skips that are allowed even in CI, each with its reason. */
+export const ALLOWED_SKIPS = {
+  'electron-binary': 'Electron’s binary comes from outside the package registries and is not on every machine.',
+  'shared-data':
+    'gsm8k-test.jsonl lies beside the checkout on some machines only; the same checks run on the sample project everywhere.',
+} as const;
+
+/** What must be there in CI, and how to get it elsewhere. */
+const REQUIRED = {
+  oracle: 'PyTorch, transformers and peft: .ci/run installs them into test/numerics/.venv.',
+  'llama.cpp': 'node-llama-cpp: .ci/run installs it in test/numerics/llama-cpp.',
+  starter: 'The starter model: `npm test` fetches it into test/.cache/home.',
+  chromium: 'Debian’s chromium: apt-get install chromium.',
+} as const;
+
+export type Need = keyof typeof ALLOWED_SKIPS | keyof typeof REQUIRED;
+
+const venv = join(root, 'test/numerics/.venv/bin/python');
+export const found = {
+  /** Python of the oracle's venv. */
+  python: process.env.FETTLE_ORACLE_PYTHON ?? (existsSync(venv) ? venv : undefined),
+  llamaCpp: existsSync(join(root, 'test/numerics/llama-cpp/node_modules/node-llama-cpp'))
+    ? join(root, 'test/numerics/llama-cpp')
+    : undefined,
+  /** The starter model's GGUF file. */
+  starter: [
+    process.env.FETTLE_TEST_GGUF,
+    join(root, 'test/.cache/home/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf'),
+  ].find((path) => path !== undefined && existsSync(path)),
+  gsm8k: [resolve(root, '../shared/data/instruct/gsm8k-test.jsonl')].find(existsSync),
+  chromium: [
+    process.env.FETTLE_CHROMIUM,
+    '/usr/bin/chromium',
+    '/usr/bin/chromium-browser',
+    '/usr/bin/google-chrome',
+  ].find((path) => path !== undefined && existsSync(path)),
+};
+
+/** Skips the test where `value` is missing; in CI that is a failure unless the skip is allowed. */
+export function need<T>(test: { skip(note?: string): void }, what: Need, value: T | undefined): T {
+  if (value !== undefined) return value;
+  const reason =
+    what in ALLOWED_SKIPS ? ALLOWED_SKIPS[what as keyof typeof ALLOWED_SKIPS] : REQUIRED[what as keyof typeof REQUIRED];
+  if (process.env.CI && !(what in ALLOWED_SKIPS)) throw new Error(`${what} is missing. ${reason}`);
+  test.skip(`${what}: ${reason}`);
+  throw new Error('unreachable: skip throws');
+}
