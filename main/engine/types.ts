@@ -50,3 +50,12 @@ export interface Trainable {
   parametersChanged(): void;
   release(): Promise<void>;
 }
+
+/** Generates from one document, token by token, keeping keys and values of what came before. */
+export interface Decoder {
+  /** Begins anew with `ids` (at least one). @returns logits [vocab] of the token that follows; the caller may change them. */
+  prefill(ids: readonly number[]): Promise<Float32Array>;
+  /** Goes on with one token. @returns logits [vocab] of the token that follows; the caller may change them. */
+  step(id: number): Promise<Float32Array>;
+  release(): Promise<void>;
+}

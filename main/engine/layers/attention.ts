@@ -102,6 +102,45 @@ export function trainingAttention(s: TrainingAttention): (scope: Scope, q: Value
   };
 }
 
+export interface CachedAttention extends AttentionShape {
+  /** Keys and values that came before, of which a mask says which count; 0 where there are none. */
+  readonly past: number;
+}
+
+/**
+ * Attention of `time` new tokens to a cache and to each other. Inputs it declares: past.k and past.v
+ * [batch, kvHeads, past, d], mask [batch, 1, 1, 1, past]. `made` receives the new k and v, [batch, kvHeads, time, d].
+ */
+export function cachedAttention(
+  s: CachedAttention,
+  made: (k: Value, v: Value) => void,
+): (scope: Scope, q: Value, k: Value, v: Value) => Value {
+  const { batch, time, past, heads, kvHeads, headDim: d } = s;
+  const group = heads / kvHeads;
+  const alpha = 1 / Math.sqrt(d);
+  return (scope, q0, k0, v0) => {
+    const [q, k, v] = positioned(scope, s, past + time, q0, k0, v0);
+    made(k, v);
+    const queries = reshape(q, [batch, kvHeads, group * time, d]);
+    const scores = (keys: Value, length: number): Value =>
+      reshape(bmm(queries, keys, { transB: true, alpha }), [batch, kvHeads, group, time, length]);
+    const fresh = time === 1 ? scores(k, time) : add(scores(k, time), causalMask(scope, 0, time));
+    const all: Value[] = [fresh];
+    const values = [v];
+    if (past > 0) {
+      const mask = scope.input('mask', [batch, 1, 1, 1, past]);
+      all.unshift(add(scores(scope.input('past.k', [batch, kvHeads, past, d]), past), mask));
+      values.unshift(scope.input('past.v', [batch, kvHeads, past, d]));
+    }
+    const lengths = past > 0 ? [past, time] : [time];
+    const output = split(softmax(concat(all, 4)), lengths, 4)
+      .map((p, i) => bmm(reshape(p, [batch, kvHeads, group * time, lengths[i]!]), values[i]!))
+      .reduce((a, b) => add(a, b));
+    const byTime = transpose(reshape(output, [batch, kvHeads, group, time, d]), [0, 3, 1, 2, 4]);
+    return reshape(byTime, [batch * time, heads * d]);
+  };
+}
+
 /** Zero where key <= query, MASKED elsewhere: [end - start, end]. */
 function causalMask(scope: Scope, start: number, end: number): Value {
   const data = new Float32Array((end - start) * end);

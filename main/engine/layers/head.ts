@@ -1,6 +1,6 @@
 /** @file The head: final norm, logits, and cross-entropy with its own way back, on the rows that carry a label. */
 import { withVjp } from '../autodiff/gradient.ts';
-import { exp, gemm, logSoftmax, mul, pick, reshape, rmsNorm, rows, sub } from '../graph/ops/index.ts';
+import { gemm, logSoftmax, mul, pick, reshape, rmsNorm, rows, softmax, sub } from '../graph/ops/index.ts';
 import type { Scope, Value } from '../graph/value.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 
@@ -16,10 +16,11 @@ export function logits(scope: Scope, spec: ModelSpec, x: Value): Value {
 export function crossEntropy(scope: Scope, spec: ModelSpec, x: Value, labels: Value): Value {
   const h = normed(scope, spec, x);
   const table = headWeight(scope, spec);
-  const logProbabilities = logSoftmax(gemm(h, table, { transB: true }));
-  const loss = mul(pick(logProbabilities, labels), scope.scalar(-1));
+  const z = gemm(h, table, { transB: true });
+  const loss = mul(pick(logSoftmax(z), labels), scope.scalar(-1));
   return withVjp(loss, [h], (dy) => {
-    const expected = gemm(exp(logProbabilities), table);
+    // A second softmax is quicker than the exponential of the first one's logarithm, whose kernel is slow.
+    const expected = gemm(softmax(z), table);
     return [mul(sub(expected, rows(table, reshape(labels, [labels.shape[0]!]))), dy)];
   });
 }

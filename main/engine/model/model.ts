@@ -4,8 +4,9 @@ import type { HfConfig, WeightSource } from '../../formats/model.ts';
 import { readSpec } from '../architectures/index.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { SessionCache, type RuntimeOptions } from '../segments/session.ts';
-import type { Batch, ParameterSet, Trainable } from '../types.ts';
+import type { Batch, Decoder, ParameterSet, Trainable } from '../types.ts';
 import type { AdapterShape } from '../layers/block.ts';
+import { CachedDecoder } from './decoder.ts';
 import { microBatches, type MicroBatch } from './microbatch.ts';
 import { Network, type AdapterLayers } from './network.ts';
 import { adapterParameters, adapterTensors, initialise, readParameters, type AdapterParameters } from './parameters.ts';
@@ -61,6 +62,11 @@ export class BaseModel {
   /** Logits [tokens, vocab] of one document. */
   logits(ids: Int32Array): Promise<Float32Array> {
     return documentLogits(this.#network, ids, undefined);
+  }
+
+  /** Generates with a cache; several at a time may be open, but only one call may be under way. */
+  generator(): Decoder {
+    return new CachedDecoder(this.#network, undefined);
   }
 
   /** Frees the sessions; the adapters on it are of no use afterwards. */
@@ -119,6 +125,11 @@ export class LoraModel implements Trainable {
   /** Logits [tokens, vocab] of one document. */
   logits(ids: Int32Array): Promise<Float32Array> {
     return documentLogits(this.#network, ids, this.#adapter);
+  }
+
+  /** Generates with a cache; several at a time may be open, but only one call may be under way. */
+  generator(): Decoder {
+    return new CachedDecoder(this.#network, this.#adapter);
   }
 
   /** Fills the parameters from an adapter's file. Throws MODEL_INCOMPLETE; nothing is changed then. */

@@ -17,8 +17,8 @@ export interface AdapterLayers {
 
 /** Labelled rows that go through the head at once: their logits should fit the cache. */
 export const HEAD_ROWS = 128;
-/** Numbers of rows for which a head is compiled. */
-const HEAD_STEP = 16;
+/** A head is compiled for multiples of this, and for one row. */
+const HEAD_STEP = 32;
 
 export class Network {
   readonly spec: ModelSpec;
@@ -37,7 +37,7 @@ export class Network {
     const { spec } = this;
     const segment = await blockSegment(this.cache, spec, blockShape(micro, adapter));
     const shared = this.#shared(micro);
-    let x = await this.#embed(micro);
+    let x = await this.embed(micro.ids);
     for (let layer = 0; layer < spec.layers; layer++) {
       const out = this.#workspace.tensors(layer % 2, segment.forward.program.outputs);
       await segment.forward.run([shared, this.weights.layers[layer]!, adapter?.layers[layer]!.values ?? {}, { x }], out);
@@ -54,7 +54,7 @@ export class Network {
     const { spec } = this;
     const segment = await trainingSegment(this.cache, spec, blockShape(micro, adapter));
     const shared = this.#shared(micro);
-    const inputs: Tensor[] = [await this.#embed(micro)];
+    const inputs: Tensor[] = [await this.embed(micro.ids)];
     const saved: Tensors[] = [];
     for (let layer = 0; layer < spec.layers; layer++) {
       const out = this.#workspace.tensors(layer, segment.forward.program.outputs);
@@ -134,7 +134,7 @@ export class Network {
     const size = this.spec.hidden;
     for (let start = 0; start < micro.places.length; start += HEAD_ROWS) {
       const count = Math.min(HEAD_ROWS, micro.places.length - start);
-      const rows = Math.ceil(count / HEAD_STEP) * HEAD_STEP;
+      const rows = count === 1 ? 1 : Math.ceil(count / HEAD_STEP) * HEAD_STEP;
       const segment = await headSegment(this.cache, this.spec, kind, rows);
       const x = this.#tensor(this.spec.layers + 5, 'x', [rows, size]);
       const data = numbers(x);
@@ -150,15 +150,16 @@ export class Network {
     }
   }
 
-  async #embed(micro: MicroBatch): Promise<Tensor> {
+  /** Embeddings [n, hidden] of ids [n]; valid until the next call. Throws INPUT_INVALID. */
+  async embed(ids: Int32Array): Promise<Tensor> {
     const { vocab } = this.spec;
-    const n = micro.rows * micro.length;
-    const wrong = micro.ids.find((id) => id < 0 || id >= vocab);
+    const n = ids.length;
+    const wrong = ids.find((id) => id < 0 || id >= vocab);
     if (wrong !== undefined)
       throw new FettleError('INPUT_INVALID', `Token ${wrong} is not in the model's vocabulary of ${vocab}.`, 'The tokenizer belongs to another model.');
     const segment = await embedSegment(this.cache, this.spec, n);
     const out = this.#workspace.tensors(this.spec.layers, segment.forward.program.outputs);
-    await segment.forward.run([{ ids: integers(micro.ids, [n]), embedding: this.weights.embedding }], out);
+    await segment.forward.run([{ ids: integers(ids, [n]), embedding: this.weights.embedding }], out);
     return out['x']!;
   }
 

@@ -4,7 +4,7 @@ import { gradient } from '../autodiff/gradient.ts';
 import { emit } from '../graph/emit.ts';
 import { rows as tableRows } from '../graph/ops/index.ts';
 import { Scope, type Value } from '../graph/value.ts';
-import { queryBlocks, trainingAttention } from '../layers/attention.ts';
+import { cachedAttention, queryBlocks, trainingAttention } from '../layers/attention.ts';
 import { BlockBuilder, type AdapterShape } from '../layers/block.ts';
 import { crossEntropy, logits } from '../layers/head.ts';
 import { compileWithBackward } from '../segments/compile.ts';
@@ -74,6 +74,27 @@ function block(spec: ModelSpec, shape: BlockShape): { builder: BlockBuilder; x: 
   const builder = new BlockBuilder(scope, spec, shape.adapter, attention);
   const x = scope.input('x', [batch * time, spec.hidden]);
   return { builder, x, y: spec.block(builder, x) };
+}
+
+/** `y`, and `k` and `v` [1, kvHeads, time, headDim] for the cache, for `x` after `past` cached tokens. */
+export function decodeSegment(
+  cache: SessionCache,
+  spec: ModelSpec,
+  shape: { readonly time: number; readonly past: number; readonly adapter: AdapterShape | undefined },
+): Promise<{ forward: Session }> {
+  const { time, past, adapter } = shape;
+  return cache.get(`decode ${time} after ${past} ${adapterKey(adapter)}`, async () => {
+    const scope = new Scope();
+    const { heads, kvHeads, headDim } = spec;
+    const outputs = new Map<string, Value>();
+    const attention = cachedAttention({ batch: 1, time, past, heads, kvHeads, headDim }, (k, v) => {
+      outputs.set('k', k);
+      outputs.set('v', v);
+    });
+    const y = spec.block(new BlockBuilder(scope, spec, adapter, attention), scope.input('x', [time, spec.hidden]));
+    outputs.set('y', y);
+    return { forward: await Session.create(emit(outputs, cache.options.device), cache.options) };
+  });
 }
 
 /** Of all layers together, with the masked upper half left out by query blocks. */

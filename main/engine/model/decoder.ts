@@ -1,0 +1,127 @@
+/** @file Generation token by token with a cache of keys and values. */
+import type { Tensor } from 'onnxruntime-node';
+import { FettleError } from '../../contract/errors.ts';
+import { MASKED } from '../layers/attention.ts';
+import { numbers, integers, tensor, zeros, type Tensors } from '../segments/session.ts';
+import { Workspace } from '../segments/workspace.ts';
+import type { Decoder } from '../types.ts';
+import { rotaryTables, type AdapterLayers, type Network } from './network.ts';
+import { decodeSegment } from './segments.ts';
+
+/** The cache grows by so many tokens; a program is compiled for each size. */
+const CACHE_STEP = 128;
+/** A prompt is read in pieces of at most this many tokens, so that its attention needs little memory. */
+const PREFILL_TOKENS = 512;
+/** Pieces of a prompt are padded to multiples of this. */
+const PREFILL_STEP = 32;
+
+/** One document at a time. The adapter is read where it lies: a step of training between two tokens would be seen. */
+export class CachedDecoder implements Decoder {
+  readonly #network: Network;
+  readonly #adapter: AdapterLayers | undefined;
+  readonly #workspace = new Workspace();
+  /** Keys and values of each layer, [1, kvHeads, capacity, headDim]. */
+  #cache: { k: Tensor; v: Tensor }[] = [];
+  #capacity = 0;
+  #length = 0;
+
+  constructor(network: Network, adapter: AdapterLayers | undefined) {
+    this.#network = network;
+    this.#adapter = adapter;
+  }
+
+  async prefill(ids: readonly number[]): Promise<Float32Array> {
+    if (ids.length === 0) throw new FettleError('INPUT_INVALID', 'There is nothing to continue: the prompt is empty.');
+    this.#length = 0;
+    let logits: Float32Array | undefined;
+    for (let start = 0; start < ids.length; start += PREFILL_TOKENS) {
+      const piece = ids.slice(start, start + PREFILL_TOKENS);
+      const last = start + piece.length === ids.length;
+      logits = await this.#advance(piece, Math.ceil(piece.length / PREFILL_STEP) * PREFILL_STEP, last);
+    }
+    return logits!;
+  }
+
+  async step(id: number): Promise<Float32Array> {
+    if (this.#length === 0) throw new FettleError('INPUT_INVALID', 'Generation begins with a prompt.');
+    return (await this.#advance([id], 1, true))!;
+  }
+
+  async release(): Promise<void> {
+    this.#cache = [];
+    this.#capacity = this.#length = 0;
+    this.#workspace.release();
+  }
+
+  /** Runs `ids`, padded to `time`, after what is cached. */
+  async #advance(ids: readonly number[], time: number, wantLogits: boolean): Promise<Float32Array | undefined> {
+    const { spec, weights, cache } = this.#network;
+    if (this.#length + ids.length > spec.maxPositions)
+      throw new FettleError('INPUT_INVALID', `The text is longer than the ${spec.maxPositions} tokens the model was made for.`, 'Shorten the prompt or generate less.');
+    const past = Math.ceil(this.#length / CACHE_STEP) * CACHE_STEP;
+    if (past > this.#capacity) this.#grow(past);
+    // A shorter document than the one before leaves a larger cache: its size is as good.
+    const shape = { time, past: this.#length === 0 ? 0 : this.#capacity, adapter: this.#adapter?.shape };
+    const segment = await decodeSegment(cache, spec, shape);
+    const shared = this.#shared(shape.past, time);
+    const padded = new Int32Array(time);
+    padded.set(ids);
+    let x = await this.#network.embed(padded);
+    const made: Tensors[] = [];
+    for (let layer = 0; layer < spec.layers; layer++) {
+      const out = this.#workspace.tensors(layer, segment.forward.program.outputs);
+      const past: Tensors = this.#cache[layer] ? { 'past.k': this.#cache[layer].k, 'past.v': this.#cache[layer].v } : {};
+      await segment.forward.run([shared, weights.layers[layer]!, this.#adapter?.layers[layer]!.values ?? {}, past, { x }], out);
+      made.push(out);
+      x = out['y']!;
+    }
+    const needed = Math.ceil((this.#length + ids.length) / CACHE_STEP) * CACHE_STEP;
+    if (needed > this.#capacity) this.#grow(needed);
+    made.forEach((out, layer) => this.#remember(this.#cache[layer]!, out, time, ids.length));
+    this.#length += ids.length;
+    return wantLogits ? this.#network.logits(numbers(x), Int32Array.of(ids.length - 1)) : undefined;
+  }
+
+  #shared(past: number, time: number): Tensors {
+    const positions = Int32Array.from({ length: time }, (_, i) => this.#length + i);
+    const mask = new Float32Array(past).fill(MASKED, Math.min(past, this.#length));
+    return {
+      positions: integers(positions, [1, time]),
+      ...rotaryTables(this.#network.spec, past + time),
+      ...(past > 0 ? { mask: tensor(mask, [1, 1, 1, 1, past]) } : {}),
+    };
+  }
+
+  #grow(capacity: number): void {
+    const { layers, kvHeads, headDim } = this.#network.spec;
+    const old = this.#cache;
+    const before = this.#capacity;
+    this.#cache = Array.from({ length: layers }, (_, layer) => {
+      const next = { k: zeros([1, kvHeads, capacity, headDim]), v: zeros([1, kvHeads, capacity, headDim]) };
+      const from = old[layer];
+      if (from) for (const name of ['k', 'v'] as const) copyHeads(from[name], before, next[name], capacity, 0, this.#length, this.#network.spec);
+      return next;
+    });
+    this.#capacity = capacity;
+  }
+
+  #remember(layer: { k: Tensor; v: Tensor }, made: Tensors, time: number, count: number): void {
+    for (const name of ['k', 'v'] as const)
+      copyHeads(made[name]!, time, layer[name], this.#capacity, this.#length, count, this.#network.spec);
+  }
+}
+
+/** Copies the first `count` tokens of each head of [1, heads, fromLength, d] to place `at` of [1, heads, toLength, d]. */
+function copyHeads(
+  from: Tensor,
+  fromLength: number,
+  to: Tensor,
+  toLength: number,
+  at: number,
+  count: number,
+  { kvHeads, headDim: d }: { readonly kvHeads: number; readonly headDim: number },
+): void {
+  const [source, target] = [numbers(from), numbers(to)];
+  for (let head = 0; head < kvHeads; head++)
+    target.set(source.subarray(head * fromLength * d, (head * fromLength + count) * d), (head * toLength + at) * d);
+}

@@ -1,0 +1,227 @@
+/** @file Checkpoints: everything that a run needs to go on as if it had never stopped, in one folder each. */
+import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { FettleError } from '../../contract/errors.ts';
+import { openSafetensors, writeSafetensors } from '../../formats/safetensors.ts';
+import type { ParameterSet } from '../types.ts';
+import type { AdamW } from './adamw.ts';
+import { removeFolder, verifyFolder, writeFolder } from './durable.ts';
+
+/** The trained weights, under PEFT's file name and tensor names. */
+const ADAPTER_FILE = 'adapter_model.safetensors';
+const ADAPTER_CONFIG_FILE = 'adapter_config.json';
+const OPTIMIZER_FILE = 'optimizer.safetensors';
+const STATE_FILE = 'state.json';
+/** What PEFT puts before the name of each parameter in a file. */
+const PEFT_PREFIX = 'base_model.model.';
+
+const HeldOut = z.strictObject({ step: z.int(), loss: z.number() });
+
+/**
+ * Where a run stands. The random order of the data is a function of (seed, epoch), so `step` alone is the state of
+ * every random choice; `position` says where that is, for people.
+ */
+export const TrainingState = z.strictObject({
+  version: z.literal(1),
+  run: z.string(),
+  /** Optimiser steps done. */
+  step: z.int(),
+  /** Steps that the schedule was made for. */
+  steps: z.int(),
+  /** Where the next step's data lie. */
+  position: z.strictObject({ epoch: z.int(), index: z.int() }),
+  tokens: z.int(),
+  labelledTokens: z.int(),
+  /** Of work in all, pauses not counted. */
+  seconds: z.number(),
+  /** Of optimiser steps alone, evaluations and checkpoints not counted. */
+  stepSeconds: z.number(),
+  peakMemoryBytes: z.int(),
+  /** The newest held-out evaluation. */
+  heldOut: HeldOut.nullable(),
+  /** The held-out loss before the first step. */
+  heldOutStart: z.number().nullable(),
+  best: HeldOut.nullable(),
+  /** Evaluations in a row that were no better than the best. */
+  evaluationsWithoutGain: z.int(),
+  /** SHA-256 over what decides the numbers: recipe without its length and reporting, data. */
+  recipeHash: z.string(),
+  dataHash: z.string(),
+  /** What else decides the last bits: threads, CPU, versions. */
+  environment: z.record(z.string(), z.union([z.string(), z.number()])),
+});
+export type TrainingState = z.infer<typeof TrainingState>;
+
+export interface Checkpoint {
+  /** Folder name, e.g. `step-000120`. */
+  readonly name: string;
+  readonly path: string;
+  readonly step: number;
+  /** Measured at this very step, else null. */
+  readonly heldOutLoss: number | null;
+  readonly bytes: number;
+  readonly state: TrainingState;
+}
+
+export const checkpointName = (step: number): string => `step-${String(step).padStart(6, '0')}`;
+
+/**
+ * Writes one checkpoint, whole or not at all.
+ * @param adapterConfig PEFT's adapter_config.json; with it the folder is an adapter that PEFT loads.
+ * Throws DISK_FULL; then nothing is left behind and earlier checkpoints stand.
+ */
+export async function saveCheckpoint(
+  folder: string,
+  state: TrainingState,
+  parameters: ParameterSet,
+  optimizer: AdamW,
+  adapterConfig?: Readonly<Record<string, unknown>>,
+): Promise<Checkpoint> {
+  const name = checkpointName(state.step);
+  const view = (flat: Float32Array, { offset, size }: { offset: number; size: number }): Float32Array =>
+    flat.subarray(offset, offset + size);
+  const { entries, values } = parameters;
+  await mkdir(folder, { recursive: true });
+  const bytes = await writeFolder(folder, name, async (path) => {
+    await writeSafetensors(
+      join(path, ADAPTER_FILE),
+      entries.map((entry) => ({ name: PEFT_PREFIX + entry.name, shape: entry.shape, data: view(values, entry) })),
+      { format: 'pt' },
+    );
+    await writeSafetensors(
+      join(path, OPTIMIZER_FILE),
+      entries.flatMap((entry) => [
+        { name: `${entry.name}.exp_avg`, shape: entry.shape, data: view(optimizer.first, entry) },
+        { name: `${entry.name}.exp_avg_sq`, shape: entry.shape, data: view(optimizer.second, entry) },
+      ]),
+    );
+    await writeFile(join(path, STATE_FILE), JSON.stringify({ ...state, optimizerSteps: optimizer.steps }));
+    if (adapterConfig) await writeFile(join(path, ADAPTER_CONFIG_FILE), JSON.stringify(adapterConfig, null, 2));
+  });
+  return describe(folder, name, state, bytes);
+}
+
+const describe = (folder: string, name: string, state: TrainingState, bytes: number): Checkpoint => ({
+  name,
+  path: join(folder, name),
+  step: state.step,
+  heldOutLoss: state.heldOut?.step === state.step ? state.heldOut.loss : null,
+  bytes,
+  state,
+});
+
+/** Checkpoints of a folder by step, and those that are damaged, by name. `deep` compares hashes too, not only sizes. */
+export async function listCheckpoints(
+  folder: string,
+  { deep = false }: { readonly deep?: boolean } = {},
+): Promise<{ readonly checkpoints: Checkpoint[]; readonly damaged: { name: string; error: FettleError }[] }> {
+  const names = (await readdir(folder).catch(() => [])).filter((name) => /^step-\d+$/.test(name));
+  const checkpoints: Checkpoint[] = [];
+  const damaged: { name: string; error: FettleError }[] = [];
+  for (const name of names) {
+    try {
+      const bytes = await verifyFolder(join(folder, name), deep);
+      checkpoints.push(describe(folder, name, await readState(join(folder, name)), bytes));
+    } catch (error) {
+      if (!(error instanceof FettleError)) throw error;
+      damaged.push({ name, error });
+    }
+  }
+  checkpoints.sort((a, b) => a.step - b.step);
+  return { checkpoints, damaged };
+}
+
+const StoredState = TrainingState.extend({ optimizerSteps: z.int() });
+
+async function readStored(path: string): Promise<z.infer<typeof StoredState>> {
+  try {
+    return StoredState.parse(JSON.parse(await readFile(join(path, STATE_FILE), 'utf8')));
+  } catch (error) {
+    throw new FettleError('CHECKPOINT_INVALID', `The checkpoint ${path} has no readable state.`, undefined, {
+      cause: error,
+    });
+  }
+}
+
+async function readState(path: string): Promise<TrainingState> {
+  const { optimizerSteps: _, ...state } = await readStored(path);
+  return state;
+}
+
+/** The checkpoint with the lowest held-out loss; where nothing was measured, the last. Undefined where there is none. */
+export function bestCheckpoint(checkpoints: readonly Checkpoint[]): Checkpoint | undefined {
+  const last = checkpoints.at(-1);
+  return checkpoints.find((it) => it.step === last?.state.best?.step) ?? last;
+}
+
+/**
+ * The folder of a run's best or last checkpoint, or of the named one, after its hashes were compared.
+ * Throws CHECKPOINT_NOT_FOUND and CHECKPOINT_INVALID.
+ */
+export async function findCheckpoint(folder: string, which: string): Promise<Checkpoint> {
+  const { checkpoints, damaged } = await listCheckpoints(folder);
+  const broken = damaged.find(({ name }) => name === which);
+  if (broken) throw broken.error;
+  const found =
+    which === 'best'
+      ? bestCheckpoint(checkpoints)
+      : which === 'last'
+        ? checkpoints.at(-1)
+        : checkpoints.find(({ name }) => name === which);
+  if (!found) throw new FettleError('CHECKPOINT_NOT_FOUND', `There is no checkpoint "${which}" in ${folder}.`);
+  await verifyFolder(found.path, true);
+  return found;
+}
+
+/** Trained weights of a checkpoint into a parameter set. Throws CHECKPOINT_INVALID where names or shapes differ. */
+export async function loadWeights(path: string, parameters: ParameterSet): Promise<void> {
+  await readInto(join(path, ADAPTER_FILE), parameters, [[(name) => PEFT_PREFIX + name, parameters.values]]);
+}
+
+/** Optimiser state of a checkpoint. Throws CHECKPOINT_INVALID where names or shapes differ. */
+export async function loadOptimizer(path: string, parameters: ParameterSet, optimizer: AdamW): Promise<void> {
+  const first = new Float32Array(parameters.values.length);
+  const second = new Float32Array(parameters.values.length);
+  await readInto(join(path, OPTIMIZER_FILE), parameters, [
+    [(name) => `${name}.exp_avg`, first],
+    [(name) => `${name}.exp_avg_sq`, second],
+  ]);
+  optimizer.restore(first, second, (await readStored(path)).optimizerSteps);
+}
+
+async function readInto(
+  path: string,
+  { entries }: ParameterSet,
+  targets: readonly (readonly [(name: string) => string, Float32Array])[],
+): Promise<void> {
+  const source = await openSafetensors(path);
+  try {
+    const known = new Set(source.names);
+    if (known.size !== entries.length * targets.length) throw otherModel(path);
+    for (const entry of entries)
+      for (const [named, flat] of targets) {
+        const name = named(entry.name);
+        if (!known.has(name) || source.info(name).shape.join() !== entry.shape.join()) throw otherModel(path);
+        flat.set(await source.read(name), entry.offset);
+      }
+  } finally {
+    await source.close();
+  }
+}
+
+const otherModel = (path: string): FettleError =>
+  new FettleError('CHECKPOINT_INVALID', `${path} belongs to another model, or to other rank or target modules.`);
+
+/**
+ * The keeping rule: the best, the last, and the `others` newest beside them stay.
+ * @returns the names of those removed.
+ */
+export async function pruneCheckpoints(folder: string, others: number): Promise<string[]> {
+  const { checkpoints } = await listCheckpoints(folder);
+  const spared = new Set([bestCheckpoint(checkpoints)?.name, checkpoints.at(-1)?.name]);
+  const rest = checkpoints.filter(({ name }) => !spared.has(name));
+  const removed = rest.slice(0, Math.max(0, rest.length - others)).map(({ name }) => name);
+  for (const name of removed) await removeFolder(folder, name);
+  return removed;
+}

@@ -1,0 +1,154 @@
+/** @file Exports: a run handed over as files that other programs load, proven before they are called done. The only writer of table export. */
+import { existsSync } from 'node:fs';
+import { isAbsolute, join } from 'node:path';
+import { Export, ExportFormat, type Run } from '../contract/entities.ts';
+import { FettleError } from '../contract/errors.ts';
+import type { ParsedInputOf } from '../contract/api.ts';
+import type { Core } from '../core/context.ts';
+import type { Handlers } from '../core/router.ts';
+import { checkpointNamed } from '../runs/train.ts';
+import type { Models } from '../models/index.ts';
+import type { Runs } from '../runs/index.ts';
+import type { ExportEvent, ExportJob, ExportResult } from '../workers/export.ts';
+import type { CardFacts } from './card.ts';
+
+export interface Exports {
+  readonly handlers: Handlers<'exports.start' | 'exports.list' | 'exports.show'>;
+  show(id: string): Export;
+}
+
+interface Row {
+  readonly id: string;
+  readonly project: string;
+  readonly run: string;
+  readonly checkpoint: string;
+  readonly format: string;
+  readonly dtype: string;
+  readonly folder: string;
+  readonly result: string | null;
+  readonly created_at: string;
+}
+
+export function createExports(core: Core, parts: { readonly models: Models; readonly runs: Runs }): Exports {
+  const { db } = core;
+  const { models, runs } = parts;
+  const one = db.prepare<[string], Row>('SELECT * FROM export WHERE id = ?');
+  const all = db.prepare<[string], Row>('SELECT * FROM export WHERE project = ? ORDER BY created_at DESC, id DESC');
+
+  const view = (row: Row): Export => {
+    const job = core.jobs.of('export', row.id);
+    const result = row.result === null ? {} : JSON.parse(row.result);
+    return Export.parse({
+      id: row.id,
+      project: row.project,
+      run: row.run,
+      checkpoint: row.checkpoint,
+      format: row.format,
+      dtype: row.dtype,
+      folder: row.folder,
+      createdAt: row.created_at,
+      state: row.result !== null ? 'completed' : (job?.state ?? 'interrupted'),
+      stage: job?.stage ?? '',
+      error: job?.error ?? null,
+      bytes: 0,
+      files: [],
+      proof: null,
+      ...result,
+    });
+  };
+  const row = (id: string): Row => {
+    const found = one.get(id);
+    if (!found)
+      throw new FettleError('INPUT_INVALID', `There is no export named ${JSON.stringify(id)}.`, 'Export again.');
+    return found;
+  };
+
+  function start(input: ParsedInputOf<'exports.start'>): Export {
+    const run = runs.show(input.run);
+    const checkpoint = checkpointNamed(run.id, run.checkpoints, input.checkpoint);
+    const dtype = input.format === 'adapter' ? 'f32' : input.dtype;
+    const number =
+      db.prepare<[string], { n: number }>('SELECT count(*) + 1 AS n FROM export WHERE project = ?').get(run.project)?.n ?? 1;
+    const id = `${run.project}-export-${number}`;
+    const folder = input.out ?? join(core.home.project(run.project), 'exports', `${run.id}-${checkpoint.name}-${input.format}-${number}`);
+    if (!isAbsolute(folder))
+      throw new FettleError('INPUT_INVALID', `${folder} is not a whole path.`, 'Give the folder by its whole path.');
+    if (existsSync(folder))
+      throw new FettleError('TARGET_EXISTS', `${folder} exists already.`, 'Name a folder that does not exist yet.');
+    db.prepare(
+      'INSERT INTO export (id, project, run, checkpoint, format, dtype, folder, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+    ).run(id, run.project, run.id, checkpoint.name, input.format, dtype, folder, core.clock.now());
+    core.jobs.enqueue({
+      kind: 'export',
+      project: run.project,
+      subject: id,
+      title: `Exporting run ${run.number} as ${input.format === 'adapter' ? 'an adapter' : 'a model'}`,
+    });
+    core.events.changed('export', id, run.project);
+    return view(row(id));
+  }
+
+  core.jobs.handle('export', async (control) => {
+    const { id, project, run: runId, checkpoint, format, dtype, folder } = row(control.job.subject);
+    const run = runs.show(runId);
+    control.update({ state: 'running', stage: 'Loading the model' });
+    let cancelled = false;
+    const job: ExportJob = {
+      format: ExportFormat.parse(format),
+      dtype: Export.shape.dtype.parse(dtype),
+      folder,
+      model: models.pathOf(run.model),
+      adapter: runs.checkpointFolder(run, checkpoint),
+      maxLength: run.recipe.maxLength,
+      threads: core.threads,
+      card: cardFacts(core, run, checkpoint, parts),
+    };
+    const worker = core.workers.run<ExportEvent, ExportResult>('export', job, ({ stage, progress }) =>
+      control.update({ stage, progress }),
+    );
+    control.onAsk(() => {
+      cancelled = true;
+      worker.ask('cancel');
+    });
+    void core.jobs.settled(control.job.id).then(() => core.events.changed('export', id, project));
+    try {
+      const result = await worker.result;
+      db.prepare('UPDATE export SET result = ? WHERE id = ?').run(JSON.stringify(result), id);
+      core.events.changed('project', project, project);
+      return 'completed';
+    } catch (error) {
+      if (cancelled) return 'cancelled';
+      throw error;
+    }
+  });
+
+  return {
+    show: (id) => view(row(id)),
+    handlers: {
+      'exports.start': start,
+      'exports.list': (input) => all.all(input.project).map(view),
+      'exports.show': (input) => view(row(input.export)),
+    },
+  };
+}
+
+/** What the model card tells: lineage and figures, nothing of the data itself and nothing of this machine. */
+function cardFacts(core: Core, run: Run, checkpoint: string, { models, runs }: { models: Models; runs: Runs }): CardFacts {
+  const model = models.show(run.model);
+  const { initAdapter, ...recipe } = run.recipe;
+  return {
+    title: `${run.project}, run ${run.number}`,
+    base: { name: model.name, license: model.license, architecture: model.architecture, parameters: model.parameters, hash: model.hash },
+    strategy: run.strategy,
+    advice: run.advice && { strategy: run.advice.strategy, summary: run.advice.summary },
+    choice: run.choice && { reason: run.choice.reason, overruled: run.choice.overruled },
+    data: { hash: runs.hashes(run.id).dataset, ...runs.dataSummary(run.id) },
+    recipe,
+    startedFromAdapter: initAdapter !== undefined,
+    checkpoint: run.checkpoints.find((each) => each.name === checkpoint) ?? null,
+    steps: run.step,
+    tokens: run.tokens,
+    heldOutLossStart: run.heldOutLossStart,
+    versions: { ...run.versions, fettle: core.version },
+  };
+}

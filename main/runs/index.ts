@@ -1,0 +1,256 @@
+/** @file Runs: plan, start, watch, pause, resume, stop, continue, clone, delete. The only writer of table run. */
+import { mkdirSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import type { Run } from '../contract/entities.ts';
+import { FettleError } from '../contract/errors.ts';
+import type { JobState } from '../contract/training.ts';
+import type { Ask, Core } from '../core/context.ts';
+import type { Handlers } from '../core/router.ts';
+import type { Datasets } from '../datasets/index.ts';
+import { readRows } from '../datasets/rows.ts';
+import type { Models } from '../models/index.ts';
+import type { Projects } from '../projects/index.ts';
+import { estimate } from '../recipes/estimate.ts';
+import { measureRows } from '../recipes/index.ts';
+import type { StrategyService } from '../strategy/index.ts';
+import { createHistory } from './history.ts';
+import { checkMemory, createPlanner, type PlanRequest } from './plan.ts';
+import { createRunTable, type NewRun, type RunRow } from './table.ts';
+import { handleTraining } from './train.ts';
+
+type Names =
+  | 'plan'
+  | 'start'
+  | 'clone'
+  | 'list'
+  | 'show'
+  | 'events'
+  | 'pause'
+  | 'resume'
+  | 'stop'
+  | 'cancel'
+  | 'continue'
+  | 'delete';
+export interface Runs {
+  readonly handlers: Handlers<`runs.${Names}`>;
+  /** @throws RUN_NOT_FOUND */
+  show(id: string): Run;
+  has(id: string): boolean;
+  /** The model's and the data's hashes that it was started with. */
+  hashes(id: string): { readonly model: string; readonly dataset: string };
+  /** Absolute folder of one of its checkpoints. */
+  checkpointFolder(run: Run, checkpoint: string): string;
+}
+
+const ACTIVE: readonly JobState[] = ['queued', 'starting', 'running', 'pausing', 'stopping'];
+const RESUMABLE: readonly JobState[] = ['paused', 'interrupted', 'failed'];
+
+export function createRuns(
+  core: Core,
+  parts: {
+    readonly projects: Projects;
+    readonly models: Models;
+    readonly datasets: Datasets;
+    readonly strategy: StrategyService;
+  },
+): Runs {
+  const { projects, models, datasets, strategy } = parts;
+  const history = createHistory(core.db);
+  const table = createRunTable(core, history);
+  const planner = createPlanner(core, { models, datasets, strategy, history });
+  const show = (id: string): Run => table.view(table.row(id));
+
+  async function checkRunMemory(run: RunRow): Promise<void> {
+    const size = await measureRows(readRows(datasets.rowsFile(run.project, run.dataset)));
+    checkMemory(estimate(run.recipe, models.show(run.model), size, await planner.free(run.model)));
+  }
+  handleTraining(core, { table, history, models, datasets, checkMemory: checkRunMemory });
+
+  /** Puts a run into the queue and says so. */
+  function queue(run: RunRow, title: string): Run {
+    core.jobs.enqueue({ kind: 'train', project: run.project, subject: run.id, title });
+    core.events.publish(`run:${run.id}`, { type: 'state', state: 'queued' });
+    core.events.changed('run', run.id, run.project);
+    core.events.changed('project', run.project, run.project);
+    return show(run.id);
+  }
+
+  function begin(run: NewRun): Run {
+    const added = table.add(run);
+    mkdirSync(core.home.run(added.project, added.id), { recursive: true });
+    return queue(added, `Training run ${added.number}`);
+  }
+
+  async function start(request: PlanRequest): Promise<Run> {
+    projects.show(request.project);
+    const planned = await planner.plan(request);
+    planner.check(planned);
+    const { plan, model, dataset } = planned;
+    return begin({
+      project: request.project,
+      model: model.id,
+      model_name: model.name,
+      model_hash: model.hash,
+      dataset: dataset.id,
+      dataset_name: dataset.name,
+      dataset_hash: dataset.hash,
+      strategy: plan.recipe.strategy,
+      recipe: plan.recipe,
+      cloned_from: null,
+      advice: await strategy.advise(request.project, model.id),
+      choice: strategy.choice(request.project),
+      versions: versions(core.version),
+    });
+  }
+
+  async function clone(id: string, set: Readonly<Record<string, unknown>>): Promise<Run> {
+    const from = table.row(id);
+    const planned = await planner.plan({
+      project: from.project,
+      model: from.model,
+      dataset: from.dataset,
+      strategy: from.strategy,
+      set: { ...from.recipe, ...set, strategy: from.strategy },
+    });
+    planner.check(planned);
+    return begin({
+      ...from,
+      model_hash: planned.model.hash,
+      dataset_hash: planned.dataset.hash,
+      recipe: planned.plan.recipe,
+      cloned_from: from.id,
+      versions: versions(core.version),
+    });
+  }
+
+  function ask(id: string, what: Ask): Run {
+    const run = table.row(id);
+    const job = core.jobs.of('train', id);
+    // A paused or interrupted run has no process to ask; stopping or cancelling it settles its row.
+    const waiting = what !== 'pause' && job !== undefined && RESUMABLE.includes(job.state) && job.state !== 'failed';
+    if (!job || !(ACTIVE.includes(job.state) || waiting))
+      throw state(
+        run,
+        job?.state,
+        `so it cannot be ${{ pause: 'paused', stop: 'stopped', cancel: 'cancelled' }[what]}`,
+      );
+    const asked = core.jobs.ask(job.id, what);
+    if (ACTIVE.includes(asked.state)) core.events.publish(`run:${id}`, { type: 'state', state: asked.state });
+    core.events.changed('run', id, run.project);
+    return show(id);
+  }
+
+  function resume(id: string): Run {
+    const run = table.row(id);
+    const job = core.jobs.of('train', id);
+    if (job && !RESUMABLE.includes(job.state)) throw state(run, job.state, 'so there is nothing to resume');
+    sameParts(run);
+    return queue(run, `Training run ${run.number}`);
+  }
+
+  function goOn(id: string, more: { readonly epochs?: number | undefined; readonly steps?: number | undefined }): Run {
+    const run = table.row(id);
+    const job = core.jobs.of('train', id);
+    if (job?.state !== 'completed' && job?.state !== 'cancelled')
+      throw state(run, job?.state, 'and only a finished run goes on; resume it instead');
+    if (more.epochs !== undefined && more.steps !== undefined)
+      throw new FettleError('INPUT_INVALID', 'Name epochs or steps, not both.', 'Leave one of them out.');
+    const { step, checkpoints } = history.figures(id);
+    if (checkpoints.length === 0)
+      throw new FettleError('CHECKPOINT_NOT_FOUND', `Run ${id} has saved nothing to go on from.`, 'Start a new run.');
+    sameParts(run);
+    const { maxSteps: _, ...rest } = run.recipe;
+    table.setRecipe(
+      id,
+      more.steps !== undefined
+        ? { ...run.recipe, maxSteps: step + more.steps }
+        : { ...rest, epochs: epochsSoFar(id) + (more.epochs ?? 1) },
+    );
+    return queue(table.row(id), `Continuing run ${run.number}`);
+  }
+
+  function epochsSoFar(id: string): number {
+    const { events } = history.events(id, 0, 1);
+    const last = events.findLast(({ event }) => event.type === 'step')?.event;
+    return last?.type === 'step' ? Number(last.epoch.toFixed(6)) : 0;
+  }
+
+  /** A run goes on only with the model and the data it began with. */
+  function sameParts(run: RunRow): void {
+    if (models.show(run.model).hash !== run.model_hash)
+      throw new FettleError(
+        'RUN_STATE',
+        `The model ${run.model_name} is not the one this run began with.`,
+        'Start a new run.',
+      );
+    datasets.show(run.project, run.dataset);
+  }
+
+  async function remove(id: string): Promise<{ ok: true }> {
+    const run = table.row(id);
+    const job = core.jobs.of('train', id);
+    if (job && ACTIVE.includes(job.state)) throw state(run, job.state, 'so it cannot be deleted');
+    table.remove(id);
+    await rm(core.home.run(run.project, id), { recursive: true, force: true });
+    core.events.changed('run', id, run.project);
+    core.events.changed('project', run.project, run.project);
+    return { ok: true };
+  }
+
+  const requested = (input: {
+    recipe?: Readonly<Record<string, unknown>> | undefined;
+    set: Readonly<Record<string, unknown>>;
+  }): Record<string, unknown> => ({
+    ...input.recipe,
+    ...input.set,
+  });
+
+  return {
+    show,
+    has: (id) => core.db.prepare('SELECT 1 FROM run WHERE id = ?').get(id) !== undefined,
+    hashes: (id) => ({ model: table.row(id).model_hash, dataset: table.row(id).dataset_hash }),
+    checkpointFolder: (run, checkpoint) => `${core.home.run(run.project, run.id)}/checkpoints/${checkpoint}`,
+    handlers: {
+      'runs.plan': async (input) => (projects.show(input.project), (await planner.plan(input)).plan),
+      'runs.start': (input) => start({ ...input, set: requested(input) }),
+      'runs.clone': (input) => clone(input.run, input.set),
+      'runs.list': (input) => {
+        if (input.project !== undefined) projects.show(input.project);
+        return table.rows(input.project).map(table.view);
+      },
+      'runs.show': (input) => show(input.run),
+      'runs.events': (input) => (table.row(input.run), history.events(input.run, input.after, input.limit)),
+      'runs.pause': (input) => ask(input.run, 'pause'),
+      'runs.resume': (input) => resume(input.run),
+      'runs.stop': (input) => ask(input.run, 'stop'),
+      'runs.cancel': (input) => ask(input.run, 'cancel'),
+      'runs.continue': (input) => goOn(input.run, input),
+      'runs.delete': (input) => remove(input.run),
+    },
+  };
+}
+
+const state = (run: RunRow, is: JobState | undefined, so: string): FettleError =>
+  new FettleError(
+    'RUN_STATE',
+    `Run ${run.id} is ${is ?? 'not started'}, ${so}.`,
+    'Look at it with `fettle run show`.',
+    {
+      details: { state: is ?? null },
+    },
+  );
+
+/** What a run was made with, enough to make it again. */
+function versions(fettle: string): Record<string, string> {
+  const require = createRequire(import.meta.url);
+  const runtime: unknown = require('onnxruntime-node/package.json');
+  const version =
+    typeof runtime === 'object' && runtime !== null && 'version' in runtime ? String(runtime.version) : 'unknown';
+  return {
+    fettle,
+    node: process.versions.node,
+    'onnxruntime-node': version,
+    platform: `${process.platform}-${process.arch}`,
+  };
+}

@@ -1,0 +1,195 @@
+/** @file Before a run: which strategy, which data, which recipe, and whether it can be done at all. */
+import { existsSync, statSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { isAbsolute, join, resolve } from 'node:path';
+import type { Dataset, Model, Plan } from '../contract/entities.ts';
+import { FettleError } from '../contract/errors.ts';
+import type { Recipe, Strategy } from '../contract/recipe.ts';
+import { Strategy as StrategySchema } from '../contract/recipe.ts';
+import type { Core } from '../core/context.ts';
+import { availableMemory } from '../core/memory.ts';
+import type { Datasets } from '../datasets/index.ts';
+import { readRows } from '../datasets/rows.ts';
+import type { Models } from '../models/index.ts';
+import { measureRows, planRecipe, readOverrides, type DataSize } from '../recipes/index.ts';
+import type { StrategyService } from '../strategy/index.ts';
+import type { History } from './history.ts';
+
+export interface PlanRequest {
+  readonly project: string;
+  readonly model: string;
+  readonly dataset?: string | undefined;
+  readonly strategy?: Strategy | undefined;
+  readonly set: Readonly<Record<string, unknown>>;
+}
+export interface Planned {
+  readonly plan: Plan;
+  readonly model: Model;
+  readonly dataset: Dataset;
+}
+export interface Planner {
+  plan(request: PlanRequest): Promise<Planned>;
+  /** @throws what keeps a run from being started: TEMPLATE_MISSING, DATA_EMPTY, MEMORY_SHORT, DISK_FULL, RECIPE_INVALID. */
+  check(planned: Planned): void;
+  /** What a recipe takes on this machine now. */
+  free(model: string): Promise<{ freeMemoryBytes: number; freeDiskBytes: number; tokensPerSecond: number | null }>;
+}
+
+const fits = (dataset: Dataset, strategy: Strategy): boolean =>
+  (dataset.kind === 'prose') === (strategy === 'non-instruct');
+
+export function createPlanner(
+  core: Core,
+  parts: {
+    readonly models: Models;
+    readonly datasets: Datasets;
+    readonly strategy: StrategyService;
+    readonly history: History;
+  },
+): Planner {
+  const { models, datasets, history } = parts;
+  /** Datasets never change, so their sizes stay true. By project and dataset id. */
+  const sizes = new Map<string, DataSize>();
+
+  async function sizeOf({ project, id }: Dataset): Promise<DataSize> {
+    const key = `${project}/${id}`;
+    const size = sizes.get(key) ?? (await measureRows(readRows(datasets.rowsFile(project, id))));
+    sizes.set(key, size);
+    return size;
+  }
+
+  /** Said by the person, else by the data they named, else chosen, else advised, else what the data allow. */
+  async function strategyFor(request: PlanRequest, named: Dataset | undefined): Promise<Strategy> {
+    if (request.strategy) return request.strategy;
+    const set = readOverrides(request.set)['strategy'];
+    if (set !== undefined) return StrategySchema.parse(set);
+    if (named) return named.kind === 'prose' ? 'non-instruct' : 'instruct';
+    const chosen = parts.strategy.choice(request.project);
+    if (chosen) return chosen.strategy;
+    const { strategy } = await parts.strategy.advise(request.project, request.model);
+    if (strategy === 'instruct' || strategy === 'non-instruct') return strategy;
+    const pairs = datasets.list(request.project).some((each) => each.kind !== 'prose');
+    return strategy === 'staged' || !pairs ? 'non-instruct' : 'instruct';
+  }
+
+  async function plan(request: PlanRequest): Promise<Planned> {
+    const model = models.show(request.model);
+    const named = request.dataset === undefined ? undefined : datasets.show(request.project, request.dataset);
+    const strategy = await strategyFor(request, named);
+    const dataset = named ?? newest(datasets.list(request.project), strategy);
+    if (!dataset)
+      throw new FettleError(
+        'DATASET_NOT_FOUND',
+        strategy === 'instruct'
+          ? 'This project has no examples to train on.'
+          : 'This project has no text of its own to train on.',
+        `Import ${strategy === 'instruct' ? 'examples' : 'documents'} first, or choose the other strategy.`,
+      );
+    if (!fits(dataset, strategy))
+      throw new FettleError(
+        'INPUT_INVALID',
+        strategy === 'instruct'
+          ? `“${dataset.name}” is text: instruct tuning needs examples, a question and its answer in each.`
+          : `“${dataset.name}” holds examples: non-instruct tuning reads text.`,
+        strategy === 'instruct'
+          ? 'Choose strategy non-instruct for this text, or import examples.'
+          : 'Choose strategy instruct for these examples, or import documents.',
+      );
+    const data = await sizeOf(dataset);
+    const given = { ...request.set, strategy };
+    const made = planRecipe({ strategy, model, data, threads: core.threads }, await free(model.id), located(given));
+    const advice = await parts.strategy.advise(request.project, model.id);
+    return {
+      model,
+      dataset,
+      plan: {
+        ...made,
+        questions: [
+          ...(advice.strategy === 'do-not-tune'
+            ? [{ key: 'strategy', question: `The advice is: ${advice.title.toLowerCase()}. Go on all the same?` }]
+            : []),
+          ...made.questions,
+        ],
+        dataset: dataset.id,
+        model: model.id,
+      },
+    };
+  }
+
+  async function free(
+    model: string,
+  ): Promise<{ freeMemoryBytes: number; freeDiskBytes: number; tokensPerSecond: number | null }> {
+    const disk = await statfs(core.home.root);
+    return {
+      freeMemoryBytes: availableMemory(),
+      freeDiskBytes: disk.bavail * disk.bsize,
+      tokensPerSecond: history.pace(model),
+    };
+  }
+
+  function check({ plan: { recipe, estimate }, model, dataset }: Planned): void {
+    if (recipe.strategy === 'instruct' && !model.hasChatTemplate)
+      throw new FettleError(
+        'TEMPLATE_MISSING',
+        `${model.name} has no chat template, so examples cannot be put to it as a conversation.`,
+        'Choose an instruct model, or train it on text (strategy non-instruct).',
+      );
+    if (dataset.trainRows === 0 || dataset.heldOutRows === 0)
+      throw new FettleError(
+        'DATA_EMPTY',
+        `“${dataset.name}” has no rows to ${dataset.trainRows === 0 ? 'train on' : 'hold out for measuring'}.`,
+        'Import more rows.',
+      );
+    checkAdapter(recipe);
+    // Where another job is at work, its memory comes free before this one begins; it is looked at again then.
+    const waits = core.jobs.list({ active: true }).some((job) => job.kind !== 'generate');
+    if (!waits) checkMemory(estimate);
+    if (estimate.diskBytes > estimate.freeDiskBytes)
+      throw new FettleError(
+        'DISK_FULL',
+        `The checkpoints take about ${gigabytes(estimate.diskBytes)}, the disk has ${gigabytes(estimate.freeDiskBytes)} left.`,
+        'Free some space first.',
+      );
+  }
+
+  return { plan, check, free };
+}
+
+/** @throws MEMORY_SHORT with what would make it fit. */
+export function checkMemory(estimate: Plan['estimate']): void {
+  const { memoryBytes, freeMemoryBytes, suggestions } = estimate;
+  if (memoryBytes > freeMemoryBytes)
+    throw new FettleError(
+      'MEMORY_SHORT',
+      `This run takes about ${gigabytes(memoryBytes)} of memory, and ${gigabytes(freeMemoryBytes)} are free.`,
+      suggestions.join(' '),
+      { details: { neededBytes: memoryBytes, freeBytes: freeMemoryBytes, suggestions } },
+    );
+}
+
+function checkAdapter({ initAdapter }: Recipe): void {
+  if (initAdapter === undefined) return;
+  const config = join(initAdapter, 'adapter_config.json');
+  if (!existsSync(config) || !statSync(config).isFile())
+    throw new FettleError(
+      'RECIPE_INVALID',
+      `initAdapter names ${initAdapter}, where there is no adapter_config.json.`,
+      'It takes the folder of a PEFT adapter, such as one exported here.',
+    );
+}
+
+/** The adapter's folder by its whole path: the process that trains runs elsewhere. */
+function located(given: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { initAdapter } = given;
+  return typeof initAdapter === 'string' && initAdapter !== 'none' && !isAbsolute(initAdapter)
+    ? { ...given, initAdapter: resolve(initAdapter) }
+    : { ...given };
+}
+
+const newest = (datasets: readonly Dataset[], strategy: Strategy): Dataset | undefined =>
+  datasets
+    .filter((dataset) => fits(dataset, strategy))
+    .toSorted((a, b) => b.createdAt.localeCompare(a.createdAt))
+    .at(0);
+
+const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;

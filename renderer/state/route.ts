@@ -1,0 +1,36 @@
+/** @file Addresses of pages: what stands after the # and back. Every page can be reloaded and linked to. */
+export const STEPS = ['goal', 'data', 'model', 'tune', 'compare', 'export'] as const;
+export type Step = (typeof STEPS)[number];
+
+export type Route =
+  | { readonly page: 'projects' | 'models' | 'jobs' | 'doctor' | 'settings' }
+  | { readonly page: Step; readonly project: string }
+  | { readonly page: 'run'; readonly project: string; readonly run: string };
+export type PageName = Route['page'];
+
+const isStep = (text: string | undefined): text is Step => STEPS.some((step) => step === text);
+
+/** "#/p/letters/tune" and its like; what is not known is the list of projects. */
+export function parseRoute(hash: string): Route {
+  const [first, project, page, run] = hash.replace(/^#?\/?/, '').split('/').map(decode);
+  if (first === 'p' && project) {
+    if (page === 'run' && run) return { page, project, run };
+    return { page: isStep(page) ? page : 'goal', project };
+  }
+  if (first === 'models' || first === 'jobs' || first === 'doctor' || first === 'settings') return { page: first };
+  return { page: 'projects' };
+}
+
+export function href(route: Route): string {
+  if (!('project' in route)) return route.page === 'projects' ? '#/' : `#/${route.page}`;
+  const at = `#/p/${encodeURIComponent(route.project)}/${route.page}`;
+  return route.page === 'run' ? `${at}/${encodeURIComponent(route.run)}` : at;
+}
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}

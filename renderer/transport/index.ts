@@ -1,0 +1,13 @@
+/** @file Chooses the transport: the desktop's bridge where there is one, else the web host that served this page. */
+import { createBridgeTransport } from './bridge.ts';
+import { createSocketTransport } from './socket.ts';
+import type { Transport } from './transport.ts';
+
+export async function createTransport(): Promise<Transport> {
+  // Made-up data for work on the pages; no build for people contains it.
+  if (import.meta.env.DEV && new URLSearchParams(location.search).has('fake'))
+    return (await import('./fake/transport.ts')).createFakeTransport();
+  if (window.fettle) return createBridgeTransport(window.fettle);
+  const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
+  return createSocketTransport(`${scheme}//${location.host}/ws`);
+}

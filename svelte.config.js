@@ -1,0 +1,2 @@
+/** @file How Svelte compiles: runes everywhere. */
+export default { compilerOptions: { runes: true } };

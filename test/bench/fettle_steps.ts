@@ -1,0 +1,45 @@
+/** @file LoRA steps of Fettle's engine, driven by lines on stdin: the counterpart of peft_steps.py, with the same ids, sizes and answers. */
+import { createInterface } from 'node:readline';
+import { loadBase } from '../../main/engine/index.ts';
+import { AdamW } from '../../main/engine/train/adamw.ts';
+import type { Batch } from '../../main/engine/types.ts';
+import { openModel } from '../../main/formats/open.ts';
+
+const [path, , lengthText, rowsText, rankText, threadsText] = process.argv.slice(2) as [string, string, string, string, string, string];
+const [length, rows, rank, threads] = [lengthText, rowsText, rankText, threadsText].map(Number) as [number, number, number, number];
+const files = await openModel(path);
+const base = await loadBase(files.config, files.weights, { threads });
+await files.close();
+const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
+const model = base.withLora({ rank, alpha: 2 * rank, targetModules, seed: 1 });
+const optimiser = new AdamW(model.parameters, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 });
+
+const count = rows * length;
+const token = (i: number): number => ((i % length) * 7919) % base.spec.vocab;
+const batch: Batch = {
+  rows,
+  length,
+  ids: Int32Array.from({ length: count }, (_, i) => token(i)),
+  // The last position predicts the token after it, so that all positions carry loss on both sides.
+  labels: Int32Array.from({ length: count }, (_, i) => (((i % length) + 1) * 7919) % base.spec.vocab),
+  positions: Int32Array.from({ length: count }, (_, i) => i % length),
+  documents: new Int32Array(count).fill(1),
+  tokens: count,
+  labelled: count,
+};
+
+const answer = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
+answer({ ready: true, node: process.version });
+for await (const line of createInterface({ input: process.stdin })) {
+  const seconds: number[] = [];
+  const losses: number[] = [];
+  for (let i = 0; i < Number(line); i++) {
+    const start = performance.now();
+    model.parameters.gradients.fill(0);
+    losses.push((await model.accumulate(batch, 1 / batch.labelled)) / batch.labelled);
+    optimiser.step(1e-4);
+    model.parametersChanged();
+    seconds.push((performance.now() - start) / 1000);
+  }
+  answer({ seconds, losses, peakBytes: process.resourceUsage().maxRSS * 1024 });
+}

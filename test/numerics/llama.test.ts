@@ -1,0 +1,168 @@
+/** @file Tiny random Llamas against transformers, peft and PyTorch: logits, gradients, optimiser steps, cached generation. Fixtures are made by oracle/tiny_llama.py; where PyTorch is at hand (in CI it must be) they are made anew and must agree as well. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { loadBase, type BaseModel, type LoraModel } from '../../main/engine/index.ts';
+import { AdamW, clipGradients } from '../../main/engine/train/adamw.ts';
+import type { Batch } from '../../main/engine/types.ts';
+import { openModelFolder } from '../support/models.ts';
+import { openSafetensors } from '../../main/formats/safetensors.ts';
+import { found, need } from '../support/needs.ts';
+import { runOracle } from '../support/oracle.ts';
+import { relativeError, worstDifference } from '../support/numbers.ts';
+
+const Expected = z.object({
+  loss: z.number(),
+  adamw: z.object({
+    learningRate: z.number(),
+    beta1: z.number(),
+    beta2: z.number(),
+    epsilon: z.number(),
+    weightDecay: z.number(),
+    maxGradNorm: z.number(),
+  }),
+  losses: z.array(z.number()),
+  gradNorms: z.array(z.number()),
+  prompt: z.array(z.number()),
+  greedy: z.array(z.number()),
+});
+const LORA = { rank: 4, alpha: 8, targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'], seed: 1 };
+/** Absolute, for logits of a few units. */
+const LOGITS = 1e-4;
+/** Relative in norm, for each gradient. */
+const GRADIENT = 1e-3;
+/** Absolute, for a loss in nats. */
+const LOSS = 1e-3;
+
+const fixtures = join(import.meta.dirname, '../fixtures/tiny-llama');
+
+describe.each(['tied', 'untied'])('a tiny Llama with a head that is %s', (name) => {
+  describe('against the fixtures', () => checks(() => join(fixtures, name)));
+
+  describe('against live PyTorch', () => {
+    let folder: string | undefined;
+    beforeAll((context) => {
+      const python = need({ skip: () => undefined }, 'oracle', found.python ?? (process.env.CI ? undefined : 'none'));
+      if (python === 'none') return;
+      void context;
+      folder = mkdtempSync(join(tmpdir(), 'fettle-tiny-'));
+      runOracle(python, 'tiny_llama.py', [folder]);
+    });
+    afterAll(() => folder && rmSync(folder, { recursive: true, force: true }));
+    checks((test) => join(need(test, 'oracle', folder), name));
+  });
+});
+
+function checks(folderOf: (test: { skip(note?: string): void }) => string): void {
+  const opened: BaseModel[] = [];
+  afterAll(async () => {
+    for (const model of opened) await model.release();
+  });
+  const open = async (test: { skip(note?: string): void }) => {
+    const folder = folderOf(test);
+    const { config, weights } = await openModelFolder(join(folder, 'model'));
+    const base = await loadBase(config, weights, { threads: 2 });
+    opened.push(base);
+    const expected = await openSafetensors(join(folder, 'expected.safetensors'));
+    const facts = Expected.parse(JSON.parse(readFileSync(join(folder, 'expected.json'), 'utf8')));
+    const integers = async (tensor: string) => Int32Array.from(await expected.readIntegers(tensor));
+    return { folder, base, expected, facts, integers };
+  };
+  const adapted = async (base: BaseModel, folder: string): Promise<LoraModel> => {
+    const model = base.withLora(LORA);
+    const adapter = await openSafetensors(join(folder, 'adapter/adapter_model.safetensors'));
+    await model.load(withoutPrefix(adapter));
+    return model;
+  };
+
+  it('gives the same logits, without and with an adapter', async (test) => {
+    const { base, expected, integers, folder } = await open(test);
+    const [rows, length] = expected.info('ids').shape as [number, number];
+    const ids = await integers('ids');
+    const model = await adapted(base, folder);
+    for (const [subject, tensor] of [[base, 'logits'], [model, 'logits.adapter']] as const) {
+      const wanted = await expected.read(tensor);
+      for (let row = 0; row < rows; row++) {
+        const got = await subject.logits(ids.slice(row * length, (row + 1) * length));
+        expect(worstDifference(got, wanted.subarray(row * got.length, (row + 1) * got.length))).toBeLessThan(LOGITS);
+      }
+    }
+  });
+
+  it('gives the same gradient for every matrix of the adapter', async (test) => {
+    const { base, expected, integers, folder, facts } = await open(test);
+    const model = await adapted(base, folder);
+    const batch = batchOf(expected.info('ids').shape, await integers('ids'), await integers('labels'));
+    const { parameters } = model;
+    parameters.gradients.fill(0);
+    const sum = await model.accumulate(batch, 1 / batch.labelled);
+    expect(Math.abs(sum / batch.labelled - facts.loss)).toBeLessThan(LOSS);
+    const wanted = expected.names.filter((tensor) => tensor.startsWith('grad.'));
+    expect(wanted.length).toBe(parameters.entries.length);
+    for (const { name, offset, size } of parameters.entries)
+      expect(relativeError(parameters.gradients.subarray(offset, offset + size), await expected.read(`grad.${name}`)), name).toBeLessThan(GRADIENT);
+  });
+
+  it('takes the same 20 steps of AdamW', async (test) => {
+    const { base, expected, integers, folder, facts } = await open(test);
+    const model = await adapted(base, folder);
+    const [steps, ...shape] = expected.info('train.ids').shape as [number, number, number];
+    const [ids, labels] = [await integers('train.ids'), await integers('train.labels')];
+    const size = ids.length / steps;
+    const { learningRate, maxGradNorm, ...options } = facts.adamw;
+    const optimiser = new AdamW(model.parameters, options);
+    for (let step = 0; step < steps; step++) {
+      const cut = (from: Int32Array): Int32Array => from.slice(step * size, (step + 1) * size);
+      const batch = batchOf(shape, cut(ids), cut(labels));
+      model.parameters.gradients.fill(0);
+      const loss = (await model.accumulate(batch, 1 / batch.labelled)) / batch.labelled;
+      expect(Math.abs(loss - facts.losses[step]!), `step ${step}`).toBeLessThan(LOSS);
+      const norm = clipGradients(model.parameters.gradients, maxGradNorm);
+      expect(Math.abs(norm - facts.gradNorms[step]!) / facts.gradNorms[step]!, `norm at step ${step}`).toBeLessThan(GRADIENT);
+      optimiser.step(learningRate);
+      model.parametersChanged();
+    }
+  });
+
+  it('continues a prompt with the same tokens, through its cache', async (test) => {
+    const { base, folder, facts } = await open(test);
+    const model = await adapted(base, folder);
+    const decoder = await model.decoder();
+    let logits = await decoder.prefill(facts.prompt);
+    const ids: number[] = [];
+    while (ids.length < facts.greedy.length) {
+      const best = logits.indexOf(Math.max(...logits));
+      ids.push(best);
+      logits = await decoder.step(best);
+    }
+    await decoder.release();
+    expect(ids).toEqual(facts.greedy);
+  });
+}
+
+/** Rows that are one document each, without padding. */
+function batchOf([rows, length]: readonly number[], ids: Int32Array, labels: Int32Array): Batch {
+  return {
+    rows: rows!,
+    length: length!,
+    ids,
+    labels,
+    positions: ids.map((_, i) => i % length!),
+    documents: new Int32Array(ids.length).fill(1),
+    tokens: ids.length,
+    labelled: labels.filter((label) => label >= 0).length,
+  };
+}
+
+/** PEFT's names without what it puts before them. */
+function withoutPrefix(adapter: Awaited<ReturnType<typeof openSafetensors>>): Awaited<ReturnType<typeof openSafetensors>> {
+  const prefix = 'base_model.model.';
+  return {
+    ...adapter,
+    names: adapter.names.map((name) => name.replace(prefix, '')),
+    info: (name) => adapter.info(prefix + name),
+    read: (name) => adapter.read(prefix + name),
+  };
+}

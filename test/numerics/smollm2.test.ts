@@ -1,0 +1,131 @@
+/** @file SmolLM2 from its GGUF file against transformers on the same token ids: held-out loss, greedy text, and an exported adapter's logits. */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadBase, Random, type BaseModel } from '../../main/engine/index.ts';
+import { generate } from '../../main/engine/generate/generate.ts';
+import { chatExample } from '../../main/engine/train/examples.ts';
+import { makeBatches } from '../../main/engine/train/batches.ts';
+import type { Example } from '../../main/engine/types.ts';
+import type { ModelFiles } from '../../main/formats/model.ts';
+import { openModel } from '../../main/formats/open.ts';
+import { writeAdapter } from '../../main/formats/peft.ts';
+import { found, need } from '../support/needs.ts';
+import { askTransformers, type LanguageModelAnswer } from '../support/oracle.ts';
+import { worstDifference } from '../support/numbers.ts';
+import { conversations, PROMPTS, SAMPLE_PAIRS } from '../support/smollm2.ts';
+
+/** Relative, for the mean loss over all labelled tokens. */
+const LOSS = 2e-3;
+/** A divergence of greedy text counts only where the two best logits differ by more. */
+const GAP = 1e-3;
+const LOGITS = 1e-3;
+const ROWS = 50;
+const GREEDY_TOKENS = 64;
+const FIXTURE = join(import.meta.dirname, '../fixtures/smollm2/expected.json');
+/** FETTLE_WRITE_FIXTURES=1 writes what transformers says into the fixture that machines without Python check against. */
+const WRITE = process.env.FETTLE_WRITE_FIXTURES === '1';
+
+interface Fixture {
+  readonly losses: LanguageModelAnswer['losses'];
+  readonly greedy: LanguageModelAnswer['greedy'];
+}
+
+describe('SmolLM2-135M-Instruct from its GGUF file', () => {
+  let files: ModelFiles | undefined;
+  let base: BaseModel | undefined;
+  beforeAll(async () => {
+    if (!found.starter) return;
+    files = await openModel(found.starter);
+    base = await loadBase(files.config, files.weights, { threads: 2 });
+  });
+  afterAll(async () => {
+    await base?.release();
+    await files?.close();
+  });
+  const model = (test: { skip(note?: string): void }): { files: ModelFiles; base: BaseModel; gguf: string } => ({
+    gguf: need(test, 'starter', found.starter),
+    files: files!,
+    base: base!,
+  });
+
+  const examples = async (file: string, columns: readonly [string, string]): Promise<Example[]> =>
+    (await conversations(file, ROWS, columns)).map((row) => chatExample(row, { tokenizer: files!.tokenizer, template: files!.chatTemplate! }));
+  const rowsOf = (rows: readonly Example[]): { ids: number[]; loss: number[] }[] => rows.map(({ ids, loss }) => ({ ids: [...ids], loss: [...loss] }));
+  const prompts = (): number[][] =>
+    PROMPTS.map((content) => files!.tokenizer.encode(files!.chatTemplate!.render([{ role: 'user', content }], { addGenerationPrompt: true }), { parseSpecial: true }));
+
+  /** Mean loss over the labelled tokens, several rows packed into one. */
+  async function meanLoss(rows: readonly Example[]): Promise<number> {
+    let [sum, count] = [0, 0];
+    for (const batch of makeBatches(rows, { maxLength: 1024, batchSize: 1, packing: true })) {
+      const losses = await base!.losses(batch);
+      for (const loss of losses) sum += loss;
+      count += losses.length;
+    }
+    return sum / count;
+  }
+  const meanOf = (losses: Fixture['losses']): number => losses.reduce((a, row) => a + row.sum, 0) / losses.reduce((a, row) => a + row.count, 0);
+
+  async function greedy(prompt: readonly number[]): Promise<number[]> {
+    const decoder = await base!.decoder();
+    try {
+      const answer = await generate({ decoder, tokenizer: files!.tokenizer, promptIds: prompt, maxTokens: GREEDY_TOKENS, stopIds: [], sampling: { temperature: 0 } });
+      return answer.ids;
+    } finally {
+      await decoder.release();
+    }
+  }
+  function sameText(got: readonly number[], wanted: Fixture['greedy'][number], prompt: string): void {
+    const at = wanted.ids.findIndex((id, i) => got[i] !== id);
+    if (at >= 0) expect(wanted.gaps[at], `${JSON.stringify(prompt)} diverges at token ${at}`).toBeLessThan(GAP);
+  }
+
+  it('has the loss that transformers has on pairs of the sample, and says the same', async (test) => {
+    model(test);
+    const rows = await examples(SAMPLE_PAIRS, ['instruction', 'response']);
+    let fixture: Fixture | undefined;
+    if (found.python) {
+      const answer = askTransformers(found.python, { model: found.starter!, rows: rowsOf(rows), prompts: prompts(), maxTokens: GREEDY_TOKENS });
+      fixture = { losses: answer.losses, greedy: answer.greedy };
+      if (WRITE) writeFileSync(FIXTURE, `${JSON.stringify(fixture)}\n`);
+    } else if (existsSync(FIXTURE)) fixture = JSON.parse(readFileSync(FIXTURE, 'utf8')) as Fixture;
+    const wanted = need(test, 'oracle', fixture);
+    const mean = meanOf(wanted.losses);
+    expect(Math.abs((await meanLoss(rows)) - mean) / mean).toBeLessThan(LOSS);
+    for (const [i, prompt] of prompts().entries()) sameText(await greedy(prompt), wanted.greedy[i]!, PROMPTS[i]!);
+  });
+
+  it('has the loss that transformers has on 50 rows of gsm8k', async (test) => {
+    model(test);
+    const rows = await examples(need(test, 'shared-data', found.gsm8k), ['question', 'answer']);
+    const mean = meanOf(askTransformers(need(test, 'oracle', found.python), { model: found.starter!, rows: rowsOf(rows) }).losses);
+    const got = await meanLoss(rows);
+    console.log(`gsm8k, ${ROWS} rows: Fettle ${got.toFixed(5)}, transformers ${mean.toFixed(5)}`);
+    expect(Math.abs(got - mean) / mean).toBeLessThan(LOSS);
+  });
+
+  it('gives an adapter that peft reads to the same logits', async (test) => {
+    const { gguf } = model(test);
+    const python = need(test, 'oracle', found.python);
+    const folder = mkdtempSync(join(tmpdir(), 'fettle-adapter-'));
+    try {
+      const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
+      const lora = base!.withLora({ rank: 8, alpha: 16, targetModules, seed: 3 });
+      const random = new Random(7);
+      lora.parameters.values.forEach((_, i, values) => (values[i] = random.normal() * 0.02));
+      lora.parametersChanged();
+      const tensors = lora.parameters.entries.map(({ name, shape, offset, size }) => ({ name, shape, data: lora.parameters.values.subarray(offset, offset + size) }));
+      await writeAdapter(join(folder, 'adapter'), tensors, { rank: 8, alpha: 16, targetModules, baseModel: 'SmolLM2-135M-Instruct' });
+      const ids = prompts();
+      const { logits } = askTransformers(python, { model: gguf, adapter: join(folder, 'adapter'), logits: ids });
+      for (const [i, prompt] of ids.entries()) {
+        const all = await lora.logits(Int32Array.from(prompt));
+        expect(worstDifference(all.subarray(-base!.spec.vocab), logits[i]!)).toBeLessThan(LOGITS);
+      }
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});
