@@ -24,7 +24,8 @@ export class Asked<T> {
   error = $state.raw<FettleError>();
   /** True until the first answer or error. */
   waiting = $state(true);
-  #number = 0;
+  /** Counts what was asked about: answers about something else are dropped. */
+  #subject = 0;
   #busy = false;
   #again: (() => Promise<T>) | undefined;
 
@@ -35,7 +36,9 @@ export class Asked<T> {
       return;
     }
     this.#busy = true;
+    const subject = this.#subject;
     await this.#answer(question);
+    if (subject !== this.#subject) return;
     this.#busy = false;
     const again = this.#again;
     this.#again = undefined;
@@ -44,7 +47,7 @@ export class Asked<T> {
 
   /** Forgets the answer: the question is about something else now. */
   forget(): void {
-    this.#number += 1;
+    this.#subject += 1;
     this.#again = undefined;
     this.#busy = false;
     this.data = undefined;
@@ -53,14 +56,14 @@ export class Asked<T> {
   }
 
   async #answer(question: () => Promise<T>): Promise<void> {
-    const number = (this.#number += 1);
+    const subject = this.#subject;
     try {
       const data = await question();
-      if (number !== this.#number) return;
+      if (subject !== this.#subject) return;
       this.data = data;
       this.error = undefined;
     } catch (error) {
-      if (number !== this.#number) return;
+      if (subject !== this.#subject) return;
       this.error = toFettleError(error);
     }
     this.waiting = false;

@@ -70,7 +70,8 @@ export class CachedDecoder implements Decoder {
     const made: Tensors[] = [];
     for (let layer = 0; layer < spec.layers; layer++) {
       const out = this.#workspace.tensors(layer, segment.forward.program.outputs);
-      const past: Tensors = this.#cache[layer] ? { 'past.k': this.#cache[layer].k, 'past.v': this.#cache[layer].v } : {};
+      const known = this.#cache[layer];
+      const past: Tensors = known ? { 'past.k': known.k, 'past.v': known.v } : {};
       await segment.forward.run([shared, weights.layers[layer]!, this.#adapter?.layers[layer]!.values ?? {}, past, { x }], out);
       made.push(out);
       x = out['y']!;
