@@ -6,9 +6,10 @@ import { FettleError } from '../contract/errors.ts';
 import type { ParsedInputOf } from '../contract/api.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
-import { checkpointNamed } from '../runs/train.ts';
+import type { Datasets } from '../datasets/index.ts';
 import type { Models } from '../models/index.ts';
 import type { Runs } from '../runs/index.ts';
+import { checkpointNamed } from '../runs/train.ts';
 import type { ExportEvent, ExportJob, ExportResult } from '../workers/export.ts';
 import type { CardFacts } from './card.ts';
 
@@ -29,7 +30,13 @@ interface Row {
   readonly created_at: string;
 }
 
-export function createExports(core: Core, parts: { readonly models: Models; readonly runs: Runs }): Exports {
+interface Parts {
+  readonly models: Models;
+  readonly datasets: Datasets;
+  readonly runs: Runs;
+}
+
+export function createExports(core: Core, parts: Parts): Exports {
   const { db } = core;
   const { models, runs } = parts;
   const one = db.prepare<[string], Row>('SELECT * FROM export WHERE id = ?');
@@ -99,7 +106,7 @@ export function createExports(core: Core, parts: { readonly models: Models; read
       folder,
       model: models.pathOf(run.model),
       adapter: runs.checkpointFolder(run, checkpoint),
-      maxLength: run.recipe.maxLength,
+      rows: parts.datasets.rowsFile(project, run.dataset),
       threads: core.threads,
       card: cardFacts(core, run, checkpoint, parts),
     };
@@ -133,16 +140,17 @@ export function createExports(core: Core, parts: { readonly models: Models; read
 }
 
 /** What the model card tells: lineage and figures, nothing of the data itself and nothing of this machine. */
-function cardFacts(core: Core, run: Run, checkpoint: string, { models, runs }: { models: Models; runs: Runs }): CardFacts {
+function cardFacts(core: Core, run: Run, checkpoint: string, { models, datasets }: Parts): CardFacts {
   const model = models.show(run.model);
+  const { kind, trainRows, heldOutRows, words, hash } = datasets.show(run.project, run.dataset);
   const { initAdapter, ...recipe } = run.recipe;
   return {
     title: `${run.project}, run ${run.number}`,
-    base: { name: model.name, license: model.license, architecture: model.architecture, parameters: model.parameters, hash: model.hash },
+    base: { name: model.name, license: model.license, architecture: model.architecture, parameters: model.parameters, storage: model.storage, hash: model.hash },
     strategy: run.strategy,
     advice: run.advice && { strategy: run.advice.strategy, summary: run.advice.summary },
     choice: run.choice && { reason: run.choice.reason, overruled: run.choice.overruled },
-    data: { hash: runs.hashes(run.id).dataset, ...runs.dataSummary(run.id) },
+    data: { kind, trainRows, heldOutRows, words, hash },
     recipe,
     startedFromAdapter: initAdapter !== undefined,
     checkpoint: run.checkpoints.find((each) => each.name === checkpoint) ?? null,

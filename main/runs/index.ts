@@ -1,7 +1,7 @@
 /** @file Runs: plan, start, watch, pause, resume, stop, continue, clone, delete. The only writer of table run. */
 import { mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import type { Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import type { JobState } from '../contract/training.ts';
@@ -9,11 +9,13 @@ import type { Ask, Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
 import type { Datasets } from '../datasets/index.ts';
 import { readRows } from '../datasets/rows.ts';
+import { runtimeVersion } from '../engine/version.ts';
 import type { Models } from '../models/index.ts';
 import type { Projects } from '../projects/index.ts';
 import { estimate } from '../recipes/estimate.ts';
 import { measureRows } from '../recipes/index.ts';
 import type { StrategyService } from '../strategy/index.ts';
+import { checkpointsOf } from './folders.ts';
 import { createHistory } from './history.ts';
 import { checkMemory, createPlanner, type PlanRequest } from './plan.ts';
 import { createRunTable, type NewRun, type RunRow } from './table.ts';
@@ -210,7 +212,7 @@ export function createRuns(
     show,
     has: (id) => core.db.prepare('SELECT 1 FROM run WHERE id = ?').get(id) !== undefined,
     hashes: (id) => ({ model: table.row(id).model_hash, dataset: table.row(id).dataset_hash }),
-    checkpointFolder: (run, checkpoint) => `${core.home.run(run.project, run.id)}/checkpoints/${checkpoint}`,
+    checkpointFolder: (run, checkpoint) => join(checkpointsOf(core.home.run(run.project, run.id)), checkpoint),
     handlers: {
       'runs.plan': async (input) => (projects.show(input.project), (await planner.plan(input)).plan),
       'runs.start': (input) => start({ ...input, set: requested(input) }),
@@ -242,15 +244,9 @@ const state = (run: RunRow, is: JobState | undefined, so: string): FettleError =
   );
 
 /** What a run was made with, enough to make it again. */
-function versions(fettle: string): Record<string, string> {
-  const require = createRequire(import.meta.url);
-  const runtime: unknown = require('onnxruntime-node/package.json');
-  const version =
-    typeof runtime === 'object' && runtime !== null && 'version' in runtime ? String(runtime.version) : 'unknown';
-  return {
-    fettle,
-    node: process.versions.node,
-    'onnxruntime-node': version,
-    platform: `${process.platform}-${process.arch}`,
-  };
-}
+const versions = (fettle: string): Record<string, string> => ({
+  fettle,
+  node: process.versions.node,
+  'onnxruntime-node': runtimeVersion(),
+  platform: `${process.platform}-${process.arch}`,
+});

@@ -4,8 +4,10 @@ import { FettleError } from '../contract/errors.ts';
 import type { ResultEvent, TrainEvent } from '../contract/training.ts';
 import type { Core, JobControl } from '../core/context.ts';
 import type { Datasets } from '../datasets/index.ts';
+import { listCheckpoints, type Checkpoint } from '../engine/train/checkpoint.ts';
 import type { Models } from '../models/index.ts';
 import type { TrainJob, TrainOutcome } from '../workers/train.ts';
+import { checkpointsOf } from './folders.ts';
 import { createPace, type History } from './history.ts';
 import type { RunRow, RunTable } from './table.ts';
 
@@ -32,7 +34,8 @@ export function handleTraining(core: Core, parts: TrainParts): void {
     void core.jobs.settled(control.job.id).then((job) => tellEnd(core, parts, run, job, outcome));
 
     await parts.checkMemory(run);
-    const last = history.figures(run.id).checkpoints.find((checkpoint) => checkpoint.last);
+    const folder = core.home.run(run.project, run.id);
+    const last = await recoverCheckpoints(run, folder);
     const publish = (event: TrainEvent): void => void core.events.publish(`run:${run.id}`, event);
     control.update({ state: 'running', stage: 'Starting' });
     publish({ type: 'state', state: 'running', stage: last ? `Going on from step ${last.step}` : 'Starting' });
@@ -41,18 +44,31 @@ export function handleTraining(core: Core, parts: TrainParts): void {
     table.setResult(run.id, null);
 
     const job: TrainJob = {
-      folder: core.home.run(run.project, run.id),
+      folder,
       model: models.pathOf(run.model),
+      modelName: run.model_name,
       rows: datasets.rowsFile(run.project, run.dataset),
       recipe: run.recipe,
       threads: core.threads,
-      checkpoint: last?.name ?? null,
+      resume: last !== undefined,
     };
     const worker = core.workers.run<TrainEvent, TrainOutcome>('train', job, createReporter(control, publish));
     control.onAsk((ask) => worker.ask(ask));
     outcome = await worker.result;
     return outcome.reason === 'paused' || outcome.reason === 'cancelled' ? outcome.reason : 'completed';
   });
+
+  /** What lies on the disk is what a run goes on from. A checkpoint that was written in the moment of a crash was not told: it is now. */
+  async function recoverCheckpoints(run: RunRow, folder: string): Promise<Checkpoint | undefined> {
+    const told = new Set(history.figures(run.id).checkpoints.map((checkpoint) => checkpoint.name));
+    const { checkpoints } = await listCheckpoints(checkpointsOf(folder), { deep: true });
+    for (const { name, step, heldOutLoss, bytes, state } of checkpoints)
+      if (!told.has(name))
+        core.events.publish(`run:${run.id}`, {
+          type: 'checkpoint', step, name, heldOutLoss, bytes, best: state.best?.step === step, removed: [],
+        });
+    return checkpoints.at(-1);
+  }
 }
 
 /** Passes every event on, and keeps stage, progress and time left of the job's row true. */
@@ -83,18 +99,19 @@ function tellEnd(
   // A run that can go on has no result yet.
   if (job.state === 'completed' || job.state === 'failed' || job.state === 'cancelled') {
     const figures = history.figures(run.id);
+    const ended = outcome && outcome.reason !== 'paused' ? outcome : null;
     const result: ResultEvent = {
       type: 'result',
       run: run.id,
       state: job.state,
       steps: figures.step,
       tokens: figures.tokens,
-      tokensPerSecond: figures.seconds > 0 ? figures.tokens / figures.seconds : 0,
+      tokensPerSecond: ended?.tokensPerSecond ?? figures.tokensPerSecond ?? 0,
       heldOutLoss: figures.heldOutLoss,
       heldOutLossStart: figures.heldOutLossStart,
       best: figures.best,
       checkpoint: bestCheckpoint(figures.checkpoints)?.name ?? null,
-      peakMemoryBytes: Math.max(outcome?.peakMemoryBytes ?? 0, figures.memoryBytes ?? 0),
+      peakMemoryBytes: ended?.peakMemoryBytes ?? figures.memoryBytes ?? 0,
       seconds: figures.seconds,
       reason:
         job.state === 'failed'

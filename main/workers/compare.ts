@@ -1,0 +1,153 @@
+/** @file Child process: held-out loss of each model on the same rows, and the same prompts answered by each. */
+import type { Answer, Comparison } from '../contract/entities.ts';
+import { readRows, type StoredRow } from '../datasets/rows.ts';
+import { exampleOf, type TextModel } from '../datasets/tokens.ts';
+import { generate } from '../engine/generate/generate.ts';
+import type { BaseModel, LoraModel } from '../engine/index.ts';
+import { chatPrompt } from '../engine/train/examples.ts';
+import { evaluate } from '../engine/train/evaluate.ts';
+import type { Example } from '../engine/types.ts';
+import { FettleError } from '../contract/errors.ts';
+import { measure, type RowLoss } from '../evaluation/bootstrap.ts';
+import { sentenceOf, verdictOf } from '../evaluation/report.ts';
+import { runChild, type ChildContext } from './child.ts';
+import { loadModel, withAdapter, type LoadedModel } from './load.ts';
+
+export interface CompareTarget {
+  readonly target: string;
+  readonly label: string;
+  readonly model: string;
+  readonly adapter: string | null;
+}
+export interface CompareJob {
+  readonly targets: readonly CompareTarget[];
+  readonly rows: string;
+  readonly prose: boolean;
+  readonly maxLength: number;
+  /** Prompts answered by each. */
+  readonly samples: number;
+  readonly threads: number;
+}
+export interface CompareEvent {
+  readonly stage: string;
+  readonly progress: number;
+}
+export type CompareResult = Omit<NonNullable<Comparison['result']>, 'settings'>;
+
+const ANSWER_TOKENS = 160;
+/** Words of a document that a model is to go on from. */
+const OPENING_WORDS = 30;
+
+interface Measurement {
+  readonly losses: readonly RowLoss[];
+  readonly answers: readonly Answer[];
+}
+type Report = (stage: string, share: number) => void;
+
+runChild<CompareJob, CompareEvent, CompareResult>(async (job, context) => {
+  const rows: StoredRow[] = [];
+  for await (const row of readRows(job.rows)) if (row.split === 'held-out') rows.push(row);
+  const asked = questionsOf(rows, job.samples);
+  const measurements: Measurement[] = [];
+  let loaded: (LoadedModel & { readonly path: string }) | undefined;
+  try {
+    for (const [i, target] of job.targets.entries()) {
+      const report: Report = (stage, share) =>
+        context.emit({ stage: `${target.label}: ${stage}`, progress: (i + share) / job.targets.length });
+      if (loaded?.path !== target.model) {
+        await loaded?.close();
+        loaded = undefined;
+        report('loading', 0);
+        loaded = { ...(await loadModel(target.model, job.threads)), path: target.model };
+      }
+      const model = await withAdapter(loaded.base, target.adapter);
+      measurements.push(await measureModel(job, target.target, model, loaded, rows, asked, report, context));
+    }
+  } finally {
+    await loaded?.close();
+  }
+  return resultOf(job, measurements, asked);
+});
+
+async function measureModel(
+  job: CompareJob,
+  target: string,
+  model: BaseModel | LoraModel,
+  { files }: LoadedModel,
+  rows: readonly StoredRow[],
+  asked: readonly Asked[],
+  report: Report,
+  { signal }: ChildContext<CompareEvent>,
+): Promise<Measurement> {
+  const text: TextModel = { tokenizer: files.tokenizer, template: files.chatTemplate };
+  const examples: Example[] = rows.map((row) => exampleOf(row, text));
+  const evaluation = await evaluate(model, examples, {
+    strategy: job.prose ? 'non-instruct' : 'instruct',
+    maxLength: job.maxLength,
+    packing: true,
+    batchSize: 1,
+    abandon: () => signal.aborted,
+    onProgress: (share) => report('measuring the loss on unseen rows', 0.6 * share),
+  });
+  const decoder = model.generator();
+  const answers: Answer[] = [];
+  for (const [i, { prompt, messages }] of asked.entries()) {
+    if (signal.aborted) break;
+    report('answering', 0.6 + (0.4 * i) / asked.length);
+    const ids =
+      messages && text.template
+        ? chatPrompt(messages, { tokenizer: text.tokenizer, template: text.template })
+        : text.tokenizer.encode(prompt);
+    const { tokenizer } = text;
+    const made = await generate({ decoder, tokenizer, ids, stopIds: files.stopIds, maxTokens: ANSWER_TOKENS, signal });
+    const { text: said, reason, tokensPerSecond } = made;
+    answers.push({ target, text: said, tokens: made.ids.length, stopReason: reason, tokensPerSecond });
+  }
+  await decoder.release();
+  if (!evaluation || signal.aborted) throw new FettleError('CANCELLED', 'The comparison was cancelled.', 'Compare again.');
+  return { losses: evaluation.examples, answers };
+}
+
+interface Asked {
+  readonly prompt: string;
+  readonly expected: string;
+  readonly messages?: NonNullable<StoredRow['messages']>;
+}
+
+/** The first held-out questions with the answers that were expected; of documents, the first words and how they go on. */
+function questionsOf(rows: readonly StoredRow[], count: number): Asked[] {
+  return rows.slice(0, count).map((row): Asked => {
+    if (row.text !== undefined) {
+      const words = row.text.split(/(?<=\s)/);
+      const part = (from: number, to: number): string => words.slice(from, to).join('').trim();
+      return { prompt: part(0, OPENING_WORDS), expected: part(OPENING_WORDS, OPENING_WORDS + ANSWER_TOKENS / 2) };
+    }
+    const messages = row.messages ?? [];
+    const first = messages.findIndex((turn) => turn.role === 'assistant');
+    const before = messages.slice(0, first);
+    return { prompt: before.at(-1)?.content ?? '', expected: messages[first]?.content ?? '', messages: before };
+  });
+}
+
+function resultOf({ targets }: CompareJob, measurements: readonly Measurement[], asked: readonly Asked[]): CompareResult {
+  // Rows of which nothing was measured say nothing of any model.
+  const counted = (measurements[0]?.losses ?? []).map((row) => row.count > 0);
+  const rows = counted.filter(Boolean).length;
+  const { losses, differences } = measure(measurements.map((each) => each.losses.filter((_, i) => counted[i])));
+  const [first] = targets;
+  return {
+    heldOutRows: rows,
+    heldOutTokens: (measurements[0]?.losses ?? []).reduce((sum, row) => sum + row.count, 0),
+    losses: targets.map(({ target, label }, i) => ({ target, label, loss: losses[i]!, perplexity: Math.exp(losses[i]!.value) })),
+    differences: targets.slice(1).map(({ target, label }, i) => {
+      const loss = differences[i]!;
+      const sentence = sentenceOf(label, first!.label, loss, rows);
+      return { target, against: first!.target, loss, verdict: verdictOf(loss), sentence };
+    }),
+    samples: asked.map(({ prompt, expected }, i) => ({
+      prompt,
+      expected,
+      answers: measurements.map((each) => each.answers[i]!),
+    })),
+  };
+}

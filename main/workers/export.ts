@@ -1,0 +1,130 @@
+/** @file Child process: writes a run's adapter, or the model merged with it, and proves the files against the run before they get their name. */
+import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Export } from '../contract/entities.ts';
+import { FettleError } from '../contract/errors.ts';
+import { readRows } from '../datasets/rows.ts';
+import { exampleOf, type TextModel } from '../datasets/tokens.ts';
+import { parameter, type BaseModel, type LoraModel } from '../engine/index.ts';
+import { mergedWeights } from '../engine/model/merge.ts';
+import { modelCard, type CardFacts, type Proof } from '../exports/card.ts';
+import { compareReplays, replay, type Replay } from '../exports/proof.ts';
+import { writeModelFolder } from '../formats/huggingface/write.ts';
+import type { ModelFiles } from '../formats/model.ts';
+import { writeAdapter } from '../formats/peft.ts';
+import { runChild } from './child.ts';
+import { loadModel, withAdapter } from './load.ts';
+
+export interface ExportJob {
+  readonly format: Export['format'];
+  readonly dtype: Export['dtype'];
+  /** Absolute; must not exist. Made whole or not at all. */
+  readonly folder: string;
+  readonly model: string;
+  /** The checkpoint's folder. */
+  readonly adapter: string;
+  /** Rows whose held-out part is replayed as the proof. */
+  readonly rows: string;
+  readonly threads: number;
+  readonly card: CardFacts;
+}
+export interface ExportEvent {
+  readonly stage: string;
+  readonly progress: number;
+}
+export type ExportResult = Pick<Export, 'bytes' | 'files'> & { readonly proof: Proof };
+
+/** Replayed as the proof: so many held-out rows, their first tokens. */
+const PROOF_ROWS = 3;
+const PROOF_PROMPT_TOKENS = 64;
+/** float32 exports must give the run's logits within this. */
+const TOLERANCE = 1e-3;
+
+runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => {
+  const report = (stage: string, progress: number): void => emit({ stage, progress });
+  const proceed = (stage: string, progress: number): void => {
+    if (signal.aborted) throw new FettleError('CANCELLED', 'The export was cancelled.', 'Nothing was kept.');
+    report(stage, progress);
+  };
+  const staging = join(dirname(job.folder), `.${job.card.title.replaceAll(/\W+/g, '-')}-${process.pid}.exporting`);
+  await mkdir(staging, { recursive: true });
+  try {
+    proceed('Loading the model', 0);
+    const { files, base, close } = await loadModel(job.model, job.threads);
+    let expected: Replay[];
+    let proof: Proof;
+    try {
+      const tuned = (await withAdapter(base, job.adapter)) as LoraModel;
+      const prompts = await proofPrompts(job.rows, { tokenizer: files.tokenizer, template: files.chatTemplate });
+      proceed('Asking the run', 0.15);
+      expected = await replay(tuned, prompts);
+      proceed('Writing the files', 0.35);
+      await write(job, staging, files, tuned);
+      proceed('Proving the files', 0.65);
+      if (job.format === 'adapter') proof = compareReplays(expected, await replay(await withAdapter(base, staging), prompts));
+      else {
+        // One copy of the weights in memory at a time.
+        await base.release();
+        proof = compareReplays(expected, await replayFolder(staging, job.threads, prompts));
+      }
+    } finally {
+      await close();
+    }
+    if (job.dtype === 'f32' && (proof.verdict === 'different' || proof.largestLogitDifference > TOLERANCE))
+      throw new FettleError(
+        'EXPORT_FAILED',
+        `The exported files do not answer as the run does: ${proof.tokensEqual} of ${proof.tokensCompared} tokens are equal.`,
+        'Nothing was kept. This is a fault in Fettle.',
+        { details: { proof } },
+      );
+    proceed('Finishing', 0.95);
+    await writeFile(join(staging, 'README.md'), modelCard(job.card, job.format, job.dtype, proof));
+    await writeFile(join(staging, 'fettle-proof.json'), `${JSON.stringify(proof, null, 2)}\n`);
+    const result = { ...(await listFiles(staging)), proof };
+    await rename(staging, job.folder);
+    return result;
+  } catch (error) {
+    await rm(staging, { recursive: true, force: true });
+    throw error;
+  }
+});
+
+async function write(job: ExportJob, folder: string, files: ModelFiles, tuned: LoraModel): Promise<void> {
+  if (job.format === 'safetensors')
+    return writeModelFolder(folder, { ...files, weights: mergedWeights(tuned, files.weights) }, { dtype: job.dtype });
+  const { entries } = tuned.parameters;
+  await writeAdapter(
+    folder,
+    entries.map(({ name, shape }) => ({ name, shape, data: parameter(tuned.parameters, name) })),
+    { ...tuned.options, baseModel: job.card.base.name },
+  );
+}
+
+/** The first tokens of the first held-out rows, as the model sees them. */
+async function proofPrompts(rows: string, text: TextModel): Promise<number[][]> {
+  const prompts: number[][] = [];
+  for await (const row of readRows(rows)) {
+    if (row.split !== 'held-out') continue;
+    const { ids, loss } = exampleOf(row, text);
+    // A conversation is asked up to its first answer; a document is gone on from.
+    const answer = row.text === undefined ? loss.indexOf(1) : PROOF_PROMPT_TOKENS;
+    prompts.push([...ids.subarray(0, Math.max(1, Math.min(answer, PROOF_PROMPT_TOKENS * 4)))]);
+    if (prompts.length === PROOF_ROWS) break;
+  }
+  return prompts;
+}
+
+async function replayFolder(folder: string, threads: number, prompts: readonly (readonly number[])[]): Promise<Replay[]> {
+  const { base, close } = await loadModel(folder, threads);
+  try {
+    return await replay(base satisfies BaseModel, prompts);
+  } finally {
+    await close();
+  }
+}
+
+async function listFiles(folder: string): Promise<Pick<Export, 'bytes' | 'files'>> {
+  const names = (await readdir(folder)).sort();
+  const files = await Promise.all(names.map(async (name) => ({ name, bytes: (await stat(join(folder, name))).size })));
+  return { files, bytes: files.reduce((sum, file) => sum + file.bytes, 0) };
+}

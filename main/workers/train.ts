@@ -1,0 +1,139 @@
+/** @file Child process: one training run, from opening the model to its last checkpoint. */
+import { cpus } from 'node:os';
+import type { Recipe } from '../contract/recipe.ts';
+import type { ResultEvent, TrainEvent } from '../contract/training.ts';
+import { readRows, type StoredRow } from '../datasets/rows.ts';
+import { exampleOf, type TextModel } from '../datasets/tokens.ts';
+import { generate } from '../engine/generate/generate.ts';
+import type { LoraModel } from '../engine/index.ts';
+import { chatPrompt } from '../engine/train/examples.ts';
+import { train } from '../engine/train/trainer.ts';
+import type { Example } from '../engine/types.ts';
+import { runtimeVersion } from '../engine/version.ts';
+import { adapterConfig, readAdapter } from '../formats/peft.ts';
+import { checkpointsOf } from '../runs/folders.ts';
+import { runChild, type ChildContext } from './child.ts';
+import { loadModel } from './load.ts';
+
+export interface TrainJob {
+  /** Of the run; checkpoints/ lies in it. */
+  readonly folder: string;
+  /** What openModel takes. */
+  readonly model: string;
+  /** Name of the base model as an adapter states it. */
+  readonly modelName: string;
+  readonly rows: string;
+  readonly recipe: Recipe;
+  readonly threads: number;
+  /** Go on from the newest checkpoint that is whole. */
+  readonly resume: boolean;
+}
+export type TrainOutcome = { readonly reason: 'paused' } | (Pick<ResultEvent, 'peakMemoryBytes' | 'tokensPerSecond' | 'reason'>);
+
+/** Tokens of the text that is watched while the model learns. */
+const SAMPLE_TOKENS = 60;
+/** Words of a held-out document that such a text begins with. */
+const OPENING_WORDS = 20;
+
+runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
+  const { recipe } = job;
+  const stage = (text: string): void => context.emit({ type: 'state', state: 'running', stage: text });
+  stage('Loading the model');
+  const { files, base, close } = await loadModel(job.model, job.threads);
+  try {
+    const text: TextModel = { tokenizer: files.tokenizer, template: files.chatTemplate };
+    stage('Preparing the examples');
+    const { train: training, heldOut, opening } = await readExamples(job.rows, recipe, text);
+    const model = base.withLora({ ...recipe, seed: recipe.seed });
+    if (recipe.initAdapter !== undefined && !job.resume) await startFrom(model, recipe.initAdapter);
+    const { result } = await train({
+      model,
+      train: training,
+      heldOut,
+      recipe,
+      runId: job.folder,
+      checkpointDir: checkpointsOf(job.folder),
+      resume: job.resume,
+      // How it ended is for the host to tell, together with the job's row.
+      onEvent: (event) => {
+        if (event.type !== 'result' && !(event.type === 'state' && event.state !== 'running')) context.emit(event);
+      },
+      control: context,
+      ...(opening ? { sample: { every: recipe.evalEvery, generate: () => answer(model, opening, text, files.stopIds, context) } } : {}),
+      clock: () => performance.now(),
+      memory: () => process.resourceUsage().maxRSS * 1024,
+      environment: environment(job.threads),
+      adapterConfig: adapterConfig({ ...recipe, baseModel: job.modelName }),
+    });
+    return result ?? { reason: 'paused' };
+  } finally {
+    await close();
+  }
+});
+
+interface Opening {
+  readonly prompt: string;
+  readonly ids: readonly number[];
+}
+
+/** Rows as examples, and what the model is asked while it learns: the first held-out question, or the first words of the first held-out document. */
+async function readExamples(
+  rows: string,
+  recipe: Recipe,
+  text: TextModel,
+): Promise<{ train: Example[]; heldOut: Example[]; opening: Opening | null }> {
+  const [training, heldOut]: [Example[], Example[]] = [[], []];
+  let opening: Opening | null = null;
+  for await (const row of readRows(rows)) {
+    const example = exampleOf(row, text);
+    // All tokens of a conversation, where the recipe says so.
+    const marked = recipe.lossOn === 'all' ? { ids: example.ids, loss: example.loss.map(() => 1) } : example;
+    (row.split === 'train' ? training : heldOut).push(marked);
+    if (row.split === 'held-out') opening ??= openingOf(row, text);
+  }
+  return { train: training, heldOut, opening };
+}
+
+function openingOf(row: StoredRow, { tokenizer, template }: TextModel): Opening | null {
+  if (row.text !== undefined) {
+    const prompt = row.text.split(/\s+/).slice(0, OPENING_WORDS).join(' ');
+    return { prompt, ids: tokenizer.encode(prompt) };
+  }
+  const messages = row.messages ?? [];
+  const asked = messages.slice(0, messages.findIndex((turn) => turn.role === 'assistant'));
+  const question = asked.findLast((turn) => turn.role === 'user');
+  return question && template ? { prompt: question.content, ids: chatPrompt(asked, { tokenizer, template }) } : null;
+}
+
+async function answer(
+  model: LoraModel,
+  { prompt, ids }: Opening,
+  { tokenizer }: TextModel,
+  stopIds: readonly number[],
+  { signal }: ChildContext<TrainEvent>,
+): Promise<{ prompt: string; text: string }[]> {
+  const decoder = model.generator();
+  try {
+    const { text } = await generate({ decoder, tokenizer, ids, stopIds, maxTokens: SAMPLE_TOKENS, signal });
+    return [{ prompt, text }];
+  } finally {
+    await decoder.release();
+  }
+}
+
+async function startFrom(model: LoraModel, folder: string): Promise<void> {
+  const adapter = await readAdapter(folder);
+  try {
+    await model.load(adapter.weights);
+  } finally {
+    await adapter.close();
+  }
+}
+
+/** What decides the last bits of a run beside its recipe. */
+const environment = (threads: number): Record<string, string | number> => ({
+  threads,
+  cpu: cpus()[0]?.model ?? process.arch,
+  node: process.versions.node,
+  'onnxruntime-node': runtimeVersion(),
+});
