@@ -87,7 +87,6 @@ export async function saveCheckpoint(
     await writeSafetensors(
       join(path, ADAPTER_FILE),
       entries.map((entry) => ({ name: PEFT_PREFIX + entry.name, shape: entry.shape, data: view(values, entry) })),
-      { format: 'pt' },
     );
     await writeSafetensors(
       join(path, OPTIMIZER_FILE),
