@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { FettleError, toFettleError } from '../contract/errors.ts';
 import { roundToBfloat16, roundToFloat16, widenBfloat16, widenFloat16 } from './floats.ts';
 import type { WeightSource } from './model.ts';
+import { readExactly } from './read-exactly.ts';
 
 /** As the reference implementation: a larger header is an attack. */
 const MOST_HEADER_BYTES = 100_000_000;
@@ -145,15 +146,6 @@ async function readHeader(
   for (let i = 1; i < sorted.length; i++)
     if (sorted[i]![1].start < sorted[i - 1]![1].end) throw invalid(`${sorted[i]![0]} and ${sorted[i - 1]![0]} overlap`);
   return { entries, metadata };
-}
-
-async function readExactly(file: FileHandle, path: string, into: Uint8Array, position: number): Promise<void> {
-  for (let at = 0; at < into.length; ) {
-    // One read of more than 2 GiB is refused by the system.
-    const { bytesRead } = await file.read(into, at, Math.min(into.length - at, 2 ** 30), position + at);
-    if (bytesRead === 0) throw new FettleError('FILE_TRUNCATED', `${path} ended while it was read.`, 'Copy or download it again.');
-    at += bytesRead;
-  }
 }
 
 export interface TensorToWrite {
