@@ -53,6 +53,8 @@ export interface Trainable {
 
 /** Generates from one document, token by token, keeping keys and values of what came before. */
 export interface Decoder {
+  /** The longest text it can hold, prompt included. */
+  readonly maxTokens: number;
   /** Begins anew with `ids` (at least one). @returns logits [vocab] of the token that follows; the caller may change them. */
   prefill(ids: readonly number[]): Promise<Float32Array>;
   /** Goes on with one token. @returns logits [vocab] of the token that follows; the caller may change them. */

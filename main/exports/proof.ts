@@ -1,5 +1,6 @@
 /** @file The proof of an export: the same prompts through the run in the app and through the exported files, token by token. */
 import type { Export } from '../contract/entities.ts';
+import { argmax } from '../engine/generate/sampler.ts';
 import type { Decoder } from '../engine/types.ts';
 
 /** One prompt gone on from greedily: the tokens chosen, and the logits each was chosen from. */
@@ -54,12 +55,6 @@ export function compareReplays(expected: readonly Replay[], found: readonly Repl
     largestLogitDifference: largest,
     verdict: equal === compared ? 'equal' : 'different',
   };
-}
-
-function argmax(values: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
-  return best;
 }
 
 /** Infinite where one is not a number. */

@@ -44,6 +44,7 @@ export function handleTraining(core: Core, parts: TrainParts): void {
     table.setResult(run.id, null);
 
     const job: TrainJob = {
+      run: run.id,
       folder,
       model: models.pathOf(run.model),
       modelName: run.model_name,

@@ -16,6 +16,8 @@ import { runChild, type ChildContext } from './child.ts';
 import { loadModel } from './load.ts';
 
 export interface TrainJob {
+  /** The run's id, kept in its checkpoints. */
+  readonly run: string;
   /** Of the run; checkpoints/ lies in it. */
   readonly folder: string;
   /** What openModel takes. */
@@ -51,7 +53,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
       train: training,
       heldOut,
       recipe,
-      runId: job.folder,
+      runId: job.run,
       checkpointDir: checkpointsOf(job.folder),
       resume: job.resume,
       // How it ended is for the host to tell, together with the job's row.

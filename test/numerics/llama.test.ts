@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { loadBase, type BaseModel, type LoraModel } from '../../main/engine/index.ts';
 import { AdamW, clipGradients } from '../../main/engine/train/adamw.ts';
@@ -43,36 +43,42 @@ describe.each(['tied', 'untied'])('a tiny Llama with a head that is %s', (name) 
 
   describe('against live PyTorch', () => {
     let folder: string | undefined;
-    beforeAll((context) => {
-      const python = need({ skip: () => undefined }, 'oracle', found.python ?? (process.env.CI ? undefined : 'none'));
-      if (python === 'none') return;
-      void context;
-      folder = mkdtempSync(join(tmpdir(), 'fettle-tiny-'));
-      runOracle(python, 'tiny_llama.py', [folder]);
-    });
+    const made = (test: Parameters<typeof need>[0]): string => {
+      const python = need(test, 'oracle', found.python);
+      if (!folder) {
+        folder = mkdtempSync(join(tmpdir(), 'fettle-tiny-'));
+        runOracle(python, 'tiny_llama.py', [folder]);
+      }
+      return folder;
+    };
     afterAll(() => folder && rmSync(folder, { recursive: true, force: true }));
-    checks((test) => join(need(test, 'oracle', folder), name));
+    checks((test) => join(made(test), name));
   });
 });
 
 function checks(folderOf: (test: { skip(note?: string): void }) => string): void {
-  const opened: BaseModel[] = [];
+  const opened: { release(): Promise<void> }[] = [];
   afterAll(async () => {
-    for (const model of opened) await model.release();
+    for (const each of opened.splice(0)) await each.release();
   });
+  const releasing = <T extends { close(): Promise<void> }>(file: T): T => {
+    opened.push({ release: () => file.close() });
+    return file;
+  };
   const open = async (test: { skip(note?: string): void }) => {
     const folder = folderOf(test);
     const { config, weights } = await openModelFolder(join(folder, 'model'));
     const base = await loadBase(config, weights, { threads: 2 });
     opened.push(base);
-    const expected = await openSafetensors(join(folder, 'expected.safetensors'));
+    releasing(weights);
+    const expected = releasing(await openSafetensors(join(folder, 'expected.safetensors')));
     const facts = Expected.parse(JSON.parse(readFileSync(join(folder, 'expected.json'), 'utf8')));
     const integers = async (tensor: string) => Int32Array.from(await expected.readIntegers(tensor));
     return { folder, base, expected, facts, integers };
   };
   const adapted = async (base: BaseModel, folder: string): Promise<LoraModel> => {
     const model = base.withLora(LORA);
-    const adapter = await openSafetensors(join(folder, 'adapter/adapter_model.safetensors'));
+    const adapter = releasing(await openSafetensors(join(folder, 'adapter/adapter_model.safetensors')));
     await model.load(withoutPrefix(adapter));
     return model;
   };
@@ -129,7 +135,7 @@ function checks(folderOf: (test: { skip(note?: string): void }) => string): void
   it('continues a prompt with the same tokens, through its cache', async (test) => {
     const { base, folder, facts } = await open(test);
     const model = await adapted(base, folder);
-    const decoder = await model.decoder();
+    const decoder = model.generator();
     let logits = await decoder.prefill(facts.prompt);
     const ids: number[] = [];
     while (ids.length < facts.greedy.length) {

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadBase, Random, type BaseModel } from '../../main/engine/index.ts';
 import { generate } from '../../main/engine/generate/generate.ts';
-import { chatExample } from '../../main/engine/train/examples.ts';
-import { makeBatches } from '../../main/engine/train/batches.ts';
+import { chatExample, chatPrompt } from '../../main/engine/train/examples.ts';
+import { evaluate } from '../../main/engine/train/evaluate.ts';
 import type { Example } from '../../main/engine/types.ts';
 import type { ModelFiles } from '../../main/formats/model.ts';
 import { openModel } from '../../main/formats/open.ts';
@@ -54,25 +54,17 @@ describe('SmolLM2-135M-Instruct from its GGUF file', () => {
     (await conversations(file, ROWS, columns)).map((row) => chatExample(row, { tokenizer: files!.tokenizer, template: files!.chatTemplate! }));
   const rowsOf = (rows: readonly Example[]): { ids: number[]; loss: number[] }[] => rows.map(({ ids, loss }) => ({ ids: [...ids], loss: [...loss] }));
   const prompts = (): number[][] =>
-    PROMPTS.map((content) => files!.tokenizer.encode(files!.chatTemplate!.render([{ role: 'user', content }], { addGenerationPrompt: true }), { parseSpecial: true }));
+    PROMPTS.map((content) => chatPrompt([{ role: 'user', content }], { tokenizer: files!.tokenizer, template: files!.chatTemplate! }));
 
   /** Mean loss over the labelled tokens, several rows packed into one. */
-  async function meanLoss(rows: readonly Example[]): Promise<number> {
-    let [sum, count] = [0, 0];
-    for (const batch of makeBatches(rows, { maxLength: 1024, batchSize: 1, packing: true })) {
-      const losses = await base!.losses(batch);
-      for (const loss of losses) sum += loss;
-      count += losses.length;
-    }
-    return sum / count;
-  }
+  const meanLoss = async (rows: readonly Example[]): Promise<number> =>
+    (await evaluate(base!, rows, { strategy: 'instruct', maxLength: 1024, batchSize: 1, packing: true }))!.loss;
   const meanOf = (losses: Fixture['losses']): number => losses.reduce((a, row) => a + row.sum, 0) / losses.reduce((a, row) => a + row.count, 0);
 
-  async function greedy(prompt: readonly number[]): Promise<number[]> {
-    const decoder = await base!.decoder();
+  async function greedy(ids: readonly number[]): Promise<readonly number[]> {
+    const decoder = base!.generator();
     try {
-      const answer = await generate({ decoder, tokenizer: files!.tokenizer, promptIds: prompt, maxTokens: GREEDY_TOKENS, stopIds: [], sampling: { temperature: 0 } });
-      return answer.ids;
+      return (await generate({ decoder, tokenizer: files!.tokenizer, ids, maxTokens: GREEDY_TOKENS, stopIds: [] })).ids;
     } finally {
       await decoder.release();
     }

@@ -30,6 +30,10 @@ export class CachedDecoder implements Decoder {
     this.#adapter = adapter;
   }
 
+  get maxTokens(): number {
+    return this.#network.spec.maxPositions;
+  }
+
   async prefill(ids: readonly number[]): Promise<Float32Array> {
     if (ids.length === 0) throw new FettleError('INPUT_INVALID', 'There is nothing to continue: the prompt is empty.');
     this.#length = 0;

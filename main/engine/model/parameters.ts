@@ -2,6 +2,7 @@
 import type { Tensor } from 'onnxruntime-node';
 import { FettleError } from '../../contract/errors.ts';
 import type { WeightSource } from '../../formats/model.ts';
+import { PEFT_PREFIX } from '../../formats/peft.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { sameShape } from '../graph/value.ts';
 import { tensorNames, type AdapterShape } from '../layers/block.ts';
@@ -89,8 +90,8 @@ export function parameter(parameters: ParameterSet, name: string): Float32Array 
  * Throws MODEL_INCOMPLETE where one is missing, of another shape, or left over; nothing is changed then.
  */
 export async function readParameters(parameters: ParameterSet, source: WeightSource): Promise<void> {
-  const prefix = 'base_model.model.';
-  const names = new Map(source.names.map((name) => [name.startsWith(prefix) ? name.slice(prefix.length) : name, name]));
+  const plain = (name: string): string => (name.startsWith(PEFT_PREFIX) ? name.slice(PEFT_PREFIX.length) : name);
+  const names = new Map(source.names.map((name) => [plain(name), name]));
   const wrong = (what: string): never => {
     throw new FettleError('MODEL_INCOMPLETE', `The adapter does not fit: ${what}.`, 'Use an adapter of the same base model, rank and target modules.');
   };
@@ -102,6 +103,6 @@ export async function readParameters(parameters: ParameterSet, source: WeightSou
     names.delete(name);
   }
   for (const name of names.keys()) wrong(`${name} belongs to no target module`);
-  const read = new Map([...source.names].map((name) => [name.startsWith(prefix) ? name.slice(prefix.length) : name, name]));
+  const read = new Map(source.names.map((name) => [plain(name), name]));
   for (const { name, offset } of parameters.entries) parameters.values.set(await source.read(read.get(name)!), offset);
 }

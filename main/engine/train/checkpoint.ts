@@ -3,6 +3,7 @@ import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { FettleError } from '../../contract/errors.ts';
+import { PEFT_PREFIX } from '../../formats/peft.ts';
 import { openSafetensors, writeSafetensors } from '../../formats/safetensors.ts';
 import type { ParameterSet } from '../types.ts';
 import type { AdamW } from './adamw.ts';
@@ -13,8 +14,6 @@ const ADAPTER_FILE = 'adapter_model.safetensors';
 const ADAPTER_CONFIG_FILE = 'adapter_config.json';
 const OPTIMIZER_FILE = 'optimizer.safetensors';
 const STATE_FILE = 'state.json';
-/** What PEFT puts before the name of each parameter in a file. */
-const PEFT_PREFIX = 'base_model.model.';
 
 const HeldOut = z.strictObject({ step: z.int(), loss: z.number() });
 

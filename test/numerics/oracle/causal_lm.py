@@ -29,7 +29,7 @@ def load(path, adapter):
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, adapter)
-    return model.float().eval()
+    return model.eval()
 
 
 @torch.no_grad()

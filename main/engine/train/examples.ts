@@ -1,0 +1,134 @@
+/** @file Conversations and documents as token ids, with a mark on those that carry loss. What people wrote can never become a control token. */
+import { FettleError } from '../../contract/errors.ts';
+import type { ChatMessage, ChatTemplate, Tokenizer } from '../../formats/model.ts';
+import type { Example } from '../types.ts';
+
+export interface ChatForm {
+  readonly tokenizer: Tokenizer;
+  /** The model's own. */
+  readonly template: ChatTemplate;
+}
+
+/**
+ * A conversation through the model's template. Loss lies on every assistant turn and on the token that ends it, on
+ * nothing else. Each answer is tokenised from its first character, as it will be when the model answers.
+ * @throws TEMPLATE_FAILED, DATA_EMPTY for a conversation without an answer.
+ */
+export function chatExample(messages: readonly ChatMessage[], { tokenizer, template }: ChatForm): Example {
+  const guard = guardSpecial(messages, tokenizer);
+  const whole = template.render(guard.messages);
+  const answers = messages.flatMap((message, i) => (message.role === 'assistant' ? [spanOf(i, guard.messages, whole, template)] : []));
+  if (answers.length === 0)
+    throw new FettleError('DATA_EMPTY', 'A conversation has no answer to learn from.', 'Every row needs a response.');
+  const ids: number[] = [];
+  const loss: number[] = [];
+  const put = (text: string, isAnswer: boolean): void => {
+    const sections = sectionsOf(text, tokenizer);
+    // What a template writes after the token that ends a turn is not the model's to say.
+    const lastSpecial = sections.findLastIndex((section) => typeof section === 'number');
+    const said = lastSpecial === -1 ? sections.length : lastSpecial + 1;
+    sections.forEach((section, i) => {
+      const made = typeof section === 'number' ? [section] : tokenizer.encode(guard.restore(section));
+      for (const id of made) {
+        ids.push(id);
+        loss.push(isAnswer && i < said ? 1 : 0);
+      }
+    });
+    if (isAnswer && lastSpecial === -1 && tokenizer.eosId !== null) {
+      ids.push(tokenizer.eosId);
+      loss.push(1);
+    }
+  };
+  let at = 0;
+  for (const [start, end] of answers) {
+    put(whole.slice(at, start), false);
+    put(whole.slice(start, end), true);
+    at = end;
+  }
+  put(whole.slice(at), false);
+  return { ids: Int32Array.from(ids), loss: Uint8Array.from(loss) };
+}
+
+/** Ids of a conversation up to where the model is to answer. @throws TEMPLATE_FAILED */
+export function chatPrompt(messages: readonly ChatMessage[], { tokenizer, template }: ChatForm): number[] {
+  const guard = guardSpecial(messages, tokenizer);
+  return sectionsOf(template.render(guard.messages, { addGenerationPrompt: true }), tokenizer).flatMap((section) =>
+    typeof section === 'number' ? [section] : tokenizer.encode(guard.restore(section)),
+  );
+}
+
+/** A document: every token carries loss, and it ends with the end-of-text token where there is one. */
+export function documentExample(text: string, tokenizer: Tokenizer): Example {
+  const ids = tokenizer.encode(text);
+  if (tokenizer.eosId !== null) ids.push(tokenizer.eosId);
+  return { ids: Int32Array.from(ids), loss: new Uint8Array(ids.length).fill(1) };
+}
+
+/** Where answer number `i` stands in the whole text: from where the model is asked to speak to where its turn is over. */
+function spanOf(i: number, messages: readonly ChatMessage[], whole: string, template: ChatTemplate): [start: number, end: number] {
+  const before = template.render(messages.slice(0, i), { addGenerationPrompt: true });
+  const after = template.render(messages.slice(0, i + 1));
+  if (!after.startsWith(before) || !whole.startsWith(after))
+    throw new FettleError(
+      'TEMPLATE_FAILED',
+      'The model’s chat template writes earlier turns differently once there are later ones, so it cannot be told which tokens are the answer’s.',
+      'Train on rows with one question and one answer, or choose another model.',
+    );
+  return [before.length, after.length];
+}
+
+/** Ids of special tokens, and the text between them. */
+function sectionsOf(text: string, tokenizer: Tokenizer): (string | number)[] {
+  const { pattern, ids } = specialsOf(tokenizer);
+  if (!pattern) return text === '' ? [] : [text];
+  return text.split(pattern).filter((part) => part !== '').map((part) => ids.get(part) ?? part);
+}
+
+interface Specials {
+  readonly pattern: RegExp | undefined;
+  readonly ids: ReadonlyMap<string, number>;
+}
+const known = new WeakMap<Tokenizer, Specials>();
+
+function specialsOf(tokenizer: Tokenizer): Specials {
+  const found = known.get(tokenizer);
+  if (found) return found;
+  const ids = new Map([...tokenizer.special].map(([id, content]) => [content, id]));
+  // The longest first: one may begin with another.
+  const longestFirst = [...ids.keys()].sort((a, b) => b.length - a.length).map((content) => RegExp.escape(content));
+  const specials = { ids, pattern: longestFirst.length === 0 ? undefined : new RegExp(`(${longestFirst.join('|')})`, 'u') };
+  known.set(tokenizer, specials);
+  return specials;
+}
+
+interface Guard {
+  readonly messages: readonly ChatMessage[];
+  /** Puts back what was hidden. */
+  restore(text: string): string;
+}
+
+/** Hides special tokens that people wrote while the template's own are looked for. */
+function guardSpecial(messages: readonly ChatMessage[], tokenizer: Tokenizer): Guard {
+  const { pattern } = specialsOf(tokenizer);
+  if (!pattern || !messages.some((message) => pattern.test(message.content))) return { messages, restore: (text) => text };
+  const mark = unusedCharacter(messages);
+  const hidden: string[] = [];
+  const every = new RegExp(pattern.source, 'gu');
+  const hide = (content: string): string => {
+    hidden.push(content);
+    return `${mark}${hidden.length - 1}${mark}`;
+  };
+  return {
+    messages: messages.map(({ role, content }) => ({ role, content: content.replaceAll(every, hide) })),
+    restore: (text) => text.replaceAll(new RegExp(`${mark}(\\d+)${mark}`, 'gu'), (_, index) => hidden[Number(index)]!),
+  };
+}
+
+/** A character of Unicode's private use area that none of the messages holds. */
+function unusedCharacter(messages: readonly ChatMessage[]): string {
+  for (let code = 0xe000; code <= 0xf8ff; code++) {
+    const character = String.fromCharCode(code);
+    if (!messages.some((message) => message.content.includes(character))) return character;
+  }
+  throw new FettleError('INPUT_INVALID', 'A message uses every private character of Unicode.', 'Remove that row.');
+}

@@ -1,0 +1,79 @@
+/** @file Writes a model as the folder that transformers' from_pretrained loads. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { HfConfig, ModelFiles } from '../model.ts';
+import { writeSafetensors, type FloatType, type TensorToWrite } from '../safetensors.ts';
+
+/** Larger models are cut into files of at most this many bytes. */
+const SHARD_BYTES = 2e9;
+const TYPES = { f32: ['F32', 'float32', 4], f16: ['F16', 'float16', 2], bf16: ['BF16', 'bfloat16', 2] } as const;
+
+/**
+ * Reads and writes one tensor at a time.
+ * @param folder exists already or is made. @throws DISK_FULL
+ */
+export async function writeModelFolder(
+  folder: string,
+  files: Pick<ModelFiles, 'config' | 'weights' | 'tokenizer' | 'chatTemplate' | 'stopIds'>,
+  { dtype, shardBytes = SHARD_BYTES }: { readonly dtype: keyof typeof TYPES; readonly shardBytes?: number },
+): Promise<void> {
+  const [storage, torchName, width] = TYPES[dtype];
+  await mkdir(folder, { recursive: true });
+  await writeWeights(folder, files.weights, storage, width, shardBytes);
+  const json = (name: string, value: unknown): Promise<void> => writeFile(join(folder, name), `${JSON.stringify(value, null, 2)}\n`);
+  await json('config.json', publicConfig(files.config, torchName));
+
+  const { tokenizer, chatTemplate, stopIds } = files;
+  const piece = (id: number | null): string | null => (id === null ? null : tokenizer.piece(id));
+  await json('generation_config.json', {
+    bos_token_id: tokenizer.bosId,
+    eos_token_id: stopIds.length > 1 ? stopIds : (stopIds[0] ?? tokenizer.eosId),
+  });
+  await json('tokenizer.json', tokenizer.toJson());
+  await json('tokenizer_config.json', {
+    tokenizer_class: 'PreTrainedTokenizerFast',
+    bos_token: piece(tokenizer.bosId),
+    eos_token: piece(tokenizer.eosId),
+    clean_up_tokenization_spaces: false,
+    ...(chatTemplate ? { chat_template: chatTemplate.source } : {}),
+  });
+}
+
+async function writeWeights(
+  folder: string,
+  weights: ModelFiles['weights'],
+  dtype: FloatType,
+  width: number,
+  shardBytes: number,
+): Promise<void> {
+  const shards: TensorToWrite[][] = [[]];
+  let [filled, total] = [0, 0];
+  for (const name of weights.names) {
+    const { shape } = weights.info(name);
+    const bytes = shape.reduce((product, size) => product * size, width);
+    if (filled > 0 && filled + bytes > shardBytes) {
+      shards.push([]);
+      filled = 0;
+    }
+    shards.at(-1)!.push({ name, shape, data: () => weights.read(name) });
+    filled += bytes;
+    total += bytes;
+  }
+  const [only] = shards;
+  if (shards.length === 1) return writeSafetensors(join(folder, 'model.safetensors'), only!, { dtype });
+  const map: Record<string, string> = {};
+  for (const [i, shard] of shards.entries()) {
+    const number = (value: number): string => String(value).padStart(5, '0');
+    const file = `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
+    await writeSafetensors(join(folder, file), shard, { dtype });
+    for (const { name } of shard) map[name] = file;
+  }
+  const index = { metadata: { total_size: total }, weight_map: map };
+  await writeFile(join(folder, 'model.safetensors.index.json'), `${JSON.stringify(index, null, 2)}\n`);
+}
+
+/** Without what says where it lay or how it was stored. */
+function publicConfig(config: HfConfig, dtype: string): Record<string, unknown> {
+  const { _name_or_path: _, quantization_config: __, dtype: ___, ...rest } = config;
+  return { ...rest, torch_dtype: dtype };
+}

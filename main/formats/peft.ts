@@ -1,0 +1,110 @@
+/** @file LoRA adapters as PEFT keeps them: adapter_config.json and adapter_model.safetensors. */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { FettleError, toFettleError } from '../contract/errors.ts';
+import type { WeightSource } from './model.ts';
+import { openSafetensors, writeSafetensors, type TensorToWrite } from './safetensors.ts';
+
+/** PEFT puts this before the base model's own names. */
+export const PEFT_PREFIX = 'base_model.model.';
+const CONFIG = 'adapter_config.json';
+const WEIGHTS = 'adapter_model.safetensors';
+
+export interface LoraSettings {
+  readonly rank: number;
+  /** The adapter's product is scaled by alpha / rank. */
+  readonly alpha: number;
+  readonly targetModules: readonly string[];
+}
+
+/** What PEFT 0.21 writes for such an adapter. The base model is named, never located. */
+export function adapterConfig({ rank, alpha, targetModules, baseModel }: LoraSettings & { readonly baseModel: string }): Record<string, unknown> {
+  return {
+    peft_type: 'LORA',
+    task_type: 'CAUSAL_LM',
+    base_model_name_or_path: baseModel.split(/[\\/]/).at(-1) ?? baseModel,
+    r: rank,
+    lora_alpha: alpha,
+    lora_dropout: 0,
+    target_modules: [...targetModules],
+    bias: 'none',
+    fan_in_fan_out: false,
+    inference_mode: true,
+    init_lora_weights: true,
+    modules_to_save: null,
+    rank_pattern: {},
+    alpha_pattern: {},
+    use_rslora: false,
+    use_dora: false,
+  };
+}
+
+/**
+ * Writes an adapter's folder. Names are the base model's (`model.layers.0.self_attn.q_proj.lora_A.weight`), float32.
+ * @throws DISK_FULL
+ */
+export async function writeAdapter(
+  folder: string,
+  tensors: readonly TensorToWrite[],
+  settings: LoraSettings & { readonly baseModel: string },
+): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeSafetensors(join(folder, WEIGHTS), tensors.map((tensor) => ({ ...tensor, name: PEFT_PREFIX + tensor.name })));
+  await writeFile(join(folder, CONFIG), `${JSON.stringify(adapterConfig(settings), null, 2)}\n`);
+}
+
+/** What the engine can take over; everything else an adapter may hold changes its results and is refused by name. */
+const Config = z.looseObject({
+  peft_type: z.string(),
+  r: z.int().min(1).max(4096),
+  lora_alpha: z.number().positive(),
+  target_modules: z.union([z.array(z.string()), z.string()]),
+  bias: z.string().nullish(),
+  fan_in_fan_out: z.boolean().nullish(),
+  modules_to_save: z.array(z.string()).nullish(),
+  rank_pattern: z.record(z.string(), z.unknown()).nullish(),
+  alpha_pattern: z.record(z.string(), z.unknown()).nullish(),
+  use_rslora: z.boolean().nullish(),
+  use_dora: z.boolean().nullish(),
+});
+
+export interface Adapter {
+  readonly lora: LoraSettings;
+  /** Names as PEFT writes them, with its prefix. */
+  readonly weights: WeightSource;
+  close(): Promise<void>;
+}
+
+/** @throws FILE_NOT_FOUND, FORMAT_INVALID, MODEL_UNSUPPORTED for what is no plain LoRA. */
+export async function readAdapter(folder: string): Promise<Adapter> {
+  const path = join(folder, CONFIG);
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+    throw toFettleError(error);
+  });
+  let config: z.infer<typeof Config>;
+  try {
+    config = Config.parse(JSON.parse(text));
+  } catch (error) {
+    throw new FettleError('FORMAT_INVALID', `${path} is no valid adapter_config.json.`, 'Give the folder of a PEFT LoRA adapter.', { cause: error });
+  }
+  const filled = (pattern: Readonly<Record<string, unknown>> | null | undefined): boolean => Object.keys(pattern ?? {}).length > 0;
+  const refused: [boolean, string][] = [
+    [config.peft_type !== 'LORA', `the method ${config.peft_type}`],
+    [config.use_dora === true, 'DoRA'],
+    [(config.bias ?? 'none') !== 'none', 'trained biases'],
+    [(config.modules_to_save ?? []).length > 0, `whole trained modules (${(config.modules_to_save ?? []).join(', ')})`],
+    [filled(config.rank_pattern) || filled(config.alpha_pattern), 'other ranks for some modules'],
+    [config.fan_in_fan_out === true, 'transposed layers'],
+  ];
+  const [found] = refused.filter(([is]) => is);
+  if (found) throw new FettleError('MODEL_UNSUPPORTED', `The adapter in ${folder} uses ${found[1]}.`, 'Plain LoRA adapters are supported.');
+
+  const weights = await openSafetensors(join(folder, WEIGHTS));
+  // A pattern for the modules' names stands for those that the file holds.
+  const held = new Set(weights.names.flatMap((name) => /([^.]+)\.lora_A\.weight$/.exec(name)?.[1] ?? []));
+  const targetModules = Array.isArray(config.target_modules) ? config.target_modules.map((name) => name.split('.').at(-1)!) : [...held];
+  // rsLoRA divides by the root of the rank (Kalajdzievski 2023): the same product under another alpha.
+  const alpha = config.use_rslora ? config.lora_alpha * Math.sqrt(config.r) : config.lora_alpha;
+  return { lora: { rank: config.r, alpha, targetModules: [...new Set(targetModules)] }, weights, close: () => weights.close() };
+}
