@@ -11,6 +11,7 @@ import {
   DatasetKind,
   DatasetRow,
   DoctorReport,
+  ErrorInfo,
   Export,
   ExportFormat,
   Job,
@@ -243,7 +244,7 @@ export const GenerationEvent = z.discriminatedUnion('type', [
   z.object({ type: z.literal('done'), answer: Answer }),
   z.object({
     type: z.literal('error'),
-    error: z.object({ code: z.string(), message: z.string(), hint: z.string().optional() }),
+    error: ErrorInfo,
   }),
 ]);
 export type GenerationEvent = z.infer<typeof GenerationEvent>;

@@ -12,6 +12,7 @@ export interface Home {
   readonly models: string;
   readonly projects: string;
   readonly temporary: string;
+  readonly logs: string;
   project(slug: string): string;
   run(project: string, run: string): string;
 }

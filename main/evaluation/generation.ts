@@ -1,7 +1,8 @@
 /** @file Answers to prompts: one process a target keeps its model loaded for a while; pieces are told as they come. */
 import { randomUUID } from 'node:crypto';
 import type { ParsedInputOf } from '../contract/api.ts';
-import { FettleError, toFettleError, type ErrorShape } from '../contract/errors.ts';
+import type { ErrorInfo } from '../contract/entities.ts';
+import { FettleError, toFettleError } from '../contract/errors.ts';
 import type { Core, WorkerHandle } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
 import type { Models } from '../models/index.ts';
@@ -31,7 +32,7 @@ export function createGeneration(
     from.open.delete(id);
     owner.delete(id);
   };
-  const fail = (id: string, from: Loaded, error: ErrorShape): void => {
+  const fail = (id: string, from: Loaded, error: ErrorInfo): void => {
     finish(id, from);
     const { code, message, hint } = error;
     core.events.publish(`generation:${id}`, { type: 'error', error: { code, message, ...(hint ? { hint } : {}) } });
@@ -44,7 +45,7 @@ export function createGeneration(
     makeRoom();
     const job: GenerateJob = { model: target.modelPath, adapter: target.adapter, threads: core.threads };
     const worker = core.workers.run<GenerateEvent, void>('generate', job, ({ id, event }) => {
-      if (event.type === 'error') fail(id, entry, FettleError.fromShape(event.error));
+      if (event.type === 'error') fail(id, entry, event.error);
       else {
         core.events.publish(`generation:${id}`, event);
         if (event.type === 'done') finish(id, entry);

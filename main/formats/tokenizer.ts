@@ -49,7 +49,7 @@ export function tokenizerFromJson(json: unknown, { bosToken, eosToken }: Tokeniz
       // Half a surrogate pair is no character; as UTF-8 it would be the replacement character.
       const whole = text.toWellFormed();
       if (whole === '') return [];
-      return (parseSpecial ? knowing : unknowing()).encode(whole, { add_special_tokens: false }).ids.filter((id) => id !== undefined);
+      return (parseSpecial ? knowing : unknowing()).encode(whole, { add_special_tokens: false }).ids.filter((id: number | undefined) => id !== undefined);
     },
     decode: (ids, { skipSpecial = false } = {}) => decode(ids, skipSpecial),
     piece: (id) => special.get(id) ?? decode([id], false),

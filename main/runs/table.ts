@@ -7,7 +7,7 @@ import { ResultEvent } from '../contract/training.ts';
 import type { Core } from '../core/context.ts';
 import type { History } from './history.ts';
 
-const json = <T extends z.ZodType>(schema: T): z.ZodPipe<z.ZodTransform<unknown, unknown>, T> =>
+const json = <T extends z.ZodType>(schema: T): z.ZodPreprocess<T> =>
   z.preprocess((value) => (typeof value === 'string' ? JSON.parse(value) : value), schema);
 
 const Row = z.object({

@@ -4,18 +4,25 @@ export type Step = (typeof STEPS)[number];
 
 export type Route =
   | { readonly page: 'projects' | 'models' | 'jobs' | 'doctor' | 'settings' }
-  | { readonly page: Step; readonly project: string }
+  | { readonly page: Step | 'try'; readonly project: string }
   | { readonly page: 'run'; readonly project: string; readonly run: string };
 export type PageName = Route['page'];
 
 const isStep = (text: string | undefined): text is Step => STEPS.some((step) => step === text);
+
+/** The step of the path that a page belongs to. */
+export function stepOf(page: PageName): Step | null {
+  if (page === 'run') return 'tune';
+  if (page === 'try') return 'compare';
+  return isStep(page) ? page : null;
+}
 
 /** "#/p/letters/tune" and its like; what is not known is the list of projects. */
 export function parseRoute(hash: string): Route {
   const [first, project, page, run] = hash.replace(/^#?\/?/, '').split('/').map(decode);
   if (first === 'p' && project) {
     if (page === 'run' && run) return { page, project, run };
-    return { page: isStep(page) ? page : 'goal', project };
+    return { page: isStep(page) || page === 'try' ? page : 'goal', project };
   }
   if (first === 'models' || first === 'jobs' || first === 'doctor' || first === 'settings') return { page: first };
   return { page: 'projects' };

@@ -3,10 +3,7 @@ import { createBridgeTransport } from './bridge.ts';
 import { createSocketTransport } from './socket.ts';
 import type { Transport } from './transport.ts';
 
-export async function createTransport(): Promise<Transport> {
-  // Made-up data for work on the pages; no build for people contains it.
-  if (import.meta.env.DEV && new URLSearchParams(location.search).has('fake'))
-    return (await import('./fake/transport.ts')).createFakeTransport();
+export function createTransport(): Transport {
   if (window.fettle) return createBridgeTransport(window.fettle);
   const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
   return createSocketTransport(`${scheme}//${location.host}/ws`);

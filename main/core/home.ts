@@ -1,0 +1,35 @@
+/** @file FETTLE_HOME: where everything that Fettle keeps lies. */
+import { mkdirSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { toFettleError } from '../contract/errors.ts';
+import type { Home } from './context.ts';
+
+/** FETTLE_HOME, else the platform's folder for an application's data. */
+export function defaultHome(env: NodeJS.ProcessEnv = process.env, platform: NodeJS.Platform = process.platform): string {
+  if (env['FETTLE_HOME']) return resolve(env['FETTLE_HOME']);
+  if (platform === 'win32') return join(env['APPDATA'] ?? join(homedir(), 'AppData', 'Roaming'), 'Fettle');
+  if (platform === 'darwin') return join(homedir(), 'Library', 'Application Support', 'Fettle');
+  return join(env['XDG_DATA_HOME'] ?? join(homedir(), '.local', 'share'), 'fettle');
+}
+
+/** Makes the folders that are missing, readable by their owner alone. @throws FILE_UNREADABLE, DISK_FULL */
+export function openHome(root: string): Home {
+  const folder = (...parts: string[]): string => join(root, ...parts);
+  try {
+    for (const path of [root, folder('models'), folder('projects'), folder('temporary'), folder('logs')])
+      mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw toFettleError(error);
+  }
+  const project = (slug: string): string => folder('projects', slug);
+  return {
+    root,
+    models: folder('models'),
+    projects: folder('projects'),
+    temporary: folder('temporary'),
+    logs: folder('logs'),
+    project,
+    run: (slug, run) => join(project(slug), 'runs', run),
+  };
+}

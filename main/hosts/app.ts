@@ -1,0 +1,125 @@
+/** @file Puts Fettle together: core, features, router. Every host and every command begins here. */
+import { randomBytes } from 'node:crypto';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import type { Client, OutputOf, ProcedureName, Reply } from '../contract/api.ts';
+import { FettleError } from '../contract/errors.ts';
+import { systemClock } from '../core/clock.ts';
+import type { Core } from '../core/context.ts';
+import { openDatabase } from '../core/database.ts';
+import { createEvents } from '../core/events.ts';
+import { openHome } from '../core/home.ts';
+import { createJobs } from '../core/jobs.ts';
+import { takeLock } from '../core/lock.ts';
+import { openLog } from '../core/log.ts';
+import { createRouter, type AllHandlers } from '../core/router.ts';
+import { createDatasets } from '../datasets/index.ts';
+import { createSample } from '../datasets/sample.ts';
+import { createEvaluation } from '../evaluation/index.ts';
+import { createExports } from '../exports/index.ts';
+import { createModels } from '../models/index.ts';
+import { createProjects } from '../projects/index.ts';
+import { createRuns } from '../runs/index.ts';
+import { createStrategy } from '../strategy/index.ts';
+import { QUESTIONS } from '../strategy/questions.ts';
+import { createProcessHost, type Spawn } from '../workers/process-host.ts';
+import packageJson from '../../package.json' with { type: 'json' };
+import { browse } from './browse.ts';
+import { doctor } from './doctor.ts';
+import { describeMachine } from './machine.ts';
+
+export interface AppOptions {
+  /** Folder of everything that is kept; made where it is missing. */
+  readonly home: string;
+  readonly kind: Core['host'];
+  /** Threads for training and answering; as many as there are cores where it is left out. */
+  readonly threads?: number | undefined;
+  /** How child processes are started; Electron has its own way. */
+  readonly spawn?: Spawn;
+}
+
+export interface App {
+  readonly core: Core;
+  /** The secret that clients of the local API must know. */
+  readonly token: string;
+  dispatch(name: string, input: unknown): Promise<Reply>;
+  /** The API without a transport between. */
+  readonly client: Client;
+  /** Writes down in the lock where commands reach this host. */
+  announce(port: number): void;
+  /** Pauses a run at work, ends the rest, frees the home. */
+  close(): Promise<void>;
+}
+
+/** @throws HOME_LOCKED, DATABASE_NEWER, DATABASE_BROKEN, FILE_UNREADABLE, DISK_FULL */
+export function createApp({ home: root, kind, threads = availableParallelism(), spawn }: AppOptions): App {
+  const home = openHome(root);
+  const token = randomBytes(24).toString('base64url');
+  const lock = takeLock(root, { pid: process.pid, token, kind, startedAt: systemClock.now() });
+  try {
+    const log = openLog(home.logs, systemClock);
+    const db = openDatabase(join(root, 'fettle.sqlite'));
+    const events = createEvents(db, systemClock);
+    const workers = createProcessHost({ log, ...(spawn ? { spawn } : {}) });
+    const jobs = createJobs({ db, clock: systemClock, events, log });
+    const core: Core = { home, db, clock: systemClock, log, events, workers, jobs, threads, version: packageJson.version, host: kind };
+    const router = createRouter(handlersOf(core), log);
+    const dispatch = (name: string, input: unknown): Promise<Reply> => router.dispatch(name, input);
+    jobs.start();
+    return {
+      core,
+      token,
+      dispatch,
+      client: { call: (name, input) => callThrough(dispatch, name, input), subscribe: events.subscribe },
+      announce: (port) => lock.announce(port),
+      async close() {
+        await jobs.close();
+        workers.close();
+        db.close();
+        lock.release();
+      },
+    };
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+function handlersOf(core: Core): AllHandlers {
+  const projects = createProjects(core, { questions: QUESTIONS.length });
+  const models = createModels(core);
+  const datasets = createDatasets(core, { models, projects });
+  const sample = createSample({ projects, datasets });
+  const strategy = createStrategy(core, { projects, datasets, models });
+  const runs = createRuns(core, { projects, models, datasets, strategy });
+  const evaluation = createEvaluation(core, { models, datasets, runs });
+  const exports = createExports(core, { models, datasets, runs });
+  return {
+    'app.info': async () => ({ version: core.version, home: core.home.root, host: core.host, machine: await describeMachine(core) }),
+    'app.doctor': () => doctor(core),
+    'app.browse': browse,
+    'jobs.list': (input) => core.jobs.list(input),
+    'jobs.show': ({ job }) => core.jobs.show(job),
+    'jobs.cancel': ({ job }) => core.jobs.ask(job, 'cancel'),
+    ...projects.handlers,
+    ...models.handlers,
+    ...datasets.handlers,
+    ...sample.handlers,
+    ...strategy.handlers,
+    ...runs.handlers,
+    ...evaluation.handlers,
+    ...exports.handlers,
+  };
+}
+
+/** @throws the error that came back. */
+export async function callThrough<N extends ProcedureName>(
+  dispatch: (name: string, input: unknown) => Promise<Reply>,
+  name: N,
+  input: unknown,
+): Promise<OutputOf<N>> {
+  const reply = await dispatch(name, input);
+  if (!reply.ok) throw FettleError.fromShape(reply.error);
+  // The handler of `name` gave it: TypeScript cannot follow the lookup.
+  return reply.data as OutputOf<N>;
+}

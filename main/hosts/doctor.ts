@@ -1,0 +1,36 @@
+/** @file What works on this machine and what does not, with what to do about it. */
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import type { DoctorReport } from '../contract/entities.ts';
+import type { Core } from '../core/context.ts';
+import { runtimeVersion } from '../engine/version.ts';
+import { describeMachine } from './machine.ts';
+
+type Check = DoctorReport['checks'][number];
+const GIGABYTE = 1e9;
+const gigabytes = (bytes: number): string => `${(bytes / GIGABYTE).toFixed(1)} GB`;
+
+export async function doctor(core: Core): Promise<DoctorReport> {
+  const machine = await describeMachine(core);
+  const { db, home } = core;
+  const database = db.prepare<[], { version: string }>('SELECT sqlite_version() AS version').get()?.version ?? '';
+  const models = db.prepare<[], { n: number }>('SELECT count(*) AS n FROM model').get()?.n ?? 0;
+  const writable = await access(home.root, constants.W_OK).then(
+    () => true,
+    () => false,
+  );
+  const check = (name: string, ok: boolean, found: string, hint: string): Check => ({ name, ok, found, hint: ok ? null : hint });
+  return {
+    versions: { fettle: core.version, node: process.versions.node, 'onnxruntime-node': runtimeVersion(), sqlite: database },
+    machine,
+    checks: [
+      check('Home folder', writable, home.root, 'Give yourself the right to write there, or choose another with --home.'),
+      check('Database', db.pragma('quick_check', { simple: true }) === 'ok', `SQLite ${database}`, 'Close Fettle and put a copy of fettle.sqlite back.'),
+      check('Memory', machine.freeMemoryBytes > 2 * GIGABYTE, `${gigabytes(machine.freeMemoryBytes)} free of ${gigabytes(machine.memoryBytes)}`, 'The starter model takes about 2 GB: close other programs.'),
+      check('Disk', machine.diskFreeBytes > 2 * GIGABYTE, `${gigabytes(machine.diskFreeBytes)} free`, 'Models and checkpoints need room: free some, or choose another home with --home.'),
+      check('Processor', true, `${machine.cpu}, ${machine.cores} cores, ${machine.threads} used for training`, ''),
+      check('Graphics processor', true, 'Not used: this version trains on the processor', ''),
+      check('Base models', models > 0, `${models} in the library`, '`fettle model starter` fetches the starter model; `fettle model add PATH` adds one that you have.'),
+    ],
+  };
+}
