@@ -1,0 +1,70 @@
+/** @file fettle advise: which way to tune, with reasons on the three axes. */
+import { readFile } from 'node:fs/promises';
+import { Answers, type Advice } from '../../contract/entities.ts';
+import { FettleError, toFettleError } from '../../contract/errors.ts';
+import { text, type Command, type Context } from '../command.ts';
+import { wrap } from '../format.ts';
+
+const SCALE = 30;
+
+export function describeAdvice({ say }: Pick<Context, 'say'>, advice: Advice): void {
+  say(`${advice.title}  (${advice.confidence.words.toLowerCase()}, ${Math.round(advice.confidence.value * 100)}%)`);
+  say(wrap(advice.summary, '  '));
+  for (const axis of advice.axes) {
+    const at = Math.round(axis.position * (SCALE - 1));
+    const [from, to] = axis.band.map((end) => Math.round(end * (SCALE - 1))) as [number, number];
+    const line = Array.from({ length: SCALE }, (_, i) => (i === at ? '●' : i >= from && i <= to ? '━' : '─')).join('');
+    say(`\n  ${axis.title}`);
+    say(`  ${axis.ends[0]} ${line} ${axis.ends[1]}`);
+    say(wrap(axis.reason, '  '));
+  }
+  say();
+  say(wrap(`Second choice: ${advice.second.reason}`, '  '));
+  say(wrap(`Risk: ${advice.risk}`, '  '));
+  for (const sentence of advice.contradictions) say(wrap(`Does not fit together: ${sentence}`, '  '));
+  for (const sentence of advice.missing) say(wrap(`Missing: ${sentence}`, '  '));
+  if (advice.provisional) say(wrap(`Provisional: ${advice.provisional}`, '  '));
+}
+
+async function readAnswers(path: string): Promise<Answers> {
+  const content = await readFile(path, 'utf8').catch((error: unknown) => {
+    throw toFettleError(error);
+  });
+  try {
+    return Answers.parse(JSON.parse(content));
+  } catch (error) {
+    throw new FettleError('INPUT_INVALID', `${path} is no JSON object of answers.`, '`fettle advise PROJECT --questions` prints the questions with the answers they take.', { cause: error });
+  }
+}
+
+export const adviseCommands: readonly Command[] = [
+  {
+    name: 'advise',
+    usage: 'PROJECT [--answers FILE] [--model MODEL] [--questions]',
+    summary: 'Which way to tune: instruct, non-instruct, both in stages, or not at all',
+    args: [0, 1],
+    options: { answers: { type: 'string' }, model: { type: 'string' }, questions: { type: 'boolean' } },
+    help: 'FILE is a JSON object: {"task": "one-job", "flexibility": "yes"}. --questions prints what may be answered.',
+    async run(context) {
+      const { client } = context;
+      if (context.options['questions'] === true) {
+        const questions = await client.call('strategy.questions', {});
+        context.result(questions);
+        for (const { id, text: words, why, options } of questions) {
+          context.say(`${id}: ${words}`);
+          context.say(wrap(why, '    '));
+          for (const option of options) context.say(`    ${option.value.padEnd(10)} ${option.label}`);
+        }
+        return;
+      }
+      const [project] = context.args;
+      if (project === undefined) throw new FettleError('USAGE', 'Name the project.', 'fettle advise PROJECT');
+      const file = text(context, 'answers');
+      if (file !== undefined) await client.call('strategy.answer', { project, answers: await readAnswers(file) });
+      const model = text(context, 'model');
+      const advice = await client.call('strategy.advise', { project, ...(model === undefined ? {} : { model }) });
+      context.result(advice);
+      describeAdvice(context, advice);
+    },
+  },
+];

@@ -1,0 +1,137 @@
+/** @file fettle generate, compare, export: ask a model, measure models against each other, hand one over. */
+import { resolve } from 'node:path';
+import type { GenerationEvent, InputOf } from '../../contract/api.ts';
+import { ExportFormat, type Answer, type Comparison, type Export } from '../../contract/entities.ts';
+import { ERROR_CODES, FettleError, type ErrorCode } from '../../contract/errors.ts';
+import { needed, number, text, type Command, type Context } from '../command.ts';
+import { bytes, count, table, wrap } from '../format.ts';
+import { waitForSubject } from '../wait.ts';
+
+/** Asks and waits for the whole answer; pieces are told as they come. */
+export async function ask({ client, signal }: Context, request: InputOf<'generate.start'>, onPiece: (text: string) => void): Promise<Answer> {
+  const { id } = await client.call('generate.start', request);
+  const stop = (): void => void client.call('generate.stop', { id });
+  signal.addEventListener('abort', stop);
+  try {
+    return await new Promise<Answer>((resolve, reject) => {
+      client.subscribe(`generation:${id}`, 0, (_, event: GenerationEvent) => {
+        if (event.type === 'piece') onPiece(event.text);
+        else if (event.type === 'done') resolve(event.answer);
+        else reject(new FettleError(Object.hasOwn(ERROR_CODES, event.error.code) ? (event.error.code as ErrorCode) : 'INTERNAL', event.error.message, event.error.hint));
+      });
+    });
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+export async function compare(context: Context, request: InputOf<'evaluation.compare'>): Promise<Comparison> {
+  const { id } = await context.client.call('evaluation.compare', request);
+  await waitForSubject(context, 'compare', id);
+  return context.client.call('evaluation.show', { comparison: id });
+}
+
+export function describeComparison({ say }: Pick<Context, 'say'>, { result }: Comparison): void {
+  if (!result) return;
+  say(
+    table([
+      ['  model', 'loss on unseen', '95% margin', 'perplexity'],
+      ...result.losses.map(({ label, loss, perplexity }) => [`  ${label}`, loss.value.toFixed(4), `${loss.low.toFixed(4)} to ${loss.high.toFixed(4)}`, perplexity.toFixed(2)]),
+    ]),
+  );
+  for (const { sentence } of result.differences) say(wrap(sentence, '  '));
+}
+
+export async function exportRun(context: Context, request: InputOf<'exports.start'>): Promise<Export> {
+  const { id } = await context.client.call('exports.start', request);
+  await waitForSubject(context, 'export', id);
+  return context.client.call('exports.show', { export: id });
+}
+
+export const judgeCommands: readonly Command[] = [
+  {
+    name: 'generate',
+    usage: 'RUN|MODEL --prompt TEXT [--system TEXT] [--max-tokens N] [--temperature X] [--raw]',
+    summary: 'Ask a run or a base model',
+    args: [1, 1],
+    options: { prompt: { type: 'string' }, system: { type: 'string' }, 'max-tokens': { type: 'string' }, temperature: { type: 'string' }, raw: { type: 'boolean' } },
+    help: 'RUN@CHECKPOINT asks a checkpoint. --raw goes on from the text as it stands, without the chat template.',
+    async run(context) {
+      const system = text(context, 'system');
+      const [maxTokens, temperature] = [number(context, 'max-tokens'), number(context, 'temperature')];
+      const answer = await ask(
+        context,
+        {
+          target: context.args[0]!,
+          prompt: needed(context, 'prompt'),
+          ...(system === undefined ? {} : { system }),
+          raw: context.options['raw'] === true,
+          sampling: { ...(maxTokens === undefined ? {} : { maxTokens }), ...(temperature === undefined ? {} : { temperature }) },
+        },
+        (piece) => {
+          if (!context.json) process.stdout.write(piece);
+        },
+      );
+      context.say();
+      context.result(answer);
+    },
+  },
+  {
+    name: 'compare',
+    usage: 'A B [C] [D] [--project P] [--dataset D] [--samples N]',
+    summary: 'Measure runs and base models on the same unseen rows',
+    args: [2, 4],
+    options: { project: { type: 'string' }, dataset: { type: 'string' }, samples: { type: 'string' } },
+    async run(context) {
+      const { client } = context;
+      const runs = await client.call('runs.list', {});
+      const project = text(context, 'project') ?? runs.find((run) => context.args.some((target) => target.split('@', 1)[0] === run.id))?.project;
+      if (project === undefined) throw new FettleError('USAGE', 'Base models alone belong to no project.', 'Name the project whose held-out rows are to be used: --project P.');
+      const dataset = text(context, 'dataset');
+      const comparison = await compare(context, {
+        project,
+        targets: [...context.args],
+        ...(dataset === undefined ? {} : { dataset }),
+        samples: number(context, 'samples') ?? 1,
+      });
+      context.result(comparison);
+      describeComparison(context, comparison);
+      const { result } = comparison;
+      const differing = result?.settings.filter(({ same }) => !same) ?? [];
+      if (differing.length > 0) context.say(`\n${table([['  differs', ...result!.losses.map(({ label }) => label)], ...differing.map(({ key, values }) => [`  ${key}`, ...values])])}`);
+      for (const { prompt, answers } of result?.samples ?? []) {
+        context.say(`\n${wrap(prompt, '  > ')}`);
+        for (const [i, answer] of answers.entries()) context.say(`\n  ${result!.losses[i]!.label}:\n${wrap(answer.text, '    ')}`);
+      }
+    },
+  },
+  {
+    name: 'export',
+    usage: 'RUN --format adapter|safetensors --out DIR [--checkpoint NAME] [--dtype f32|f16|bf16]',
+    summary: 'Hand a run over as files that other programs load',
+    args: [1, 1],
+    options: { format: { type: 'string' }, out: { type: 'string' }, checkpoint: { type: 'string' }, dtype: { type: 'string' } },
+    async run(context) {
+      const format = ExportFormat.safeParse(text(context, 'format') ?? 'adapter');
+      if (!format.success) throw new FettleError('USAGE', `--format is one of ${ExportFormat.options.join(', ')}.`);
+      const dtype = text(context, 'dtype') ?? 'f32';
+      if (dtype !== 'f32' && dtype !== 'f16' && dtype !== 'bf16') throw new FettleError('USAGE', '--dtype is one of f32, f16, bf16.');
+      const [out, checkpoint] = [text(context, 'out'), text(context, 'checkpoint')];
+      const made = await exportRun(context, {
+        run: context.args[0]!,
+        format: format.data,
+        dtype,
+        ...(out === undefined ? {} : { out: resolve(out) }),
+        ...(checkpoint === undefined ? {} : { checkpoint }),
+      });
+      context.result(made);
+      describeExport(context, made);
+    },
+  },
+];
+
+export function describeExport({ say }: Pick<Context, 'say'>, { folder, bytes: size, files, proof }: Export): void {
+  say(`${folder}  (${count(files.length)} files, ${bytes(size)})`);
+  if (proof)
+    say(wrap(`Proof: ${proof.tokensEqual} of ${proof.tokensCompared} tokens equal to the run on ${proof.prompts} prompts; largest difference of a logit ${proof.largestLogitDifference.toExponential(1)}.`, '  '));
+}

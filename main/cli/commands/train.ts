@@ -1,0 +1,82 @@
+/** @file fettle train: plan and start a run, and follow it. */
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { InputOf } from '../../contract/api.ts';
+import type { Plan } from '../../contract/entities.ts';
+import { FettleError, toFettleError } from '../../contract/errors.ts';
+import { Strategy } from '../../contract/recipe.ts';
+import { needed, pairs, text, type Command, type Context } from '../command.ts';
+import { describeEnd, followRun, runCurve } from '../follow.ts';
+import { bytes, count, duration, table, wrap } from '../format.ts';
+
+export function describePlan({ say }: Pick<Context, 'say'>, { recipe, reasons, questions, estimate }: Plan): void {
+  const shown = ['strategy', 'rank', 'learningRate', 'epochs', 'batchSize', 'maxLength', 'lossOn'] as const;
+  say(table(shown.map((key) => [`  ${key}`, String(recipe[key]), reasons[key]?.reason ?? ''])));
+  say(
+    wrap(
+      `${count(estimate.steps)} steps of about ${count(estimate.tokensPerStep)} tokens; about ${bytes(estimate.memoryBytes)} of memory (${bytes(estimate.freeMemoryBytes)} free), ${bytes(estimate.diskBytes)} on the disk${estimate.seconds === null ? '' : `, about ${duration(estimate.seconds)}`}.`,
+      '  ',
+    ),
+  );
+  for (const { question } of questions) say(wrap(`Are you sure? ${question}`, '  '));
+  for (const suggestion of estimate.fits ? [] : estimate.suggestions) say(wrap(`It does not fit: ${suggestion}`, '  '));
+}
+
+async function readRecipe(path: string): Promise<Record<string, unknown>> {
+  const content = await readFile(path, 'utf8').catch((error: unknown) => {
+    throw toFettleError(error);
+  });
+  try {
+    const parsed: unknown = JSON.parse(content);
+    if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return { ...parsed };
+  } catch {
+    // Said below.
+  }
+  throw new FettleError('RECIPE_INVALID', `${path} is no JSON object.`, 'A recipe is flat JSON: {"rank": 16, "epochs": 3}.');
+}
+
+export const trainCommand: Command = {
+  name: 'train',
+  usage: 'PROJECT --model MODEL [--dataset D] [--strategy instruct|non-instruct] [--recipe FILE] [--set key=value]... [--init-adapter DIR] [--estimate]',
+  summary: 'Train; Ctrl-C pauses, `fettle run resume` goes on',
+  args: [1, 1],
+  options: {
+    model: { type: 'string' },
+    dataset: { type: 'string' },
+    strategy: { type: 'string' },
+    recipe: { type: 'string' },
+    set: { type: 'string', multiple: true },
+    'init-adapter': { type: 'string' },
+    estimate: { type: 'boolean' },
+  },
+  help: 'What is not set is recommended, with reasons: --estimate shows them and trains nothing.\nExample: fettle train letters --model smollm2-135m-instruct --set epochs=2 --set rank=8',
+  async run(context) {
+    const { client } = context;
+    const strategy = Strategy.optional().safeParse(text(context, 'strategy'));
+    if (!strategy.success) throw new FettleError('USAGE', `--strategy is one of ${Strategy.options.join(', ')}.`);
+    const recipe = text(context, 'recipe');
+    const adapter = text(context, 'init-adapter');
+    const dataset = text(context, 'dataset');
+    const request: InputOf<'runs.plan'> = {
+      project: context.args[0]!,
+      model: needed(context, 'model'),
+      ...(dataset === undefined ? {} : { dataset }),
+      ...(strategy.data === undefined ? {} : { strategy: strategy.data }),
+      set: {
+        ...(recipe === undefined ? {} : await readRecipe(recipe)),
+        ...pairs(context, 'set'),
+        ...(adapter === undefined ? {} : { initAdapter: resolve(adapter) }),
+      },
+    };
+    if (context.options['estimate'] === true) {
+      const plan = await client.call('runs.plan', request);
+      context.result(plan);
+      return describePlan(context, plan);
+    }
+    const { id } = await client.call('runs.start', request);
+    context.say(`Run ${id}`);
+    const run = await followRun(context, id, { lines: context.json });
+    if (!context.json) context.say(await runCurve(context, id));
+    describeEnd(context, run);
+  },
+};

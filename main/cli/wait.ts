@@ -1,0 +1,54 @@
+/** @file Waits for a job while telling how it goes. */
+import type { Client } from '../contract/api.ts';
+import type { Job } from '../contract/entities.ts';
+import { ERROR_CODES, FettleError, type ErrorCode } from '../contract/errors.ts';
+import type { JobState } from '../contract/training.ts';
+import type { Context } from './command.ts';
+import { createProgress } from './progress.ts';
+
+const OVER: readonly JobState[] = ['completed', 'failed', 'cancelled', 'interrupted', 'paused'];
+
+/**
+ * Resolves when the job is over; Ctrl-C cancels it.
+ * @throws what it failed with, CANCELLED, INTERRUPTED.
+ */
+export async function waitForJob({ client, signal, json }: Context, id: string): Promise<Job> {
+  const progress = createProgress();
+  const job = await settled(client, id, (now) => {
+    if (!json) progress.show(now.stage ? `${now.title}: ${now.stage}` : now.title, now.progress);
+    if (signal.aborted && !OVER.includes(now.state)) void client.call('jobs.cancel', { job: id });
+  });
+  progress.end();
+  return finished(job);
+}
+
+function settled(client: Client, id: string, onChange: (job: Job) => void): Promise<Job> {
+  return new Promise((resolve, reject) => {
+    let stop = (): void => {};
+    const look = (job: Job): void => {
+      if (job.id !== id) return;
+      onChange(job);
+      if (!OVER.includes(job.state)) return;
+      stop();
+      resolve(job);
+    };
+    stop = client.subscribe('jobs', 0, (_, { job }) => look(job));
+    client.call('jobs.show', { job: id }).then(look, reject);
+  });
+}
+
+/** The thing, once the job about it is over; jobs of comparisons and exports are found by what they are about. */
+export async function waitForSubject(context: Context, kind: Job['kind'], subject: string): Promise<void> {
+  const job = (await context.client.call('jobs.list', {})).find((each) => each.kind === kind && each.subject === subject);
+  if (job) await waitForJob(context, job.id);
+}
+
+function finished(job: Job): Job {
+  if (job.error) {
+    const code = Object.hasOwn(ERROR_CODES, job.error.code) ? (job.error.code as ErrorCode) : 'INTERNAL';
+    throw new FettleError(code, job.error.message, job.error.hint);
+  }
+  if (job.state === 'cancelled') throw new FettleError('CANCELLED', `${job.title} was cancelled.`, 'Nothing half-done was kept.');
+  if (job.state === 'interrupted') throw new FettleError('INTERRUPTED', `${job.title} was interrupted.`, 'Start it again.');
+  return job;
+}
