@@ -91,6 +91,8 @@ export function ask<T>(question: () => Promise<T>, options: AskOptions): Asked<T
     if (options.when && !options.when()) return;
     // Called here, so that what it reads is what this effect depends on.
     const first = question();
+    // Where a newer question takes its place, nobody hears of this one any more.
+    first.catch(() => undefined);
     void asked.ask(() => first);
     return options.changes.on((event) => {
       if (event === null || options.on.includes(event.what)) void asked.ask(question);

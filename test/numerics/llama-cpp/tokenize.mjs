@@ -1,22 +1,18 @@
 /**
- * @file Token ids as llama.cpp gives them.
+ * @file Answers how llama.cpp tokenises texts.
  *
  * usage: node tokenize.mjs REQUEST.json ANSWER.json
  *
  * REQUEST: {"models": [GGUF file], "texts": [text]}
- * ANSWER:  for each model {"literal": [[ids] of each text, special tokens read as plain text], "parsed": [[ids], special tokens known]}
+ * ANSWER:  for each model {"literal": [[id] of each text], "parsed": [[id] of each text]}
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { llama } from './llama.mjs';
+import { tokenize } from './tokens.mjs';
 
 const [request, answer] = process.argv.slice(2);
 const { models, texts } = JSON.parse(readFileSync(request, 'utf8'));
 const answers = [];
-for (const modelPath of models) {
-  const model = await llama.loadModel({ modelPath, vocabOnly: true });
-  const ids = (parseSpecial) => texts.map((text) => [...model.tokenize(text, parseSpecial)]);
-  answers.push({ literal: ids(false), parsed: ids(true) });
-  await model.dispose();
-}
+for (const model of models) answers.push(await tokenize(model, texts));
 writeFileSync(answer, JSON.stringify(answers));
 await llama.dispose();
