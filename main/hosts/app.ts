@@ -22,7 +22,7 @@ import { createProjects } from '../projects/index.ts';
 import { createRuns } from '../runs/index.ts';
 import { createStrategy } from '../strategy/index.ts';
 import { QUESTIONS } from '../strategy/questions.ts';
-import { createProcessHost, type Spawn } from '../workers/process-host.ts';
+import { createProcessHost, type ProcessHostOptions } from '../workers/process-host.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { browse } from './browse.ts';
 import { doctor } from './doctor.ts';
@@ -35,7 +35,7 @@ export interface AppOptions {
   /** Threads for training and answering; as many as there are cores where it is left out. */
   readonly threads?: number | undefined;
   /** How child processes are started; Electron has its own way. */
-  readonly spawn?: Spawn;
+  readonly workers?: Pick<ProcessHostOptions, 'spawn' | 'entry'>;
 }
 
 export interface App {
@@ -52,7 +52,7 @@ export interface App {
 }
 
 /** @throws HOME_LOCKED, DATABASE_NEWER, DATABASE_BROKEN, FILE_UNREADABLE, DISK_FULL */
-export function createApp({ home: root, kind, threads = availableParallelism(), spawn }: AppOptions): App {
+export function createApp({ home: root, kind, threads = availableParallelism(), workers: ways = {} }: AppOptions): App {
   const home = openHome(root);
   const token = randomBytes(24).toString('base64url');
   const lock = takeLock(root, { pid: process.pid, token, kind, startedAt: systemClock.now() });
@@ -60,7 +60,7 @@ export function createApp({ home: root, kind, threads = availableParallelism(), 
     const log = openLog(home.logs, systemClock);
     const db = openDatabase(join(root, 'fettle.sqlite'));
     const events = createEvents(db, systemClock);
-    const workers = createProcessHost({ log, ...(spawn ? { spawn } : {}) });
+    const workers = createProcessHost({ log, ...ways });
     const jobs = createJobs({ db, clock: systemClock, events, log });
     const core: Core = { home, db, clock: systemClock, log, events, workers, jobs, threads, version: packageJson.version, host: kind };
     const router = createRouter(handlersOf(core), log);

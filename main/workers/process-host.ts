@@ -20,8 +20,8 @@ export type Spawn = (file: string) => ChildProcess;
 export interface ProcessHostOptions {
   readonly spawn?: Spawn;
   readonly log: Log;
-  /** Folder of the entries. */
-  readonly folder?: string;
+  /** File of an entry; packaged programs have them elsewhere. */
+  readonly entry?: (name: WorkerEntry) => string;
   readonly limits?: Partial<Limits>;
 }
 /** Milliseconds. */
@@ -44,12 +44,12 @@ export interface ProcessHost extends Workers {
   close(): void;
 }
 
-export function createProcessHost({ spawn = forkEntry, log, folder = import.meta.dirname, limits }: ProcessHostOptions): ProcessHost {
+export function createProcessHost({ spawn = forkEntry, log, entry: fileOf = sourceOf, limits }: ProcessHostOptions): ProcessHost {
   const { ready, silence, cancelGrace, stopGrace } = { ...LIMITS, ...limits };
   const running = new Set<ChildProcess>();
 
   function run<Event, Result>(entry: WorkerEntry, job: unknown, onEvent: (event: Event) => void): WorkerHandle<Result> {
-    const child = spawn(join(folder, `${entry}.ts`));
+    const child = spawn(fileOf(entry));
     running.add(child);
     let errors = '';
     let ended = false;
@@ -135,6 +135,8 @@ function crashed(entry: WorkerEntry, code: number | null, signal: string | null,
     { details: { entry, code, signal, errors: errors.slice(-1000) } },
   );
 }
+
+const sourceOf = (name: WorkerEntry): string => join(import.meta.dirname, `${name}.ts`);
 
 /** Under the Node that runs the host; the child ends when the channel to its host closes. */
 const forkEntry: Spawn = (file) => {
