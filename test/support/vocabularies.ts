@@ -53,26 +53,29 @@ export function byteLevelVocabulary(pre: string): Buffer {
   });
 }
 
-/** SentencePiece BPE over the pieces of some texts: up to `longest` characters each, with scores of their own, some of them equal. */
+/** SentencePiece BPE over the pieces of some texts: up to `longest` characters each, with scores of their own. */
 export function sentencePieceVocabulary(texts: readonly string[], addSpacePrefix: boolean, longest = 5): Buffer {
-  const pieces = new Map<string, number>();
+  const pieces = new Set<string>();
   for (const text of texts) {
-    const letters = Array.from(`▁${text.toWellFormed().replaceAll(' ', '▁')}`).slice(0, 200);
+    // llama.cpp reads a token up to its first NUL.
+    const letters = Array.from(`▁${text.toWellFormed().replaceAll(' ', '▁').replaceAll('\0', '')}`).slice(0, 200);
     for (let i = 0; i < letters.length; i++)
       for (let length = 1; length <= longest && i + length <= letters.length; length++) {
         const piece = letters.slice(i, i + length).join('');
-        if (length === 1 ? (pieces.size + i) % 3 > 0 : (pieces.size * 7 + i) % 5 < 2) pieces.set(piece, length);
+        if (length > 1 && (pieces.size * 7 + i) % 5 > 1) continue;
+        // As a trained vocabulary has it: what a piece is made of is a piece too; a third of the characters have none.
+        if ([...piece].every((letter) => letter.codePointAt(0)! % 3 > 0)) for (const part of [piece, ...piece]) pieces.add(part);
       }
   }
   const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
   const first = ['<unk>', '<s>', '</s>', ...bytes];
-  const tokens = [...new Set([...first, ...shuffled([...pieces.keys()]).slice(0, 20_000)])];
+  const tokens = [...new Set([...first, ...shuffled([...pieces])])];
   return ggufBytes({
     metadata: [
       ...MODEL,
       ['tokenizer.ggml.model', ['string', 'llama']],
       ['tokenizer.ggml.tokens', ['array', 'string', tokens]],
-      ['tokenizer.ggml.scores', ['array', 'float32', tokens.map((_, id) => (id < 259 ? 0 : -Math.floor(id / 4)))]],
+      ['tokenizer.ggml.scores', ['array', 'float32', tokens.map((_, id) => (id < 259 ? 0 : -id))]],
       ['tokenizer.ggml.token_type', ['array', 'int32', tokens.map((_, id) => (id === 0 ? UNKNOWN : id < 3 ? CONTROL : id < 259 ? BYTE : NORMAL))]],
       ['tokenizer.ggml.bos_token_id', ['uint32', 1]],
       ['tokenizer.ggml.eos_token_id', ['uint32', 2]],
