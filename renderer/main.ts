@@ -1,4 +1,5 @@
 /** @file Starts the workbench. */
+import './transport/without-eval.ts';
 import '@fontsource-variable/inter/index.css';
 import 'uplot/dist/uPlot.min.css';
 import './ui/tokens.css';

@@ -56,7 +56,12 @@ export function drawDiamonds(u: uPlot, at: readonly number[], edge: string, grou
 }
 
 /** A filled dot with its words above it. */
-export function drawSpot(u: uPlot, spot: Spot, colours: { line: string; ink: string; ground: string }, font: string): void {
+export function drawSpot(
+  u: uPlot,
+  spot: Spot,
+  colours: { line: string; ink: string; ground: string },
+  font: string,
+): void {
   const { ctx } = u;
   const x = u.valToPos(spot.x, 'x', true);
   const y = u.valToPos(spot.y, 'y', true);
@@ -76,10 +81,11 @@ export function drawSpot(u: uPlot, spot: Spot, colours: { line: string; ink: str
   ctx.textAlign = 'center';
   ctx.fillStyle = colours.ink;
   const above = y - 16 * unit > top + 12 * unit;
-  ctx.fillText(
-    spot.words,
-    Math.min(left + width - half, Math.max(left + half, x)),
-    above ? y - 14 * unit : y + 22 * unit,
-  );
+  const at = [Math.min(left + width - half, Math.max(left + half, x)), above ? y - 14 * unit : y + 22 * unit] as const;
+  // A rim of the ground's colour keeps the words apart from the curves.
+  ctx.lineJoin = 'round';
+  ctx.lineWidth = 4 * unit;
+  ctx.strokeText(spot.words, ...at);
+  ctx.fillText(spot.words, ...at);
   ctx.restore();
 }

@@ -9,7 +9,11 @@ export const X_AXES: readonly { readonly value: XAxis; readonly label: string }[
   { value: 'seconds', label: 'Time' },
 ];
 export const xFormat = (axis: XAxis): ((value: number) => string) =>
-  axis === 'seconds' ? duration : axis === 'tokens' ? (value) => (value >= 10000 ? `${count(value / 1000)} k` : count(value)) : count;
+  axis === 'seconds'
+    ? duration
+    : axis === 'tokens'
+      ? (value) => (value >= 10000 ? `${count(value / 1000)} k` : count(value))
+      : count;
 
 /** x, training loss as reported, the same smoothed, loss on unseen rows. */
 export function lossColumns(series: RunSeries, axis: XAxis, smoothing: number): uPlot.AlignedData {

@@ -8,6 +8,7 @@ describe('addresses', () => {
       { page: 'projects' },
       { page: 'doctor' },
       { page: 'tune', project: 'referral-letters' },
+      { page: 'try', project: 'letters' },
       { page: 'run', project: 'a b/ü', run: 'a b/ü-4' },
     ];
     for (const route of routes) expect(parseRoute(href(route))).toEqual(route);

@@ -19,7 +19,10 @@ export function stepOf(page: PageName): Step | null {
 
 /** "#/p/letters/tune" and its like; what is not known is the list of projects. */
 export function parseRoute(hash: string): Route {
-  const [first, project, page, run] = hash.replace(/^#?\/?/, '').split('/').map(decode);
+  const [first, project, page, run] = hash
+    .replace(/^#?\/?/, '')
+    .split('/')
+    .map(decode);
   if (first === 'p' && project) {
     if (page === 'run' && run) return { page, project, run };
     return { page: isStep(page) || page === 'try' ? page : 'goal', project };

@@ -10,7 +10,16 @@ import type {
 } from '../../main/contract/training.ts';
 
 export type XAxis = 'step' | 'tokens' | 'seconds';
-const COLUMNS = ['step', 'tokens', 'seconds', 'loss', 'learningRate', 'gradNorm', 'tokensPerSecond', 'memoryBytes'] as const;
+const COLUMNS = [
+  'step',
+  'tokens',
+  'seconds',
+  'loss',
+  'learningRate',
+  'gradNorm',
+  'tokensPerSecond',
+  'memoryBytes',
+] as const;
 export type Column = (typeof COLUMNS)[number];
 
 export class RunSeries {

@@ -44,7 +44,10 @@ const unreachable = (): FettleError =>
     'Runs go on by themselves if the program is still there. If it was closed, start it again; this page then goes on.',
   );
 
-export function createSocketTransport(url: string, open: (url: string) => WebSocket = (at) => new WebSocket(at)): Transport {
+export function createSocketTransport(
+  url: string,
+  open: (url: string) => WebSocket = (at) => new WebSocket(at),
+): Transport {
   let socket: WebSocket | undefined;
   let link: Link = 'connecting';
   let failures = 0;

@@ -7,7 +7,8 @@ export const count = (value: number): string => groups.format(value);
 export const plural = (value: number, one: string, many = `${one}s`): string =>
   `${count(value)} ${value === 1 ? one : many}`;
 
-export const loss = (value: number | null | undefined): string => (value == null ? 'none yet' : value.toFixed(3));
+export const loss = (value: number | null | undefined): string =>
+  value === null || value === undefined ? 'none yet' : value.toFixed(3);
 
 /** A share of one as a whole percentage. */
 export const percent = (share: number): string => `${Math.round(share * 100)}%`;
@@ -42,7 +43,7 @@ export function duration(seconds: number): string {
 
 /** An estimate in rounded words: "about 11 min". */
 export function roughly(seconds: number | null | undefined): string {
-  if (seconds == null) return 'not known yet';
+  if (seconds === null || seconds === undefined) return 'not known yet';
   if (seconds < 8) return 'a few seconds';
   if (seconds < 55) return `about ${Math.round(seconds / 5) * 5} s`;
   if (seconds < 3600) return `about ${Math.max(1, Math.round(seconds / 60))} min`;

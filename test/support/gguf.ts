@@ -1,10 +1,25 @@
 /** @file Writes GGUF files for tests, byte by byte, so that a test can also write a wrong one. */
 
-const TYPES = { uint8: 0, int8: 1, uint16: 2, int16: 3, uint32: 4, int32: 5, float32: 6, bool: 7, string: 8, array: 9, uint64: 10, int64: 11, float64: 12 } as const;
+const TYPES = {
+  uint8: 0,
+  int8: 1,
+  uint16: 2,
+  int16: 3,
+  uint32: 4,
+  int32: 5,
+  float32: 6,
+  bool: 7,
+  string: 8,
+  array: 9,
+  uint64: 10,
+  int64: 11,
+  float64: 12,
+} as const;
 type Scalar = Exclude<keyof typeof TYPES, 'array'>;
 
 /** A value with its type: `['uint32', 4]`; a list: `['array', 'string', ['a', 'b']]`. */
-export type Value = readonly [Scalar, string | number | boolean] | readonly ['array', Scalar, readonly (string | number | boolean)[]];
+export type Value =
+  readonly [Scalar, string | number | boolean] | readonly ['array', Scalar, readonly (string | number | boolean)[]];
 
 export interface TensorInfo {
   readonly name: string;
@@ -63,7 +78,14 @@ function typed(value: Value): Buffer[] {
   return [u32(TYPES.array), u32(TYPES[inner]), u64(list.length), ...list.map((each) => scalar(inner, each))];
 }
 
-export function ggufBytes({ version = 3, metadata = [], tensors = [], keyCount, tensorCount, alignment = 32 }: GgufParts): Buffer {
+export function ggufBytes({
+  version = 3,
+  metadata = [],
+  tensors = [],
+  keyCount,
+  tensorCount,
+  alignment = 32,
+}: GgufParts): Buffer {
   const padded = (length: number): number => Math.ceil(length / alignment) * alignment;
   let end = 0;
   const infos = tensors.map(({ name, dimensions, type, offset, data }) => {

@@ -35,10 +35,13 @@ function shuffled<T>(list: T[]): T[] {
   return list;
 }
 
-/** Byte-level BPE in which any two bytes merge, in an order of its own: cut elsewhere, most texts give other ids. */
+/** Byte-level BPE in which a third of all pairs of bytes merge, in an order of its own: cut elsewhere, most texts give other ids. */
 export function byteLevelVocabulary(pre: string): Buffer {
-  const merges = shuffled(BYTES.flatMap((a) => BYTES.map((b) => `${a} ${b}`)));
-  const tokens = ['<|endoftext|>', '<|im_start|>', '<|im_end|>', ...BYTES, ...merges.map((merge) => merge.replace(' ', ''))];
+  const merges = shuffled(BYTES.flatMap((a) => BYTES.map((b) => `${a} ${b}`))).slice(0, 20_000);
+  // Words that no merges lead to: only a tokenizer that looks for whole words finds them.
+  const words = ['Ġthe', 'Ġand', 'Hello', 'Ġworld', '!!!!'];
+  const pairs = merges.map((merge) => merge.replace(' ', ''));
+  const tokens = ['<|endoftext|>', '<|im_start|>', '<|im_end|>', ...BYTES, ...pairs, ...words];
   return ggufBytes({
     metadata: [
       ...MODEL,
@@ -64,7 +67,8 @@ export function sentencePieceVocabulary(texts: readonly string[], addSpacePrefix
         const piece = letters.slice(i, i + length).join('');
         if (length > 1 && (pieces.size * 7 + i) % 5 > 1) continue;
         // As a trained vocabulary has it: what a piece is made of is a piece too; a third of the characters have none.
-        if ([...piece].every((letter) => letter.codePointAt(0)! % 3 > 0)) for (const part of [piece, ...piece]) pieces.add(part);
+        if ([...piece].every((letter) => letter.codePointAt(0)! % 3 > 0))
+          for (const part of [piece, ...piece]) pieces.add(part);
       }
   }
   const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
@@ -76,7 +80,10 @@ export function sentencePieceVocabulary(texts: readonly string[], addSpacePrefix
       ['tokenizer.ggml.model', ['string', 'llama']],
       ['tokenizer.ggml.tokens', ['array', 'string', tokens]],
       ['tokenizer.ggml.scores', ['array', 'float32', tokens.map((_, id) => (id < 259 ? 0 : -id))]],
-      ['tokenizer.ggml.token_type', ['array', 'int32', tokens.map((_, id) => (id === 0 ? UNKNOWN : id < 3 ? CONTROL : id < 259 ? BYTE : NORMAL))]],
+      [
+        'tokenizer.ggml.token_type',
+        ['array', 'int32', tokens.map((_, id) => (id === 0 ? UNKNOWN : id < 3 ? CONTROL : id < 259 ? BYTE : NORMAL))],
+      ],
       ['tokenizer.ggml.bos_token_id', ['uint32', 1]],
       ['tokenizer.ggml.eos_token_id', ['uint32', 2]],
       ['tokenizer.ggml.unknown_token_id', ['uint32', 0]],

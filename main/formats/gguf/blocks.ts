@@ -35,7 +35,7 @@ function blockwise(
 }
 
 /** A copy, so that the numbers are aligned whatever place they had. */
-const own = (source: Uint8Array): ArrayBuffer => source.slice().buffer;
+const own = (source: Uint8Array): ArrayBuffer => new Uint8Array(source).buffer;
 
 const signed = (byte: number): number => (byte << 24) >> 24;
 
@@ -108,7 +108,9 @@ export const BLOCKS: ReadonlyMap<number, BlockType> = new Map<number, BlockType>
   [
     12,
     blockwise('Q4_K', 256, 144, (source, at, out, to, half) => {
-      kBlock(source, at, at + 16, out, to, half, (place, _, high) => (high ? source[place]! >> 4 : source[place]! & 15));
+      kBlock(source, at, at + 16, out, to, half, (place, _, high) =>
+        high ? source[place]! >> 4 : source[place]! & 15,
+      );
     }),
   ],
   [
@@ -162,6 +164,25 @@ function kBlock(
 
 /** Types that exist and are not read, so that they can be refused by name. */
 export const UNSUPPORTED_TYPES: Readonly<Record<number, string>> = {
-  9: 'Q8_1', 10: 'Q2_K', 11: 'Q3_K', 15: 'Q8_K', 16: 'IQ2_XXS', 17: 'IQ2_XS', 18: 'IQ3_XXS', 19: 'IQ1_S', 20: 'IQ4_NL',
-  21: 'IQ3_S', 22: 'IQ2_S', 23: 'IQ4_XS', 24: 'I8', 25: 'I16', 26: 'I32', 27: 'I64', 28: 'F64', 29: 'IQ1_M', 34: 'TQ1_0', 35: 'TQ2_0', 39: 'MXFP4',
+  9: 'Q8_1',
+  10: 'Q2_K',
+  11: 'Q3_K',
+  15: 'Q8_K',
+  16: 'IQ2_XXS',
+  17: 'IQ2_XS',
+  18: 'IQ3_XXS',
+  19: 'IQ1_S',
+  20: 'IQ4_NL',
+  21: 'IQ3_S',
+  22: 'IQ2_S',
+  23: 'IQ4_XS',
+  24: 'I8',
+  25: 'I16',
+  26: 'I32',
+  27: 'I64',
+  28: 'F64',
+  29: 'IQ1_M',
+  34: 'TQ1_0',
+  35: 'TQ2_0',
+  39: 'MXFP4',
 };

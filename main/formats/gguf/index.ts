@@ -7,10 +7,9 @@ import { kindOf, turnEndIds } from '../kind.ts';
 import type { HfConfig, ModelFiles, WeightSource } from '../model.ts';
 import { readExactly } from '../read-exactly.ts';
 import { tokenizerFromJson } from '../tokenizer.ts';
-import { BLOCKS } from './blocks.ts';
-import { configOf, huggingFaceName, permutedHeads, unpermute } from './llama.ts';
+import { COMPUTED, configOf, huggingFaceName, permutedHeads, unpermute } from './llama.ts';
 import { readGgufHeader, type GgufHeader, type GgufTensor } from './read.ts';
-import { tokenizerJson } from './tokenizer.ts';
+import { tokenizerJson, type GgufTokenizer } from './tokenizer.ts';
 
 /** Reads the header; weights are read and widened when they are asked for. @throws FILE_*, FORMAT_*, MODEL_* */
 export async function openGguf(path: string): Promise<ModelFiles> {
@@ -30,33 +29,53 @@ function describe(file: FileHandle, path: string, header: GgufHeader): ModelFile
     const value = metadata.get(key);
     return typeof value === 'string' && value !== '' ? value : null;
   };
-  const { json, tokens } = tokenizerJson(header);
-  const token = (key: string): string | null => {
-    const id = metadata.get(`tokenizer.ggml.${key}`);
-    return typeof id === 'number' ? (tokens[id] ?? null) : null;
-  };
-  const [bosToken, eosToken] = [token('bos_token_id'), token('eos_token_id')];
+  const config = configOf(header);
+  const { json, tokens, bosId, eosId, endIds } = tokenizerOf(header, config);
+  const rows = config['vocab_size'];
+  if (typeof rows === 'number' && tokens.length > rows)
+    throw new FettleError(
+      'FORMAT_INVALID',
+      `${path} has ${tokens.length} tokens and embeddings for ${rows}.`,
+      'Get the file again from where it came.',
+    );
+  const textOf = (id: number | null): string | null => (id === null ? null : tokens[id]!);
+  const [bosToken, eosToken] = [textOf(bosId), textOf(eosId)];
   const tokenizer = tokenizerFromJson(json, { bosToken, eosToken });
   const source = text('tokenizer.chat_template');
-  const ends = ['eos_token_id', 'eot_token_id', 'eom_token_id'].flatMap((key) => {
-    const id = metadata.get(`tokenizer.ggml.${key}`);
-    return typeof id === 'number' ? [id] : [];
-  });
-  const stopIds = [...new Set([...ends, ...turnEndIds(source, tokenizer.special)])];
+  const stopIds = [...new Set([...endIds, ...turnEndIds(source, tokenizer.special)])];
   const stem = basename(path).replace(/\.gguf$/i, '');
   return {
     format: 'gguf',
-    config: configOf(header),
-    weights: weightsOf(file, path, header, configOf(header)),
+    config,
+    weights: weightsOf(file, path, header, config),
     tokenizer,
     chatTemplate: source === null ? null : chatTemplate(source, { bosToken, eosToken }),
     stopIds,
     license: text('general.license'),
     name: stem,
     bytes: header.tensors.reduce((sum, tensor) => sum + tensor.bytes, 0),
-    kind: kindOf({ name: `${text('general.name') ?? ''} ${stem}`.trim(), template: source, stopTokens: stopIds.map((id) => tokens[id] ?? '') }),
+    kind: kindOf({
+      name: `${text('general.name') ?? ''} ${stem}`.trim(),
+      template: source,
+      stopTokens: stopIds.map((id) => tokens[id]!),
+    }),
     close: () => file.close(),
   };
+}
+
+/** Another architecture may bring a tokenizer that is not known either; it is the architecture that matters then. */
+function tokenizerOf(header: GgufHeader, config: HfConfig): GgufTokenizer {
+  try {
+    return tokenizerJson(header);
+  } catch (error) {
+    if (config['model_type'] === 'llama') throw error;
+    throw new FettleError(
+      'MODEL_UNSUPPORTED',
+      `Models of the architecture ${String(config['model_type'])} are not supported.`,
+      'GGUF files of Llama models are.',
+      { cause: error },
+    );
+  }
 }
 
 function weightsOf(file: FileHandle, path: string, { tensors }: GgufHeader, config: HfConfig): WeightSource {
@@ -64,6 +83,12 @@ function weightsOf(file: FileHandle, path: string, { tensors }: GgufHeader, conf
   for (const tensor of tensors) {
     const name = huggingFaceName(tensor.name);
     if (name !== undefined) byName.set(name, tensor);
+    else if (config['model_type'] === 'llama' && !COMPUTED.test(tensor.name))
+      throw new FettleError(
+        'MODEL_UNSUPPORTED',
+        `${path} has a tensor that Llama models do not have: ${tensor.name}.`,
+        'Choose another model.',
+      );
   }
   const tensorOf = (name: string): GgufTensor => {
     const found = byName.get(name);
@@ -72,13 +97,15 @@ function weightsOf(file: FileHandle, path: string, { tensors }: GgufHeader, conf
   };
   return {
     names: [...byName.keys()],
-    info: (name) => tensorOf(name),
+    info(name) {
+      const { shape, block } = tensorOf(name);
+      return { shape, storage: block.storage };
+    },
     async read(name) {
       const tensor = tensorOf(name);
       const bytes = new Uint8Array(tensor.bytes);
       await readExactly(file, path, bytes, tensor.start);
-      const block = [...BLOCKS.values()].find((each) => each.storage === tensor.storage)!;
-      const numbers = block.widen(bytes);
+      const numbers = tensor.block.widen(bytes);
       const heads = permutedHeads(tensor.name, config);
       return heads === 0 ? numbers : unpermute(numbers, heads, tensor.shape.length === 1 ? 1 : tensor.shape.at(-1)!);
     },

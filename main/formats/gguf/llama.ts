@@ -20,6 +20,9 @@ const WHOLE: Readonly<Record<string, string>> = {
   'output.weight': 'lm_head.weight',
 };
 
+/** Tables that are worked out from the config; Llama 3's scaling among them, which `configOf` tells of. */
+export const COMPUTED = /^rope_freqs\.weight$|\.attn_rot_embd\.weight$/;
+
 /** The Hugging Face name; undefined for what has none, such as tables that are computed. */
 export function huggingFaceName(name: string): string | undefined {
   const [, layer, part, kind] = /^blk\.(\d+)\.(\w+)\.(weight|bias)$/.exec(name) ?? [];
@@ -29,10 +32,17 @@ export function huggingFaceName(name: string): string | undefined {
 /**
  * llama.cpp turns neighbouring pairs, transformers turns halves: conversion interleaves the rows of q and k of each head.
  * Puts them back. `weights` is [heads * headDim, width]; width 1 for a bias.
+ * @throws FORMAT_INVALID where the rows do not divide into heads.
  */
 export function unpermute(weights: Float32Array, heads: number, width: number): Float32Array {
   const out = new Float32Array(weights.length);
   const headDim = weights.length / width / heads;
+  if (!Number.isInteger(headDim / 2))
+    throw new FettleError(
+      'FORMAT_INVALID',
+      `${weights.length / width} rows do not divide into ${heads} heads.`,
+      'Get the file again from where it came.',
+    );
   for (let head = 0; head < heads; head++)
     for (let pair = 0; pair < headDim / 2; pair++)
       for (let side = 0; side < 2; side++) {
@@ -51,19 +61,33 @@ export function permutedHeads(name: string, config: HfConfig): number {
   return 0;
 }
 
-/** Where a file holds another architecture, only its name: the engine refuses it by that. */
+/**
+ * Keys as transformers writes them. Where a file holds another architecture, only its name: the engine refuses it by that.
+ * @throws FORMAT_INVALID, MODEL_UNSUPPORTED
+ */
 export function configOf({ metadata, tensors }: GgufHeader): HfConfig {
   const architecture = metadata.get('general.architecture');
   if (typeof architecture !== 'string')
-    throw new FettleError('FORMAT_INVALID', 'The GGUF file does not say what architecture it holds.', 'Get the file again from where it came.');
+    throw new FettleError(
+      'FORMAT_INVALID',
+      'The GGUF file does not say what architecture it holds.',
+      'Get the file again from where it came.',
+    );
   if (architecture !== 'llama') return { model_type: architecture };
-  const number = (key: string): number | undefined => {
-    const value = metadata.get(`llama.${key}`);
-    return typeof value === 'number' ? value : undefined;
-  };
+  const number = (key: string): number | undefined => numberOf(metadata.get(`llama.${key}`), key);
+  // llama.cpp gives the mixtures of experts the same name.
+  if ((number('expert_count') ?? 0) > 0) return { model_type: 'mixtral' };
   const tensor = (name: string): GgufTensor | undefined => tensors.find((each) => each.name === name);
   const heads = number('attention.head_count');
-  const scaling = metadata.get('llama.rope.scaling.type');
+  const headDim = number('attention.key_length') ?? (number('embedding_length') ?? 0) / (heads ?? 1);
+  const valueDim = number('attention.value_length') ?? headDim;
+  if (valueDim !== headDim)
+    throw new FettleError(
+      'MODEL_UNSUPPORTED',
+      `The model has keys of ${headDim} and values of ${valueDim} numbers.`,
+      'Choose a model where they are alike.',
+    );
+  const turned = number('rope.dimension_count') ?? headDim;
   const config: Record<string, unknown> = {
     architectures: ['LlamaForCausalLM'],
     model_type: 'llama',
@@ -73,23 +97,45 @@ export function configOf({ metadata, tensors }: GgufHeader): HfConfig {
     num_hidden_layers: number('block_count'),
     num_attention_heads: heads,
     num_key_value_heads: number('attention.head_count_kv') ?? heads,
-    head_dim: number('attention.key_length') ?? number('rope.dimension_count'),
+    head_dim: headDim,
     max_position_embeddings: number('context_length'),
     rms_norm_eps: shortest(number('attention.layer_norm_rms_epsilon')),
     rope_theta: number('rope.freq_base') ?? 10000,
+    rope_scaling: ropeScaling(metadata, tensor('rope_freqs.weight') !== undefined),
+    partial_rotary_factor: turned === headDim ? undefined : turned / headDim,
     vocab_size: tensor('token_embd.weight')?.shape[0] ?? number('vocab_size'),
     tie_word_embeddings: tensor('output.weight') === undefined,
     attention_bias: tensor('blk.0.attn_q.bias') !== undefined,
     mlp_bias: tensor('blk.0.ffn_up.bias') !== undefined,
-    bos_token_id: id(metadata.get('tokenizer.ggml.bos_token_id')),
-    eos_token_id: id(metadata.get('tokenizer.ggml.eos_token_id')),
+    bos_token_id: numberOf(metadata.get('tokenizer.ggml.bos_token_id'), 'bos_token_id'),
+    eos_token_id: numberOf(metadata.get('tokenizer.ggml.eos_token_id'), 'eos_token_id'),
   };
-  // Llama 3's scaling travels as a table of factors; other kinds by name.
-  const kind = tensor('rope_freqs.weight') ? 'llama3' : typeof scaling === 'string' && scaling !== 'none' ? scaling : undefined;
-  if (kind !== undefined) config['rope_scaling'] = { rope_type: kind };
   return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined));
 }
 
-const id = (value: GgufValue | undefined): number | undefined => (typeof value === 'number' ? value : undefined);
+/** Llama 3's scaling travels as a table of factors, the others by name; undefined where there is none. */
+function ropeScaling(metadata: GgufHeader['metadata'], table: boolean): HfConfig | undefined {
+  if (table) return { rope_type: 'llama3' };
+  // Files of before 2023-11 know linear scaling alone.
+  const old = metadata.get('llama.rope.scale_linear') ?? 1;
+  const kind = metadata.get('llama.rope.scaling.type') ?? (old === 1 ? 'none' : 'linear');
+  return kind === 'none' ? undefined : { rope_type: kind, factor: metadata.get('llama.rope.scaling.factor') ?? old };
+}
+
+/** Some files give a number for each layer; where all are the same it is one. */
+function numberOf(value: GgufValue | undefined, key: string): number | undefined {
+  if (Array.isArray(value) && value.length > 0) {
+    if (value.some((each) => each !== value[0]))
+      throw new FettleError(
+        'MODEL_UNSUPPORTED',
+        `The layers of the model differ in ${key}.`,
+        'Choose a model whose layers are alike.',
+      );
+    return numberOf(value[0], key);
+  }
+  return typeof value === 'number' ? value : undefined;
+}
+
 /** A float32 as its shortest decimal: 9.99999974e-6 was written as 1e-5. */
-const shortest = (value: number | undefined): number | undefined => (value === undefined ? undefined : Number(value.toPrecision(7)));
+const shortest = (value: number | undefined): number | undefined =>
+  value === undefined ? undefined : Number(value.toPrecision(7));

@@ -20,8 +20,16 @@ const TEKKEN =
 
 const plain = { ignoreMerges: false, addBos: false };
 const KINDS: readonly (PreTokenizer & { readonly names: readonly string[] })[] = [
-  { ...plain, names: ['smollm', 'starcoder', 'refact', 'command-r', 'codeshell', 'exaone', 'minerva-7b'], patterns: ['\\p{N}', GPT2] },
-  { ...plain, names: ['gpt-2', 'phi-2', 'mpt', 'olmo', 'jais', 'trillion', 'exaone4', 'gigachat', 'mellum'], patterns: [GPT2] },
+  {
+    ...plain,
+    names: ['smollm', 'starcoder', 'refact', 'command-r', 'codeshell', 'exaone', 'minerva-7b'],
+    patterns: ['\\p{N}', GPT2],
+  },
+  {
+    ...plain,
+    names: ['gpt-2', 'phi-2', 'mpt', 'olmo', 'jais', 'trillion', 'exaone4', 'gigachat', 'mellum'],
+    patterns: [GPT2],
+  },
   {
     names: ['llama-bpe', 'llama3', 'llama-v3', 'falcon3', 'pixtral', 'midm-2.0', 'lfm2'],
     patterns: [cl100k('\\p{N}{1,3}')],
@@ -35,4 +43,6 @@ const KINDS: readonly (PreTokenizer & { readonly names: readonly string[] })[] =
   { ...plain, names: ['default'], patterns: ['[\\p{P}\\$\\+<=>\\^~\\|]+', GPT2, '\\p{N}+', '[0-9][0-9][0-9]'] },
 ];
 
-export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map(KINDS.flatMap((kind) => kind.names.map((name) => [name, kind] as const)));
+export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map(
+  KINDS.flatMap((kind) => kind.names.map((name) => [name, kind] as const)),
+);

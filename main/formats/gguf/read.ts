@@ -1,7 +1,8 @@
 /** @file The header of a GGUF file: metadata and tensor infos. Every count, length and offset is checked against the file before it is believed. */
 import type { FileHandle } from 'node:fs/promises';
 import { FettleError } from '../../contract/errors.ts';
-import { BLOCKS, UNSUPPORTED_TYPES, type Storage } from './blocks.ts';
+import { readExactly } from '../read-exactly.ts';
+import { BLOCKS, UNSUPPORTED_TYPES, type BlockType } from './blocks.ts';
 
 export type GgufValue = string | number | boolean | readonly GgufValue[];
 
@@ -9,7 +10,7 @@ export interface GgufTensor {
   readonly name: string;
   /** Innermost last, as in Hugging Face's layout (GGUF writes it the other way round). */
   readonly shape: readonly number[];
-  readonly storage: Storage;
+  readonly block: BlockType;
   /** Byte place in the file. */
   readonly start: number;
   readonly bytes: number;
@@ -22,9 +23,25 @@ export interface GgufHeader {
 
 const CHUNK = 1 << 20;
 const MOST_DIMENSIONS = 4;
+/** Far beyond any vocabulary; a header with more is made to fill the memory. */
+const MOST_HEADER_BYTES = 2 ** 28;
+const MOST_ENTRIES = 2 ** 24;
+const MOST_TEXT_BYTES = 2 ** 24;
+/** Types of a value, by number, with the bytes that one takes at least. */
 const SCALARS = [
-  ['uint8', 1], ['int8', 1], ['uint16', 2], ['int16', 2], ['uint32', 4], ['int32', 4], ['float32', 4], ['bool', 1],
-  ['string', 0], ['array', 0], ['uint64', 8], ['int64', 8], ['float64', 8],
+  ['uint8', 1],
+  ['int8', 1],
+  ['uint16', 2],
+  ['int16', 2],
+  ['uint32', 4],
+  ['int32', 4],
+  ['float32', 4],
+  ['bool', 1],
+  ['string', 8],
+  ['array', 12],
+  ['uint64', 8],
+  ['int64', 8],
+  ['float64', 8],
 ] as const;
 
 /** @throws FORMAT_INVALID, FORMAT_UNKNOWN, FILE_TRUNCATED, MODEL_UNSUPPORTED */
@@ -34,7 +51,11 @@ export async function readGgufHeader(file: FileHandle, path: string): Promise<Gg
   if ((await reader.ascii(4)) !== 'GGUF') throw reader.invalid('it does not begin with GGUF');
   const version = await reader.number('uint32');
   if (version !== 2 && version !== 3)
-    throw new FettleError('FORMAT_UNKNOWN', `${path} is GGUF version ${version}${version > 0xffff ? ' (big-endian)' : ''}.`, 'Versions 2 and 3, little-endian, can be read. Convert it again with a newer llama.cpp.');
+    throw new FettleError(
+      'FORMAT_UNKNOWN',
+      `${path} is GGUF version ${version}${version > 0xffff ? ' (big-endian)' : ''}.`,
+      'Versions 2 and 3, little-endian, can be read. Convert it again with a newer llama.cpp.',
+    );
   // A tensor's info takes 24 bytes or more, a key with its value 13 or more.
   const tensorCount = await reader.count(24, 'tensors');
   const keyCount = await reader.count(13, 'keys');
@@ -46,7 +67,8 @@ export async function readGgufHeader(file: FileHandle, path: string): Promise<Gg
     metadata.set(key, await reader.value(await reader.number('uint32'), 0));
   }
   const alignment = metadata.get('general.alignment') ?? 32;
-  if (typeof alignment !== 'number' || alignment < 1 || alignment > 65536) throw reader.invalid('its alignment is impossible');
+  if (typeof alignment !== 'number' || !Number.isInteger(alignment) || alignment < 1 || alignment > 65536)
+    throw reader.invalid('its alignment is impossible');
 
   const found: { name: string; shape: number[]; type: number; offset: number }[] = [];
   const names = new Set<string>();
@@ -57,10 +79,12 @@ export async function readGgufHeader(file: FileHandle, path: string): Promise<Gg
     const dimensions = await reader.number('uint32');
     if (dimensions > MOST_DIMENSIONS) throw reader.invalid(`${name} has ${dimensions} dimensions`);
     const shape: number[] = [];
-    for (let d = 0; d < dimensions; d++) shape.unshift(await reader.number('uint64'));
-    found.push({ name, shape, type: await reader.number('uint32'), offset: await reader.number('uint64') });
+    for (let d = 0; d < dimensions; d++) shape.unshift(await reader.whole());
+    found.push({ name, shape, type: await reader.number('uint32'), offset: await reader.whole() });
   }
   const dataStart = Math.ceil(reader.at / alignment) * alignment;
+  const odd = found.find(({ offset }) => offset % alignment !== 0);
+  if (odd) throw reader.invalid(`${odd.name} does not begin at a multiple of ${alignment} bytes`);
   return { metadata, tensors: found.map((tensor) => place(tensor, dataStart, reader)) };
 }
 
@@ -78,11 +102,12 @@ function place(
     );
   const elements = shape.reduce((product, length) => product * length, 1);
   if (!Number.isSafeInteger(elements) || elements < 1) throw reader.invalid(`${name} has an impossible size`);
-  if ((shape.at(-1) ?? 1) % block.elements !== 0) throw reader.invalid(`rows of ${name} do not divide into blocks of ${block.storage}`);
+  if ((shape.at(-1) ?? 1) % block.elements !== 0)
+    throw reader.invalid(`rows of ${name} do not divide into blocks of ${block.storage}`);
   const bytes = (elements / block.elements) * block.bytes;
   const start = dataStart + offset;
   if (start + bytes > reader.size) throw reader.truncated(start + bytes);
-  return { name, shape, storage: block.storage, start, bytes };
+  return { name, shape, block, start, bytes };
 }
 
 type Scalar = Exclude<(typeof SCALARS)[number][0], 'string' | 'array' | 'bool'>;
@@ -94,6 +119,7 @@ class Reader {
   readonly #path: string;
   #buffer = Buffer.alloc(0);
   #bufferStart = 0;
+  #entries = 0;
   at = 0;
 
   constructor(file: FileHandle, path: string, size: number) {
@@ -103,22 +129,30 @@ class Reader {
   }
 
   invalid(what: string): FettleError {
-    return new FettleError('FORMAT_INVALID', `${this.#path} is no valid GGUF file: ${what}.`, 'Get the file again from where it came.');
+    return new FettleError(
+      'FORMAT_INVALID',
+      `${this.#path} is no valid GGUF file: ${what}.`,
+      'Get the file again from where it came.',
+    );
   }
 
   truncated(claimed: number): FettleError {
-    return new FettleError('FILE_TRUNCATED', `${this.#path} ends early: it has ${this.size} bytes and claims ${claimed}.`, 'Copy or download it again.');
+    return new FettleError(
+      'FILE_TRUNCATED',
+      `${this.#path} ends early: it has ${this.size} bytes and claims ${claimed}.`,
+      'Copy or download it again.',
+    );
   }
 
   /** The next `length` bytes; the view is good until the next call. */
   async #take(length: number): Promise<Buffer> {
     if (this.at + length > this.size) throw this.truncated(this.at + length);
+    if (this.at + length > MOST_HEADER_BYTES) throw this.invalid('its header is larger than any model needs');
     let from = this.at - this.#bufferStart;
     if (from + length > this.#buffer.length) {
       const next = Buffer.alloc(Math.min(Math.max(CHUNK, length), this.size - this.at));
-      const { bytesRead } = await this.#file.read(next, 0, next.length, this.at);
-      if (bytesRead < length) throw this.truncated(this.at + length);
-      this.#buffer = next.subarray(0, bytesRead);
+      await readExactly(this.#file, this.#path, next, this.at);
+      this.#buffer = next;
       this.#bufferStart = this.at;
       from = 0;
     }
@@ -149,24 +183,30 @@ class Reader {
       case 'float64':
         return (await this.#take(8)).readDoubleLE();
       case 'uint64':
-      case 'int64': {
-        const bytes = await this.#take(8);
-        const value = type === 'uint64' ? bytes.readBigUInt64LE() : bytes.readBigInt64LE();
-        if (value > BigInt(Number.MAX_SAFE_INTEGER) || value < BigInt(Number.MIN_SAFE_INTEGER)) throw this.invalid(`the number ${value} is impossible here`);
-        return Number(value);
-      }
+        return Number((await this.#take(8)).readBigUInt64LE());
+      case 'int64':
+        return Number((await this.#take(8)).readBigInt64LE());
     }
+  }
+
+  /** A size or place; metadata may hold larger numbers, which are rounded. */
+  async whole(): Promise<number> {
+    const value = await this.number('uint64');
+    if (!Number.isSafeInteger(value)) throw this.invalid(`the number ${value} is impossible here`);
+    return value;
   }
 
   /** A count of things of at least `least` bytes each, which must have room in the rest of the file. */
   async count(least: number, what: string): Promise<number> {
-    const count = await this.number('uint64');
-    if (count * least > this.size - this.at) throw this.invalid(`it claims ${count} ${what}, more than it has room for`);
+    const count = await this.whole();
+    if (count * least > this.size - this.at)
+      throw this.invalid(`it claims ${count} ${what}, more than it has room for`);
     return count;
   }
 
   async string(): Promise<string> {
     const length = await this.count(1, 'bytes of text');
+    if (length > MOST_TEXT_BYTES) throw this.invalid(`one of its texts has ${length} bytes`);
     return (await this.#take(length)).toString('utf8');
   }
 
@@ -178,7 +218,9 @@ class Reader {
     if (name !== 'array') return this.number(name);
     if (depth > 2) throw this.invalid('its lists are nested too deep');
     const inner = await this.number('uint32');
-    const count = await this.count(Math.max(1, SCALARS[inner]?.[1] ?? 1), 'entries of a list');
+    const count = await this.count(SCALARS[inner]?.[1] ?? 1, 'entries of a list');
+    this.#entries += count;
+    if (this.#entries > MOST_ENTRIES) throw this.invalid('its lists are longer than any model needs');
     const list: GgufValue[] = [];
     for (let i = 0; i < count; i++) list.push(await this.value(inner, depth + 1));
     return list;

@@ -19,11 +19,19 @@ export function targetsOf(
   const bases = new Set(able.map((run) => run.model));
   return [
     ...able.flatMap((run) => [
-      { target: run.id, label: `Run ${run.number}`, note: run.best ? `best, step ${count(run.best.step)}` : 'last checkpoint' },
+      {
+        target: run.id,
+        label: `Run ${run.number}`,
+        note: run.best ? `best, step ${count(run.best.step)}` : 'last checkpoint',
+      },
       ...(checkpoints
         ? run.checkpoints
             .filter((each) => !each.best)
-            .map((each) => ({ target: `${run.id}@${each.name}`, label: `Run ${run.number}, step ${count(each.step)}`, note: 'checkpoint' }))
+            .map((each) => ({
+              target: `${run.id}@${each.name}`,
+              label: `Run ${run.number}, step ${count(each.step)}`,
+              note: 'checkpoint',
+            }))
         : []),
     ]),
     ...models

@@ -1,5 +1,5 @@
 /** @file The settings of a recipe in plain words, in the order a person meets them. */
-import { Recipe, TARGET_MODULES } from '../../../main/contract/recipe.ts';
+import { TARGET_MODULES, type Recipe } from '../../../main/contract/recipe.ts';
 
 export type Key = Exclude<keyof Recipe, 'version' | 'strategy' | 'method'>;
 export interface Setting {
@@ -69,7 +69,11 @@ export function written(setting: Setting, text: string): unknown {
 }
 
 /** `set` with one value more, or without it. */
-export function withValue(set: Readonly<Record<string, unknown>>, key: string, value: unknown): Record<string, unknown> {
+export function withValue(
+  set: Readonly<Record<string, unknown>>,
+  key: string,
+  value: unknown,
+): Record<string, unknown> {
   const { [key]: _, ...rest } = set;
   return value === undefined ? rest : { ...rest, [key]: value };
 }

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 KEYS = [
-    "model_type", "architectures", "hidden_act", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "model_type", "hidden_act", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
     "num_key_value_heads", "head_dim", "max_position_embeddings", "vocab_size", "tie_word_embeddings", "attention_bias", "mlp_bias",
     "bos_token_id", "eos_token_id",
 ]
