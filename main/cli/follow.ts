@@ -22,14 +22,18 @@ export interface FollowOptions {
 export async function followRun({ client, signal }: Context, id: string, { lines = false, after = 0 }: FollowOptions = {}): Promise<Run> {
   const progress = createProgress();
   let heldOut: number | null = null;
+  /** The first step that was told: from there the pace is measured. */
+  let first: { readonly step: number; readonly seconds: number } | undefined;
   const tell = (event: TrainEvent): void => {
     if (lines) process.stdout.write(`${JSON.stringify(event)}\n`);
     else if (event.type === 'eval') heldOut = event.loss;
     else if (event.type === 'state' && event.stage) progress.show(event.stage, null);
     else if (event.type === 'step') {
-      const left = ((event.steps - event.step) * event.seconds) / event.step;
+      first ??= event;
+      const pace = event.step > first.step ? (event.seconds - first.seconds) / (event.step - first.step) : null;
+      const left = pace === null ? '' : `, ${duration(pace * (event.steps - event.step))} left`;
       progress.show(
-        `step ${event.step} of ${event.steps}, loss ${loss(event.loss)}${heldOut === null ? '' : `, on unseen ${loss(heldOut)}`}, ${count(event.tokensPerSecond)} tokens/s, ${duration(left)} left`,
+        `step ${event.step} of ${event.steps}, loss ${loss(event.loss)}${heldOut === null ? '' : `, on unseen ${loss(heldOut)}`}, ${count(event.tokensPerSecond)} tokens/s${left}`,
         event.step / event.steps,
       );
     }

@@ -41,7 +41,8 @@ export function preset(
 ): { readonly recipe: Recipe; readonly reasons: Reasons } {
   const { strategy, data, model } = context;
   const instruct = strategy === 'instruct';
-  const partial = Recipe.partial().parse(given);
+  // A value that was not given is not the recipe's default here: what is recommended takes its place.
+  const partial = Object.fromEntries(Object.entries(Recipe.partial().parse(given)).filter(([key]) => key in given)) as Partial<Recipe>;
   const rank = partial.rank ?? (instruct ? 16 : 32);
   const maxLength = partial.maxLength ?? lengthFor(context);
   const epochs = partial.epochs ?? epochsFor(context);

@@ -11,12 +11,16 @@ import { describePlan } from './train.ts';
 /** What the sample's owner would answer. */
 const ANSWERS: Answers = { task: 'one-job', check: 'yes', flexibility: 'a-little', variety: 'varied', change: 'stable', cite: 'no', material: 'both' };
 
+/** Short enough to watch: one pass, and few looks at the unseen examples. */
+const SHORT = { epochs: 1, evalEvery: 30, saveEvery: 30 };
+
 export const demoCommand: Command = {
   name: 'demo',
   usage: '[--set key=value]...',
   summary: 'The whole way on the sample project: advice, training, comparison, export',
   args: [0, 0],
   options: { set: { type: 'string', multiple: true } },
+  help: 'The training part is one pass over the sample, some minutes on two cores. --set epochs=3 trains longer.',
   async run(context) {
     const { client, say } = context;
     const began = performance.now();
@@ -42,7 +46,7 @@ export const demoCommand: Command = {
     await client.call('strategy.choose', { project: slug, strategy });
 
     step('The recipe');
-    const request = { project: slug, model: model.id, strategy, set: pairs(context, 'set') } as const;
+    const request = { project: slug, model: model.id, strategy, set: { ...SHORT, ...pairs(context, 'set') } } as const;
     describePlan(context, await client.call('runs.plan', request));
 
     step('Training');

@@ -1,7 +1,7 @@
 /** @file How GGUF stores numbers: for each type the size of a block and how it is widened to float32. Layouts as ggml-quants defines them. */
 import { float16Table, widenBfloat16, widenFloat16 } from '../floats.ts';
 
-export type Storage = 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'Q4_K' | 'Q5_K' | 'Q6_K';
+type Storage = 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'Q4_K' | 'Q5_K' | 'Q6_K';
 
 export interface BlockType {
   readonly storage: Storage;

@@ -55,7 +55,7 @@ function describe(file: FileHandle, path: string, header: GgufHeader): ModelFile
     name: stem,
     bytes: header.tensors.reduce((sum, tensor) => sum + tensor.bytes, 0),
     kind: kindOf({
-      name: `${text('general.name') ?? ''} ${stem}`.trim(),
+      name: [stem, text('general.name')].filter((each) => each !== null).join(' / '),
       template: source,
       stopTokens: stopIds.map((id) => tokens[id]!),
     }),
