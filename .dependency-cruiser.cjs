@@ -33,7 +33,8 @@ module.exports = {
       from: { path: '^main/', pathNot: '^main/(engine|hosts)/' },
       to: { path: 'node_modules/onnxruntime-node' },
     },
-    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    // Ops name each other in their ways back: a product's is a product, a softmax's a sum.
+    { name: 'no-cycles', severity: 'error', from: { pathNot: '^main/engine/graph/ops/' }, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
   ],
   options: {
     doNotFollow: { path: 'node_modules' },

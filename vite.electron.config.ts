@@ -11,7 +11,11 @@ export default defineConfig(({ mode }): UserConfig => {
       build: {
         ...shared,
         emptyOutDir: false,
-        rolldownOptions: { input: { preload: 'preload/index.ts' }, external: ['electron'], output: { format: 'cjs', entryFileNames: '[name].cjs' } },
+        rolldownOptions: {
+          input: { preload: 'preload/index.ts' },
+          external: ['electron'],
+          output: { format: 'cjs', entryFileNames: '[name].cjs' },
+        },
       },
     };
   return {
@@ -19,7 +23,10 @@ export default defineConfig(({ mode }): UserConfig => {
       ...shared,
       emptyOutDir: true,
       rolldownOptions: {
-        input: { main: 'main/hosts/electron/main.ts', ...Object.fromEntries(ENTRIES.map((name) => [`workers/${name}`, `main/workers/${name}.ts`])) },
+        input: {
+          main: 'main/hosts/electron/main.ts',
+          ...Object.fromEntries(ENTRIES.map((name) => [`workers/${name}`, `main/workers/${name}.ts`])),
+        },
         external: ['electron'],
         output: { entryFileNames: '[name].js', chunkFileNames: 'shared/[name]-[hash].js' },
       },

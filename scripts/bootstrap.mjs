@@ -17,7 +17,10 @@ function fail(text) {
 
 function install() {
   const lock = readFileSync(join(root, 'package-lock.json'));
-  const hash = createHash('sha256').update(lock).update(process.platform + process.arch).digest('hex');
+  const hash = createHash('sha256')
+    .update(lock)
+    .update(process.platform + process.arch)
+    .digest('hex');
   const stamp = join(root, 'node_modules', '.fettle-installed');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === hash) return;
   tell('Installing what Fettle needs (once; about half a minute)...');
@@ -27,7 +30,10 @@ function install() {
     shell: windows,
   });
   if (error) fail(`npm could not be started: ${error.message}\nInstall Node.js 20 or newer together with npm.`);
-  if (status !== 0) fail('npm ci did not succeed (see above). It needs a package registry once; afterwards Fettle works without a network.');
+  if (status !== 0)
+    fail(
+      'npm ci did not succeed (see above). It needs a package registry once; afterwards Fettle works without a network.',
+    );
   writeFileSync(stamp, hash);
 }
 
@@ -47,5 +53,6 @@ const child = spawn(node, [join(root, scripts[what]), ...rest], {
   env: { ...process.env, PATH: `${bin}${windows ? ';' : ':'}${process.env.PATH}` },
 });
 // Ctrl-C reaches the child by itself; it decides when to end.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => signal !== 'SIGINT' && child.kill(signal));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
+  process.on(signal, () => signal !== 'SIGINT' && child.kill(signal));
 child.on('exit', (code, signal) => process.exit(code ?? (signal ? 1 : 0)));

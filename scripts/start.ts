@@ -5,7 +5,12 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
 const newest = (folder: string): number =>
-  Math.max(0, ...readdirSync(folder, { withFileTypes: true, recursive: true }).filter((entry) => entry.isFile()).map((entry) => statSync(join(entry.parentPath, entry.name)).mtimeMs));
+  Math.max(
+    0,
+    ...readdirSync(folder, { withFileTypes: true, recursive: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => statSync(join(entry.parentPath, entry.name)).mtimeMs),
+  );
 const builtAt = (file: string): number => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 
 function run(command: string, args: readonly string[]): void {
@@ -17,7 +22,15 @@ function run(command: string, args: readonly string[]): void {
 function electron(): string | null {
   try {
     const folder = join(createRequire(import.meta.url).resolve('electron/package.json'), '..');
-    const binary = join(folder, 'dist', process.platform === 'win32' ? 'electron.exe' : process.platform === 'darwin' ? 'Electron.app/Contents/MacOS/Electron' : 'electron');
+    const binary = join(
+      folder,
+      'dist',
+      process.platform === 'win32'
+        ? 'electron.exe'
+        : process.platform === 'darwin'
+          ? 'Electron.app/Contents/MacOS/Electron'
+          : 'electron',
+    );
     return existsSync(binary) ? binary : null;
   } catch {
     return null;
@@ -32,6 +45,7 @@ if (builtAt('dist/renderer/index.html') < Math.max(newest('renderer'), newest('m
 const binary = electron();
 if (binary) {
   if (builtAt('dist/electron/main.js') < Math.max(newest('main'), newest('preload')))
-    for (const mode of ['production', 'preload']) run(bin('vite'), ['build', '--config', 'vite.electron.config.ts', '--mode', mode, '--logLevel', 'warn']);
+    for (const mode of ['production', 'preload'])
+      run(bin('vite'), ['build', '--config', 'vite.electron.config.ts', '--mode', mode, '--logLevel', 'warn']);
   run(binary, ['.', ...process.argv.slice(2)]);
 } else run(process.execPath, ['main/cli/main.ts', 'serve', ...process.argv.slice(2)]);

@@ -40,7 +40,8 @@ export function text({ options }: Context, name: string): string | undefined {
 
 export function needed(context: Context, name: string): string {
   const value = text(context, name);
-  if (value === undefined) throw new FettleError('USAGE', `--${name} is missing.`, 'Add --help to see how the command is used.');
+  if (value === undefined)
+    throw new FettleError('USAGE', `--${name} is missing.`, 'Add --help to see how the command is used.');
   return value;
 }
 
@@ -49,7 +50,8 @@ export function number(context: Context, name: string): number | undefined {
   const value = text(context, name);
   if (value === undefined) return undefined;
   const parsed = Number(value);
-  if (value.trim() === '' || !Number.isFinite(parsed)) throw new FettleError('USAGE', `--${name} takes a number, not ${JSON.stringify(value)}.`);
+  if (value.trim() === '' || !Number.isFinite(parsed))
+    throw new FettleError('USAGE', `--${name} takes a number, not ${JSON.stringify(value)}.`);
   return parsed;
 }
 
@@ -60,7 +62,8 @@ export function pairs({ options }: Context, name: string): Record<string, unknow
   return Object.fromEntries(
     list.map((pair) => {
       const [key, ...rest] = String(pair).split('=');
-      if (!key || rest.length === 0) throw new FettleError('USAGE', `--${name} takes key=value, not ${JSON.stringify(pair)}.`);
+      if (!key || rest.length === 0)
+        throw new FettleError('USAGE', `--${name} takes key=value, not ${JSON.stringify(pair)}.`);
       return [key, read(rest.join('='))];
     }),
   );

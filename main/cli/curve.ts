@@ -33,7 +33,8 @@ export function drawCurve(line: readonly Point[], marks: readonly Point[], { wid
     const before = line[i - 1] ?? { x, y };
     const [c0, r0, c1, r1] = [column(before.x), row(before.y), column(x), row(y)];
     const steps = Math.max(Math.abs(c1 - c0), Math.abs(r1 - r0), 1);
-    for (let s = 0; s <= steps; s++) dot(Math.round(c0 + ((c1 - c0) * s) / steps), Math.round(r0 + ((r1 - r0) * s) / steps));
+    for (let s = 0; s <= steps; s++)
+      dot(Math.round(c0 + ((c1 - c0) * s) / steps), Math.round(r0 + ((r1 - r0) * s) / steps));
   });
   const text = cells.map((cell) => Array.from(cell, (bits) => (bits === 0 ? ' ' : String.fromCharCode(0x2800 + bits))));
   for (const { x, y } of marks) {
@@ -43,10 +44,18 @@ export function drawCurve(line: readonly Point[], marks: readonly Point[], { wid
 
   const labels = [high, (high + low) / 2, low].map((value) => value.toFixed(2));
   const margin = Math.max(...labels.map((label) => label.length));
-  const at = new Map([[0, labels[0]], [Math.floor((height - 1) / 2), labels[1]], [height - 1, labels[2]]]);
+  const at = new Map([
+    [0, labels[0]],
+    [Math.floor((height - 1) / 2), labels[1]],
+    [height - 1, labels[2]],
+  ]);
   const lines = text.map((cell, r) => `${(at.get(r) ?? '').padStart(margin)} ┤${cell.join('').trimEnd()}`);
   const [from, to] = [String(Math.round(left)), String(Math.round(right))];
-  return [...lines, `${' '.repeat(margin)} └${'─'.repeat(width)}`, `${' '.repeat(margin + 2)}${from}${to.padStart(width - from.length)}`].join('\n');
+  return [
+    ...lines,
+    `${' '.repeat(margin)} └${'─'.repeat(width)}`,
+    `${' '.repeat(margin + 2)}${from}${to.padStart(width - from.length)}`,
+  ].join('\n');
 }
 
 /** Never empty: a single value gets room around it. */

@@ -19,7 +19,11 @@ export interface FollowOptions {
  * Resolves when the run has ended or stands still.
  * @throws INTERRUPTED after Ctrl-C, once the run is paused.
  */
-export async function followRun({ client, signal }: Context, id: string, { lines = false, after = 0 }: FollowOptions = {}): Promise<Run> {
+export async function followRun(
+  { client, signal }: Context,
+  id: string,
+  { lines = false, after = 0 }: FollowOptions = {},
+): Promise<Run> {
   const progress = createProgress();
   let heldOut: number | null = null;
   /** The first step that was told: from there the pace is measured. */
@@ -52,14 +56,18 @@ export async function followRun({ client, signal }: Context, id: string, { lines
   }
   const run = await client.call('runs.show', { run: id });
   if (signal.aborted && run.state === 'paused')
-    throw new FettleError('INTERRUPTED', `Run ${id} is paused at step ${run.step} of ${run.steps}; nothing is lost.`, `fettle run resume ${id}`);
+    throw new FettleError(
+      'INTERRUPTED',
+      `Run ${id} is paused at step ${run.step} of ${run.steps}; nothing is lost.`,
+      `fettle run resume ${id}`,
+    );
   return run;
 }
 
 function ended(client: Context['client'], id: string, after: number, tell: (event: TrainEvent) => void): Promise<void> {
   return new Promise((resolve) => {
     let started = false;
-    let stop = (): void => {};
+    let stop = (): void => undefined;
     let over = false;
     stop = client.subscribe(`run:${id}`, after, (_, event) => {
       if (over) return;
@@ -87,8 +95,15 @@ export async function runCurve({ client }: Pick<Context, 'client'>, run: string)
 
 /** How a run ended, in a few lines. @throws what it failed with. */
 export function describeEnd({ say }: Context, run: Run): void {
-  if (run.error) throw new FettleError('WORKER_CRASHED', run.error.message, run.error.hint, { details: { code: run.error.code, run: run.id } });
-  say(`Run ${run.id} is ${run.state}: ${count(run.step)} steps, ${count(run.tokens)} tokens in ${duration(run.seconds)}${run.tokensPerSecond === null ? '' : `, ${count(run.tokensPerSecond)} tokens/s`}.`);
+  if (run.error)
+    throw new FettleError('WORKER_CRASHED', run.error.message, run.error.hint, {
+      details: { code: run.error.code, run: run.id },
+    });
+  say(
+    `Run ${run.id} is ${run.state}: ${count(run.step)} steps, ${count(run.tokens)} tokens in ${duration(run.seconds)}${run.tokensPerSecond === null ? '' : `, ${count(run.tokensPerSecond)} tokens/s`}.`,
+  );
   if (run.heldOutLossStart !== null && run.best)
-    say(`Loss on unseen examples: ${loss(run.heldOutLossStart)} before, ${loss(run.best.loss)} at its best (step ${run.best.step}).`);
+    say(
+      `Loss on unseen examples: ${loss(run.heldOutLossStart)} before, ${loss(run.best.loss)} at its best (step ${run.best.step}).`,
+    );
 }

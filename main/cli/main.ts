@@ -62,7 +62,9 @@ const helpOf = ({ name, usage, summary, help }: Omit<Command, 'run'>): string =>
 
 function find(argv: readonly string[]): { command: (typeof COMMANDS)[number]; rest: string[] } | undefined {
   // Options may stand before the command: fettle --home DIR run list.
-  const words = argv.map((arg, i) => ({ arg, i })).filter(({ arg, i }) => !arg.startsWith('-') && !takesValue(argv[i - 1]));
+  const words = argv
+    .map((arg, i) => ({ arg, i }))
+    .filter(({ arg, i }) => !arg.startsWith('-') && !takesValue(argv[i - 1]));
   for (const length of [2, 1]) {
     const taken = words.slice(0, length);
     const command = COMMANDS.find(({ name }) => name === taken.map(({ arg }) => arg).join(' '));
@@ -75,15 +77,29 @@ const takesValue = (before: string | undefined): boolean => before === '--home' 
 async function main(argv: readonly string[], signal: AbortSignal): Promise<void> {
   const found = find(argv);
   if (!found) {
-    if (argv.length === 0 || argv.includes('--help') || argv.includes('-h') || argv.includes('help')) return void process.stdout.write(`${overview()}\n`);
-    throw new FettleError('USAGE', `There is no command ${JSON.stringify(argv.filter((arg) => !arg.startsWith('-')).slice(0, 2).join(' '))}.`, '`fettle --help` lists the commands.');
+    if (argv.length === 0 || argv.includes('--help') || argv.includes('-h') || argv.includes('help'))
+      return void process.stdout.write(`${overview()}\n`);
+    throw new FettleError(
+      'USAGE',
+      `There is no command ${JSON.stringify(
+        argv
+          .filter((arg) => !arg.startsWith('-'))
+          .slice(0, 2)
+          .join(' '),
+      )}.`,
+      '`fettle --help` lists the commands.',
+    );
   }
   const { command, rest } = found;
   const { values, positionals } = parse(command, rest);
   if (values['help'] === true) return void process.stdout.write(`${helpOf(command)}\n`);
   const [least, most] = command.args;
   if (positionals.length < least || positionals.length > most)
-    throw new FettleError('USAGE', `fettle ${command.name} takes ${command.usage || 'no arguments'}.`, `\`fettle ${command.name} --help\` says more.`);
+    throw new FettleError(
+      'USAGE',
+      `fettle ${command.name} takes ${command.usage || 'no arguments'}.`,
+      `\`fettle ${command.name} --help\` says more.`,
+    );
 
   const home = typeof values['home'] === 'string' ? resolve(values['home']) : defaultHome();
   const threads = values['threads'] === undefined ? undefined : wholeNumber('threads', values['threads'], 1, 256);
@@ -109,17 +125,28 @@ async function main(argv: readonly string[], signal: AbortSignal): Promise<void>
   }
 }
 
-function parse(command: (typeof COMMANDS)[number], rest: readonly string[]): { values: Record<string, string | boolean | (string | boolean)[] | undefined>; positionals: string[] } {
+function parse(
+  command: (typeof COMMANDS)[number],
+  rest: readonly string[],
+): { values: Record<string, string | boolean | (string | boolean)[] | undefined>; positionals: string[] } {
   try {
     return parseArgs({ args: [...rest], options: { ...GLOBAL, ...command.options }, allowPositionals: true });
   } catch (error) {
-    throw new FettleError('USAGE', error instanceof Error ? error.message.split('. ', 1)[0]! : String(error), `\`fettle ${command.name} --help\` says what it takes.`);
+    throw new FettleError(
+      'USAGE',
+      error instanceof Error ? error.message.split('. ', 1)[0]! : String(error),
+      `\`fettle ${command.name} --help\` says what it takes.`,
+    );
   }
 }
 
 function wholeNumber(name: string, value: unknown, least: number, most: number): number {
   const parsed = Number(value);
-  if (!Number.isInteger(parsed) || parsed < least || parsed > most) throw new FettleError('USAGE', `--${name} takes a whole number from ${least} to ${most}, not ${JSON.stringify(value)}.`);
+  if (!Number.isInteger(parsed) || parsed < least || parsed > most)
+    throw new FettleError(
+      'USAGE',
+      `--${name} takes a whole number from ${least} to ${most}, not ${JSON.stringify(value)}.`,
+    );
   return parsed;
 }
 
@@ -140,7 +167,8 @@ try {
   process.exitCode = interrupt.signal.aborted ? INTERRUPTED : 0;
 } catch (error) {
   const { code, message, hint } = toFettleError(error);
-  if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify({ type: 'error', error: { code, message, hint } })}\n`);
+  if (process.argv.includes('--json'))
+    process.stdout.write(`${JSON.stringify({ type: 'error', error: { code, message, hint } })}\n`);
   process.stderr.write(`error ${code}: ${message}\n${hint ? `  ${hint}\n` : ''}`);
   process.exitCode = interrupt.signal.aborted ? INTERRUPTED : ERROR_CODES[code];
 }

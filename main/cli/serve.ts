@@ -21,13 +21,24 @@ const renderer = fileURLToPath(new URL('../../dist/renderer', import.meta.url));
 /** Until Ctrl-C. @throws HOME_LOCKED, PORT_IN_USE, FILE_NOT_FOUND where the workbench was not built. */
 export async function serve({ home, port, open, threads, json, signal }: ServeOptions): Promise<void> {
   if (!existsSync(join(renderer, 'index.html')))
-    throw new FettleError('FILE_NOT_FOUND', 'The workbench is not built yet.', 'Run `npm start`, or `npm run build` first.');
+    throw new FettleError(
+      'FILE_NOT_FOUND',
+      'The workbench is not built yet.',
+      'Run `npm start`, or `npm run build` first.',
+    );
   const app = createApp({ home, kind: 'web', threads });
   try {
     const uploads = join(app.core.home.temporary, 'uploads');
-    const web = await serveWeb({ dispatch: app.dispatch, events: app.core.events }, { port, token: app.token, renderer, uploads });
+    const web = await serveWeb(
+      { dispatch: app.dispatch, events: app.core.events },
+      { port, token: app.token, renderer, uploads },
+    );
     app.announce(web.port);
-    process.stdout.write(json ? `${JSON.stringify({ url: web.url, port: web.port })}\n` : `The workbench is at\n  ${web.url}\nCtrl-C ends it; a run at work is paused and can go on later.\n`);
+    process.stdout.write(
+      json
+        ? `${JSON.stringify({ url: web.url, port: web.port })}\n`
+        : `The workbench is at\n  ${web.url}\nCtrl-C ends it; a run at work is paused and can go on later.\n`,
+    );
     if (open) openBrowser(web.url);
     await new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
@@ -41,6 +52,13 @@ export async function serve({ home, port, open, threads, json, signal }: ServeOp
 
 /** Where there is no browser to open, the address that was printed is enough. */
 function openBrowser(url: string): void {
-  const [command, args] = process.platform === 'darwin' ? ['open', [url]] : process.platform === 'win32' ? ['cmd', ['/c', 'start', '', url]] : ['xdg-open', [url]];
-  spawn(command, args, { stdio: 'ignore', detached: true }).on('error', () => undefined).unref();
+  const [command, args] =
+    process.platform === 'darwin'
+      ? ['open', [url]]
+      : process.platform === 'win32'
+        ? ['cmd', ['/c', 'start', '', url]]
+        : ['xdg-open', [url]];
+  spawn(command, args, { stdio: 'ignore', detached: true })
+    .on('error', () => undefined)
+    .unref();
 }

@@ -24,7 +24,7 @@ export async function waitForJob({ client, signal, json }: Context, id: string):
 
 function settled(client: Client, id: string, onChange: (job: Job) => void): Promise<Job> {
   return new Promise((resolve, reject) => {
-    let stop = (): void => {};
+    let stop = (): void => undefined;
     const look = (job: Job): void => {
       if (job.id !== id) return;
       onChange(job);
@@ -39,7 +39,9 @@ function settled(client: Client, id: string, onChange: (job: Job) => void): Prom
 
 /** The thing, once the job about it is over; jobs of comparisons and exports are found by what they are about. */
 export async function waitForSubject(context: Context, kind: Job['kind'], subject: string): Promise<void> {
-  const job = (await context.client.call('jobs.list', {})).find((each) => each.kind === kind && each.subject === subject);
+  const job = (await context.client.call('jobs.list', {})).find(
+    (each) => each.kind === kind && each.subject === subject,
+  );
   if (job) await waitForJob(context, job.id);
 }
 
@@ -48,7 +50,9 @@ function finished(job: Job): Job {
     const code = Object.hasOwn(ERROR_CODES, job.error.code) ? (job.error.code as ErrorCode) : 'INTERNAL';
     throw new FettleError(code, job.error.message, job.error.hint);
   }
-  if (job.state === 'cancelled') throw new FettleError('CANCELLED', `${job.title} was cancelled.`, 'Nothing half-done was kept.');
-  if (job.state === 'interrupted') throw new FettleError('INTERRUPTED', `${job.title} was interrupted.`, 'Start it again.');
+  if (job.state === 'cancelled')
+    throw new FettleError('CANCELLED', `${job.title} was cancelled.`, 'Nothing half-done was kept.');
+  if (job.state === 'interrupted')
+    throw new FettleError('INTERRUPTED', `${job.title} was interrupted.`, 'Start it again.');
   return job;
 }

@@ -26,6 +26,7 @@ import {
   Target,
   TokenStats,
 } from './entities.ts';
+import type { ErrorShape } from './errors.ts';
 import { Strategy } from './recipe.ts';
 import { TrainEvent } from './training.ts';
 
@@ -279,4 +280,4 @@ export interface Client {
 /** What a transport carries back: never a rejection. */
 export type Reply =
   | { readonly ok: true; readonly data: unknown }
-  | { readonly ok: false; readonly error: import('./errors.ts').ErrorShape };
+  | { readonly ok: false; readonly error: ErrorShape };

@@ -5,7 +5,10 @@ import type { Reply } from './api.ts';
 /** From the client; `id` is its own, and names the call or the subscription in what comes back. */
 export const ClientMessage = z.union([
   z.strictObject({ id: z.int().min(0), call: z.strictObject({ name: z.string().max(100), input: z.unknown() }) }),
-  z.strictObject({ id: z.int().min(0), subscribe: z.strictObject({ topic: z.string().max(200), after: z.int().min(0) }) }),
+  z.strictObject({
+    id: z.int().min(0),
+    subscribe: z.strictObject({ topic: z.string().max(200), after: z.int().min(0) }),
+  }),
   z.strictObject({ id: z.int().min(0), unsubscribe: z.literal(true) }),
 ]);
 export type ClientMessage = z.infer<typeof ClientMessage>;

@@ -44,9 +44,20 @@ function migrate(db: Db, path: string): void {
 function describe(error: unknown, path: string): FettleError {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   if (code === 'SQLITE_NOTADB' || code === 'SQLITE_CORRUPT')
-    return new FettleError('DATABASE_BROKEN', `${path} is damaged or no database.`, 'Put a copy of it back, or move it away to begin anew; models and checkpoints lie beside it untouched.', { cause: error });
-  if (code === 'SQLITE_FULL') return new FettleError('DISK_FULL', 'The disk is full.', 'Free some space first.', { cause: error });
+    return new FettleError(
+      'DATABASE_BROKEN',
+      `${path} is damaged or no database.`,
+      'Put a copy of it back, or move it away to begin anew; models and checkpoints lie beside it untouched.',
+      { cause: error },
+    );
+  if (code === 'SQLITE_FULL')
+    return new FettleError('DISK_FULL', 'The disk is full.', 'Free some space first.', { cause: error });
   if (code.startsWith('SQLITE_CANTOPEN') || code.startsWith('SQLITE_READONLY'))
-    return new FettleError('FILE_UNREADABLE', `${path} cannot be opened for writing.`, 'Check its permissions, or choose another home with --home.', { cause: error });
+    return new FettleError(
+      'FILE_UNREADABLE',
+      `${path} cannot be opened for writing.`,
+      'Check its permissions, or choose another home with --home.',
+      { cause: error },
+    );
   return toFettleError(error);
 }

@@ -29,7 +29,10 @@ export function createEvents(db: Db, clock: Clock): Events {
   const memory = (topic: string): Kept => {
     const found = kept.get(topic);
     if (found) return found;
-    const oldest = kept.size >= MOST_TOPICS ? [...kept.keys()].find((each) => each.startsWith('generation:') && !listeners.get(each)?.size) : undefined;
+    const oldest =
+      kept.size >= MOST_TOPICS
+        ? [...kept.keys()].find((each) => each.startsWith('generation:') && !listeners.get(each)?.size)
+        : undefined;
     if (oldest !== undefined) kept.delete(oldest);
     const made: Kept = { last: 0, events: [] };
     kept.set(topic, made);
@@ -53,7 +56,9 @@ export function createEvents(db: Db, clock: Clock): Events {
 
   function missed(topic: string, after: number): { seq: number; event: unknown }[] {
     if (topic.startsWith(RUN))
-      return since.all(topic.slice(RUN.length), after).map(({ seq, event }) => ({ seq, event: TrainEvent.parse(JSON.parse(event)) }));
+      return since
+        .all(topic.slice(RUN.length), after)
+        .map(({ seq, event }) => ({ seq, event: TrainEvent.parse(JSON.parse(event)) }));
     return (kept.get(topic)?.events ?? []).filter(({ seq }) => seq > after);
   }
 

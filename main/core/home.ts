@@ -6,7 +6,10 @@ import { toFettleError } from '../contract/errors.ts';
 import type { Home } from './context.ts';
 
 /** FETTLE_HOME, else the platform's folder for an application's data. */
-export function defaultHome(env: NodeJS.ProcessEnv = process.env, platform: NodeJS.Platform = process.platform): string {
+export function defaultHome(
+  env: NodeJS.ProcessEnv = process.env,
+  platform: NodeJS.Platform = process.platform,
+): string {
   if (env['FETTLE_HOME']) return resolve(env['FETTLE_HOME']);
   if (platform === 'win32') return join(env['APPDATA'] ?? join(homedir(), 'AppData', 'Roaming'), 'Fettle');
   if (platform === 'darwin') return join(homedir(), 'Library', 'Application Support', 'Fettle');

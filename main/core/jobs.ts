@@ -39,7 +39,17 @@ interface Working {
   readonly done: Promise<void>;
 }
 
-export function createJobs({ db, clock, events, log }: { readonly db: Db; readonly clock: Clock; readonly events: Events; readonly log: Log }): OwnedJobs {
+export function createJobs({
+  db,
+  clock,
+  events,
+  log,
+}: {
+  readonly db: Db;
+  readonly clock: Clock;
+  readonly events: Events;
+  readonly log: Log;
+}): OwnedJobs {
   const handlers = new Map<JobKind, JobHandler>();
   const working = new Map<string, Working>();
   const waiters = new Map<string, ((job: Job) => void)[]>();
@@ -47,7 +57,9 @@ export function createJobs({ db, clock, events, log }: { readonly db: Db; readon
 
   const byId = db.prepare<[string], Row>('SELECT * FROM job WHERE id = ?');
   const nextQueued = db.prepare<[], Row>("SELECT * FROM job WHERE state = 'queued' ORDER BY created_at, rowid LIMIT 1");
-  const newest = db.prepare<[string, string], Row>('SELECT * FROM job WHERE kind = ? AND subject = ? ORDER BY created_at DESC, rowid DESC LIMIT 1');
+  const newest = db.prepare<[string, string], Row>(
+    'SELECT * FROM job WHERE kind = ? AND subject = ? ORDER BY created_at DESC, rowid DESC LIMIT 1',
+  );
 
   const view = (row: Row): Job =>
     Job.parse({
@@ -67,7 +79,12 @@ export function createJobs({ db, clock, events, log }: { readonly db: Db; readon
     });
   const show = (id: string): Job => {
     const row = byId.get(id);
-    if (!row) throw new FettleError('INPUT_INVALID', `There is no job named ${JSON.stringify(id)}.`, '`fettle jobs` shows those there are.');
+    if (!row)
+      throw new FettleError(
+        'INPUT_INVALID',
+        `There is no job named ${JSON.stringify(id)}.`,
+        '`fettle jobs` shows those there are.',
+      );
     return view(row);
   };
 
@@ -104,7 +121,7 @@ export function createJobs({ db, clock, events, log }: { readonly db: Db; readon
     if (!row) return;
     const job = view(row);
     const listeners: ((ask: Ask) => void)[] = [];
-    let finish = (): void => {};
+    let finish = (): void => undefined;
     const entry: Working = { listeners, ask: null, done: new Promise((resolve) => (finish = resolve)) };
     working.set(job.id, entry);
     void work(job, entry).finally(() => {
@@ -134,7 +151,11 @@ export function createJobs({ db, clock, events, log }: { readonly db: Db; readon
       write(job.id, { state, ...(state === 'completed' ? { progress: 1, stage: 'Done' } : {}) });
     } catch (error) {
       const known = toFettleError(error);
-      if (known.code === 'INTERNAL') log.error(`${job.title} failed`, { message: known.message, stack: error instanceof Error ? error.stack : undefined });
+      if (known.code === 'INTERNAL')
+        log.error(`${job.title} failed`, {
+          message: known.message,
+          stack: error instanceof Error ? error.stack : undefined,
+        });
       const state = entry.ask === 'cancel' ? 'cancelled' : known.code === 'INTERRUPTED' ? 'interrupted' : 'failed';
       write(job.id, { state, error: known.toShape() });
     }
@@ -170,9 +191,9 @@ export function createJobs({ db, clock, events, log }: { readonly db: Db; readon
     handle: (kind, handler) => void handlers.set(kind, handler),
     enqueue({ kind, project, subject, title }) {
       const id = randomUUID();
-      db.prepare('INSERT INTO job (id, kind, project, subject, title, state, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)').run(
-        id, kind, project, subject, title, 'queued', clock.now(),
-      );
+      db.prepare(
+        'INSERT INTO job (id, kind, project, subject, title, state, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      ).run(id, kind, project, subject, title, 'queued', clock.now());
       const job = show(id);
       events.publish('jobs', { type: 'job', job });
       // After this turn, so that who enqueued it can write down what belongs to it.
@@ -185,7 +206,12 @@ export function createJobs({ db, clock, events, log }: { readonly db: Db; readon
       return row && view(row);
     },
     list: ({ active = false } = {}) =>
-      db.prepare<[], Row>(`SELECT * FROM job ${active ? `WHERE state IN (${ACTIVE_SQL})` : ''} ORDER BY created_at DESC, rowid DESC LIMIT 500`).all().map(view),
+      db
+        .prepare<[], Row>(
+          `SELECT * FROM job ${active ? `WHERE state IN (${ACTIVE_SQL})` : ''} ORDER BY created_at DESC, rowid DESC LIMIT 500`,
+        )
+        .all()
+        .map(view),
     show,
     settled: (id) => {
       const job = show(id);
@@ -208,4 +234,8 @@ export function createJobs({ db, clock, events, log }: { readonly db: Db; readon
   };
 }
 
-const publicError = ({ code, message, hint }: ErrorShape | ErrorInfo): ErrorInfo => ({ code, message, ...(hint ? { hint } : {}) });
+const publicError = ({ code, message, hint }: ErrorShape | ErrorInfo): ErrorInfo => ({
+  code,
+  message,
+  ...(hint ? { hint } : {}),
+});

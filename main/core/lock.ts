@@ -70,7 +70,9 @@ function locked(home: string, holder: HostInfo | null): FettleError {
   const who = { electron: 'the Fettle window', web: '`fettle serve`', command: 'a fettle command' };
   return new FettleError(
     'HOME_LOCKED',
-    holder ? `${home} is in use by ${who[holder.kind]} (process ${holder.pid}, since ${holder.startedAt}).` : `${home} is in use.`,
+    holder
+      ? `${home} is in use by ${who[holder.kind]} (process ${holder.pid}, since ${holder.startedAt}).`
+      : `${home} is in use.`,
     'Use that one, close it, or choose another home with --home.',
     { details: { pid: holder?.pid } },
   );

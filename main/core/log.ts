@@ -10,7 +10,8 @@ export function openLog(folder: string, clock: Clock): Log {
   const file = join(folder, 'fettle.log');
   const write = (level: string, message: string, details: Readonly<Record<string, unknown>> = {}): void => {
     try {
-      if ((statSync(file, { throwIfNoEntry: false })?.size ?? 0) > MOST_BYTES) renameSync(file, join(folder, 'fettle.1.log'));
+      if ((statSync(file, { throwIfNoEntry: false })?.size ?? 0) > MOST_BYTES)
+        renameSync(file, join(folder, 'fettle.1.log'));
       appendFileSync(file, `${JSON.stringify({ at: clock.now(), level, message, ...details })}\n`, { mode: 0o600 });
     } catch {
       // A disk that is full must not stop the work that a log line is about.

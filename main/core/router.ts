@@ -1,5 +1,5 @@
 /** @file Looks a procedure up, validates, dispatches. Never rejects: what goes wrong comes back as an error value. */
-import { z } from 'zod';
+import type { z } from 'zod';
 import { api, type OutputOf, type ParsedInputOf, type ProcedureName, type Reply } from '../contract/api.ts';
 import { FettleError, toFettleError } from '../contract/errors.ts';
 import type { Log } from './context.ts';

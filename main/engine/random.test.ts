@@ -3,7 +3,14 @@ import { expect, test } from 'vitest';
 import { Random } from './random.ts';
 
 test('the same seed gives the same numbers, another seed gives others', () => {
-  const draw = (seed: number): number[] => Array.from({ length: 5 }, ((r) => () => r.next())(new Random(seed)));
+  const draw = (seed: number): number[] =>
+    Array.from(
+      { length: 5 },
+      (
+        (r) => () =>
+          r.next()
+      )(new Random(seed)),
+    );
   expect(draw(42)).toEqual(draw(42));
   expect(draw(42)).not.toEqual(draw(43));
 });

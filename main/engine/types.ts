@@ -46,9 +46,6 @@ export interface Trainable {
   accumulate(batch: Batch, weight: number): Promise<number>;
   /** Negative log likelihood of each labelled token, in the order of the batch's labels. No gradients. */
   losses(batch: Batch): Promise<Float32Array>;
-  /** Must be called after `parameters.values` were changed. */
-  parametersChanged(): void;
-  release(): Promise<void>;
 }
 
 /** Generates from one document, token by token, keeping keys and values of what came before. */

@@ -68,7 +68,9 @@ export function createGeneration(
 
   /** Puts the longest unused away; where all are at work, they are left and memory decides. */
   function makeRoom(): void {
-    const idle = [...loaded.entries()].filter(([, { open }]) => open.size === 0).sort((a, b) => a[1].usedAt - b[1].usedAt);
+    const idle = [...loaded.entries()]
+      .filter(([, { open }]) => open.size === 0)
+      .sort((a, b) => a[1].usedAt - b[1].usedAt);
     while (loaded.size >= MOST_LOADED && idle.length > 0) {
       const [key, entry] = idle.shift()!;
       loaded.delete(key);
@@ -95,7 +97,13 @@ export function createGeneration(
       ...(history ?? []),
       { role: 'user' as const, content: prompt },
     ];
-    const message: GenerateMessage = { type: 'ask', id, target: input.target, prompt: raw ? prompt : messages, sampling };
+    const message: GenerateMessage = {
+      type: 'ask',
+      id,
+      target: input.target,
+      prompt: raw ? prompt : messages,
+      sampling,
+    };
     entry.worker.send(message);
     return { id };
   }

@@ -68,14 +68,25 @@ export function createEvaluation(
     return datasets.show(project, id);
   }
 
-  function compare(project: string, names: readonly string[], dataset: string | undefined, samples: number): Comparison {
+  function compare(
+    project: string,
+    names: readonly string[],
+    dataset: string | undefined,
+    samples: number,
+  ): Comparison {
     const targets = names.map((name) => resolveTarget(parts, name));
     if (new Set(names).size !== names.length)
       throw new FettleError('INPUT_INVALID', 'A model cannot be compared with itself.', 'Name each target once.');
     const data = datasetFor(project, dataset, targets);
     if (data.heldOutRows === 0)
-      throw new FettleError('DATA_EMPTY', `“${data.name}” has no held-out rows.`, 'Import it again with some held out.');
-    const number = db.prepare<[string], { n: number }>('SELECT count(*) + 1 AS n FROM comparison WHERE project = ?').get(project)?.n ?? 1;
+      throw new FettleError(
+        'DATA_EMPTY',
+        `“${data.name}” has no held-out rows.`,
+        'Import it again with some held out.',
+      );
+    const number =
+      db.prepare<[string], { n: number }>('SELECT count(*) + 1 AS n FROM comparison WHERE project = ?').get(project)
+        ?.n ?? 1;
     const id = `${project}-compare-${number}`;
     db.prepare('INSERT INTO comparison (id, project, request, created_at) VALUES (?, ?, ?, ?)').run(
       id,

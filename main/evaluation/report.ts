@@ -41,10 +41,22 @@ export function settingsOf(sides: readonly Side[]): Result['settings'] {
   };
   const none = '–';
   return [
-    line('model', sides.map((side) => side.modelName)),
-    line('dataset', sides.map((side) => side.datasetName ?? none)),
-    line('checkpoint', sides.map((side) => side.checkpoint ?? none)),
-    line('step', sides.map((side) => (side.run ? String(side.run.step) : none))),
+    line(
+      'model',
+      sides.map((side) => side.modelName),
+    ),
+    line(
+      'dataset',
+      sides.map((side) => side.datasetName ?? none),
+    ),
+    line(
+      'checkpoint',
+      sides.map((side) => side.checkpoint ?? none),
+    ),
+    line(
+      'step',
+      sides.map((side) => (side.run ? String(side.run.step) : none)),
+    ),
     ...[...keys].map((key) =>
       line(
         key,

@@ -18,7 +18,10 @@ export interface ResolvedTarget {
 }
 
 /** @throws MODEL_NOT_FOUND, CHECKPOINT_NOT_FOUND */
-export function resolveTarget({ models, runs }: { readonly models: Models; readonly runs: Runs }, target: string): ResolvedTarget {
+export function resolveTarget(
+  { models, runs }: { readonly models: Models; readonly runs: Runs },
+  target: string,
+): ResolvedTarget {
   const [id = '', checkpointName] = target.split('@', 2);
   if (runs.has(id)) {
     const run = runs.show(id);
@@ -35,7 +38,15 @@ export function resolveTarget({ models, runs }: { readonly models: Models; reado
   }
   try {
     const model = models.show(target);
-    return { target, label: model.name, model, modelPath: models.pathOf(target), run: null, checkpoint: null, adapter: null };
+    return {
+      target,
+      label: model.name,
+      model,
+      modelPath: models.pathOf(target),
+      run: null,
+      checkpoint: null,
+      adapter: null,
+    };
   } catch (error) {
     if (error instanceof FettleError && error.code === 'MODEL_NOT_FOUND')
       throw new FettleError(

@@ -49,7 +49,9 @@ export function modelCard(facts: CardFacts, format: Export['format'], dtype: Exp
     '---',
     ...(base.license ? [`license: ${yaml(base.license)}`] : []),
     `base_model: ${yaml(base.name)}`,
-    ...(adapter ? ['library_name: peft', 'base_model_relation: adapter'] : ['library_name: transformers', 'base_model_relation: finetune']),
+    ...(adapter
+      ? ['library_name: peft', 'base_model_relation: adapter']
+      : ['library_name: transformers', 'base_model_relation: finetune']),
     'pipeline_tag: text-generation',
     'tags: [fettle, lora]',
     '---',
@@ -63,13 +65,21 @@ export function modelCard(facts: CardFacts, format: Export['format'], dtype: Exp
     '## Where it comes from',
     '',
     ...table([
-      ['Base model', `${plain(base.name)} (${base.architecture}, ${count(base.parameters)} parameters, weights stored as ${base.storage})`],
+      [
+        'Base model',
+        `${plain(base.name)} (${base.architecture}, ${count(base.parameters)} parameters, weights stored as ${base.storage})`,
+      ],
       ['SHA-256 of the base', code(base.hash)],
       ['Licence of the base', base.license ? plain(base.license) : 'not stated in its files'],
       ['Strategy', STRATEGY_WORDS[facts.strategy]],
       ...(facts.advice ? [['Advised', STRATEGY_WORDS[facts.advice.strategy]] as const] : []),
-      ...(facts.choice?.overruled ? [['Chosen against the advice', plain(facts.choice.reason) || 'no reason given'] as const] : []),
-      ['Data', `${data.kind}: ${count(data.trainRows)} rows trained on, ${count(data.heldOutRows)} held out, ${count(data.words)} words`],
+      ...(facts.choice?.overruled
+        ? [['Chosen against the advice', plain(facts.choice.reason) || 'no reason given'] as const]
+        : []),
+      [
+        'Data',
+        `${data.kind}: ${count(data.trainRows)} rows trained on, ${count(data.heldOutRows)} held out, ${count(data.words)} words`,
+      ],
       ['SHA-256 of the data', code(data.hash)],
       ...(facts.startedFromAdapter ? [['Began from', 'another adapter'] as const] : []),
     ]),
@@ -94,7 +104,9 @@ export function modelCard(facts: CardFacts, format: Export['format'], dtype: Exp
     JSON.stringify(recipe, null, 2),
     '```',
     '',
-    `Made with ${Object.entries(facts.versions).map(([name, version]) => `${name} ${version}`).join(', ')}.`,
+    `Made with ${Object.entries(facts.versions)
+      .map(([name, version]) => `${name} ${version}`)
+      .join(', ')}.`,
     '',
   ].join('\n');
 }
@@ -109,8 +121,13 @@ const table = (rows: readonly (readonly [string, string])[]): string[] => [
   ...rows.map(([name, value]) => `| ${name} | ${value.replaceAll('|', '\\|')} |`),
 ];
 const count = (value: number): string => value.toLocaleString('en-GB');
-const nats = (value: number | null): string => (value === null ? 'not measured' : `${value.toFixed(4)} nats a token (perplexity ${Math.exp(value).toFixed(2)})`);
+const nats = (value: number | null): string =>
+  value === null ? 'not measured' : `${value.toFixed(4)} nats a token (perplexity ${Math.exp(value).toFixed(2)})`;
 const code = (value: string): string => `\`${value}\``;
 /** Names come from files and people: one line, no markup. */
-const plain = (value: string): string => value.replaceAll(/\s+/g, ' ').replaceAll(/[<>`*_[\]]/g, (c) => `\\${c}`).trim();
+const plain = (value: string): string =>
+  value
+    .replaceAll(/\s+/g, ' ')
+    .replaceAll(/[<>`*_[\]]/g, (c) => `\\${c}`)
+    .trim();
 const yaml = (value: string): string => JSON.stringify(value.replaceAll(/\s+/g, ' '));

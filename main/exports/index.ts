@@ -75,9 +75,12 @@ export function createExports(core: Core, parts: Parts): Exports {
     const checkpoint = checkpointNamed(run.id, run.checkpoints, input.checkpoint);
     const dtype = input.format === 'adapter' ? 'f32' : input.dtype;
     const number =
-      db.prepare<[string], { n: number }>('SELECT count(*) + 1 AS n FROM export WHERE project = ?').get(run.project)?.n ?? 1;
+      db.prepare<[string], { n: number }>('SELECT count(*) + 1 AS n FROM export WHERE project = ?').get(run.project)
+        ?.n ?? 1;
     const id = `${run.project}-export-${number}`;
-    const folder = input.out ?? join(core.home.project(run.project), 'exports', `${run.id}-${checkpoint.name}-${input.format}-${number}`);
+    const folder =
+      input.out ??
+      join(core.home.project(run.project), 'exports', `${run.id}-${checkpoint.name}-${input.format}-${number}`);
     if (!isAbsolute(folder))
       throw new FettleError('INPUT_INVALID', `${folder} is not a whole path.`, 'Give the folder by its whole path.');
     if (existsSync(folder))
@@ -146,7 +149,14 @@ function cardFacts(core: Core, run: Run, checkpoint: string, { models, datasets 
   const { initAdapter, ...recipe } = run.recipe;
   return {
     title: `${run.project}, run ${run.number}`,
-    base: { name: model.name, license: model.license, architecture: model.architecture, parameters: model.parameters, storage: model.storage, hash: model.hash },
+    base: {
+      name: model.name,
+      license: model.license,
+      architecture: model.architecture,
+      parameters: model.parameters,
+      storage: model.storage,
+      hash: model.hash,
+    },
     strategy: run.strategy,
     advice: run.advice && { strategy: run.advice.strategy, summary: run.advice.summary },
     choice: run.choice && { reason: run.choice.reason, overruled: run.choice.overruled },

@@ -46,4 +46,9 @@ export function chatTemplate(source: string, { bosToken, eosToken }: TemplateTok
 
 const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 const failed = (why: string, cause?: unknown): FettleError =>
-  new FettleError('TEMPLATE_FAILED', `The model’s chat template failed: ${why}.`, 'Check the roles and their order in the data, or choose another model.', { cause });
+  new FettleError(
+    'TEMPLATE_FAILED',
+    `The model’s chat template failed: ${why}.`,
+    'Check the roles and their order in the data, or choose another model.',
+    { cause },
+  );

@@ -19,7 +19,9 @@ export function kindOf({ name, template, stopTokens }: KindClues): ModelFiles['k
   const evidence = [
     template ? 'It brings a chat template.' : 'It brings no chat template.',
     ...(named ? [`Its name says so: ${name}.`] : base ? [`Its name says that it is a base model: ${name}.`] : []),
-    turnEnd ? `Its answers end with ${turnEnd}, the mark of a turn.` : 'Its text ends with an end-of-text token, not with a turn’s mark.',
+    turnEnd
+      ? `Its answers end with ${turnEnd}, the mark of a turn.`
+      : 'Its text ends with an end-of-text token, not with a turn’s mark.',
   ];
   const clues = [template !== null, named, turnEnd !== undefined].filter(Boolean).length;
   const instruct = !base && (clues >= 2 || (template !== null && clues >= 1));
@@ -29,5 +31,7 @@ export function kindOf({ name, template, stopTokens }: KindClues): ModelFiles['k
 /** Marks of a turn's end that a template writes, as ids: an answer ends there even where the configuration forgot to say so. */
 export function turnEndIds(template: string | null, special: ReadonlyMap<number, string>): number[] {
   if (template === null) return [];
-  return [...special].filter(([, content]) => TURN_ENDS.includes(content) && content.startsWith('<') && template.includes(content)).map(([id]) => id);
+  return [...special]
+    .filter(([, content]) => TURN_ENDS.includes(content) && content.startsWith('<') && template.includes(content))
+    .map(([id]) => id);
 }

@@ -19,7 +19,12 @@ export interface LoraSettings {
 }
 
 /** What PEFT 0.21 writes for such an adapter. The base model is named, never located. */
-export function adapterConfig({ rank, alpha, targetModules, baseModel }: LoraSettings & { readonly baseModel: string }): Record<string, unknown> {
+export function adapterConfig({
+  rank,
+  alpha,
+  targetModules,
+  baseModel,
+}: LoraSettings & { readonly baseModel: string }): Record<string, unknown> {
   return {
     peft_type: 'LORA',
     task_type: 'CAUSAL_LM',
@@ -50,7 +55,10 @@ export async function writeAdapter(
   settings: LoraSettings & { readonly baseModel: string },
 ): Promise<void> {
   await mkdir(folder, { recursive: true });
-  await writeSafetensors(join(folder, WEIGHTS), tensors.map((tensor) => ({ ...tensor, name: PEFT_PREFIX + tensor.name })));
+  await writeSafetensors(
+    join(folder, WEIGHTS),
+    tensors.map((tensor) => ({ ...tensor, name: PEFT_PREFIX + tensor.name })),
+  );
   await writeFile(join(folder, CONFIG), `${JSON.stringify(adapterConfig(settings), null, 2)}\n`);
 }
 
@@ -86,9 +94,15 @@ export async function readAdapter(folder: string): Promise<Adapter> {
   try {
     config = Config.parse(JSON.parse(text));
   } catch (error) {
-    throw new FettleError('FORMAT_INVALID', `${path} is no valid adapter_config.json.`, 'Give the folder of a PEFT LoRA adapter.', { cause: error });
+    throw new FettleError(
+      'FORMAT_INVALID',
+      `${path} is no valid adapter_config.json.`,
+      'Give the folder of a PEFT LoRA adapter.',
+      { cause: error },
+    );
   }
-  const filled = (pattern: Readonly<Record<string, unknown>> | null | undefined): boolean => Object.keys(pattern ?? {}).length > 0;
+  const filled = (pattern: Readonly<Record<string, unknown>> | null | undefined): boolean =>
+    Object.keys(pattern ?? {}).length > 0;
   const refused: [boolean, string][] = [
     [config.peft_type !== 'LORA', `the method ${config.peft_type}`],
     [config.use_dora === true, 'DoRA'],
@@ -98,13 +112,24 @@ export async function readAdapter(folder: string): Promise<Adapter> {
     [config.fan_in_fan_out === true, 'transposed layers'],
   ];
   const [found] = refused.filter(([is]) => is);
-  if (found) throw new FettleError('MODEL_UNSUPPORTED', `The adapter in ${folder} uses ${found[1]}.`, 'Plain LoRA adapters are supported.');
+  if (found)
+    throw new FettleError(
+      'MODEL_UNSUPPORTED',
+      `The adapter in ${folder} uses ${found[1]}.`,
+      'Plain LoRA adapters are supported.',
+    );
 
   const weights = await openSafetensors(join(folder, WEIGHTS));
   // A pattern for the modules' names stands for those that the file holds.
   const held = new Set(weights.names.flatMap((name) => /([^.]+)\.lora_A\.weight$/.exec(name)?.[1] ?? []));
-  const targetModules = Array.isArray(config.target_modules) ? config.target_modules.map((name) => name.split('.').at(-1)!) : [...held];
+  const targetModules = Array.isArray(config.target_modules)
+    ? config.target_modules.map((name) => name.split('.').at(-1)!)
+    : [...held];
   // rsLoRA divides by the root of the rank (Kalajdzievski 2023): the same product under another alpha.
   const alpha = config.use_rslora ? config.lora_alpha * Math.sqrt(config.r) : config.lora_alpha;
-  return { lora: { rank: config.r, alpha, targetModules: [...new Set(targetModules)] }, weights, close: () => weights.close() };
+  return {
+    lora: { rank: config.r, alpha, targetModules: [...new Set(targetModules)] },
+    weights,
+    close: () => weights.close(),
+  };
 }

@@ -13,7 +13,11 @@ type Type = keyof typeof BYTES;
 
 const Header = z.record(
   z.string(),
-  z.looseObject({ dtype: z.string(), shape: z.array(z.int().min(0)), data_offsets: z.tuple([z.int().min(0), z.int().min(0)]) }),
+  z.looseObject({
+    dtype: z.string(),
+    shape: z.array(z.int().min(0)),
+    data_offsets: z.tuple([z.int().min(0), z.int().min(0)]),
+  }),
 );
 
 interface Entry {
@@ -85,16 +89,22 @@ function access(
         case 'F64':
           return Float32Array.from(new Float64Array(numbers));
         default:
-          throw new FettleError('FORMAT_INVALID', `${name} in ${path} holds ${found.type}, where floats are expected.`, 'Use weights in F32, F16 or BF16.');
+          throw new FettleError(
+            'FORMAT_INVALID',
+            `${name} in ${path} holds ${found.type}, where floats are expected.`,
+            'Use weights in F32, F16 or BF16.',
+          );
       }
     },
     async readIntegers(name) {
       const found = entry(name);
       const numbers = await bytesOf(found);
       if (found.type === 'I32') return new Int32Array(numbers);
-      if (found.type !== 'I64') throw new FettleError('FORMAT_INVALID', `${name} in ${path} holds ${found.type}, where integers are expected.`);
+      if (found.type !== 'I64')
+        throw new FettleError('FORMAT_INVALID', `${name} in ${path} holds ${found.type}, where integers are expected.`);
       return Int32Array.from(new BigInt64Array(numbers), (value) => {
-        if (BigInt.asIntN(32, value) !== value) throw new FettleError('FORMAT_INVALID', `${name} in ${path} holds numbers beyond 32 bits.`);
+        if (BigInt.asIntN(32, value) !== value)
+          throw new FettleError('FORMAT_INVALID', `${name} in ${path} holds numbers beyond 32 bits.`);
         return Number(value);
       });
     },
@@ -108,9 +118,18 @@ async function readHeader(
 ): Promise<{ entries: Map<string, Entry>; metadata: Record<string, string> }> {
   const { size } = await file.stat();
   const invalid = (what: string, cause?: unknown): FettleError =>
-    new FettleError('FORMAT_INVALID', `${path} is no valid safetensors file: ${what}.`, 'Get the file again from where it came.', { cause });
+    new FettleError(
+      'FORMAT_INVALID',
+      `${path} is no valid safetensors file: ${what}.`,
+      'Get the file again from where it came.',
+      { cause },
+    );
   const truncated = (claimed: number): FettleError =>
-    new FettleError('FILE_TRUNCATED', `${path} ends early: it has ${size} bytes and claims ${claimed}.`, 'Copy or download it again.');
+    new FettleError(
+      'FILE_TRUNCATED',
+      `${path} ends early: it has ${size} bytes and claims ${claimed}.`,
+      'Copy or download it again.',
+    );
   if (size === 0) throw new FettleError('FILE_EMPTY', `${path} is empty.`, 'Copy or download it again.');
   if (size < 8) throw truncated(8);
   const prefix = new Uint8Array(8);
@@ -134,11 +153,19 @@ async function readHeader(
   }
 
   const entries = new Map<string, Entry>();
-  for (const [name, { dtype, shape, data_offsets: [start, end] }] of Object.entries(header)) {
+  for (const [
+    name,
+    {
+      dtype,
+      shape,
+      data_offsets: [start, end],
+    },
+  ] of Object.entries(header)) {
     if (!Object.hasOwn(BYTES, dtype)) throw invalid(`${name} is of the unknown type ${dtype}`);
     const type = dtype as Type;
     const bytes = shape.reduce((product, size) => product * size, BYTES[type]);
-    if (end < start || end - start !== bytes) throw invalid(`${name} has ${end - start} bytes where its shape needs ${bytes}`);
+    if (end < start || end - start !== bytes)
+      throw invalid(`${name} has ${end - start} bytes where its shape needs ${bytes}`);
     if (dataStart + end > size) throw truncated(dataStart + end);
     entries.set(name, { type, shape, start: dataStart + start, end: dataStart + end });
   }
@@ -163,7 +190,10 @@ export type FloatType = 'F32' | 'F16' | 'BF16';
 export async function writeSafetensors(
   path: string,
   tensors: readonly TensorToWrite[],
-  { dtype = 'F32', metadata = {} }: { readonly dtype?: FloatType; readonly metadata?: Readonly<Record<string, string>> } = {},
+  {
+    dtype = 'F32',
+    metadata = {},
+  }: { readonly dtype?: FloatType; readonly metadata?: Readonly<Record<string, string>> } = {},
 ): Promise<void> {
   const header: Record<string, unknown> = { __metadata__: { format: 'pt', ...metadata } };
   let at = 0;

@@ -5,7 +5,11 @@ import { FettleError } from '../contract/errors.ts';
 import type { Tokenizer } from './model.ts';
 
 /** What is read of tokenizer.json; the rest is the library's. */
-const AddedToken = z.looseObject({ id: z.int().min(0), content: z.string().min(1), special: z.boolean().default(false) });
+const AddedToken = z.looseObject({
+  id: z.int().min(0),
+  content: z.string().min(1),
+  special: z.boolean().default(false),
+});
 const Json = z.looseObject({
   added_tokens: z.array(AddedToken).default([]),
   model: z.looseObject({ vocab: z.union([z.record(z.string(), z.int()), z.array(z.unknown())]) }),
@@ -24,21 +28,29 @@ export interface TokenizerOptions {
 export function tokenizerFromJson(json: unknown, { bosToken, eosToken }: TokenizerOptions = {}): Tokenizer {
   const parsed = Json.safeParse(json);
   if (!parsed.success)
-    throw new FettleError('FORMAT_INVALID', `The tokenizer cannot be read: ${z.prettifyError(parsed.error)}`, 'Get tokenizer.json again.');
+    throw new FettleError(
+      'FORMAT_INVALID',
+      `The tokenizer cannot be read: ${z.prettifyError(parsed.error)}`,
+      'Get tokenizer.json again.',
+    );
   const { added_tokens: added, model } = parsed.data;
   const special = new Map(added.filter((token) => token.special).map(({ id, content }) => [id, content]));
   const knowing = build(json);
   /** Made at its first use: it takes as long as the other. */
   let literal: Fast | undefined;
   const unknowing = (): Fast =>
-    (literal ??= special.size === 0 ? knowing : build({ ...parsed.data, added_tokens: added.filter((token) => !token.special) }));
+    (literal ??=
+      special.size === 0 ? knowing : build({ ...parsed.data, added_tokens: added.filter((token) => !token.special) }));
 
   const vocabulary = Array.isArray(model.vocab) ? model.vocab.length : Object.keys(model.vocab).length;
   const vocabSize = Math.max(vocabulary, ...added.map(({ id }) => id + 1));
-  const idOf = (token: string | null | undefined): number | null => (token ? (knowing.token_to_id(token) ?? null) : null);
+  const idOf = (token: string | null | undefined): number | null =>
+    token ? (knowing.token_to_id(token) ?? null) : null;
   const decode = (ids: readonly number[], skipSpecial: boolean): string => {
     const known = ids.filter((id) => knowing.id_to_token(id) !== undefined && !(skipSpecial && special.has(id)));
-    return known.length === 0 ? '' : knowing.decode([...known], { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+    return known.length === 0
+      ? ''
+      : knowing.decode([...known], { skip_special_tokens: false, clean_up_tokenization_spaces: false });
   };
   return {
     vocabSize,
@@ -49,7 +61,9 @@ export function tokenizerFromJson(json: unknown, { bosToken, eosToken }: Tokeniz
       // Half a surrogate pair is no character; as UTF-8 it would be the replacement character.
       const whole = text.toWellFormed();
       if (whole === '') return [];
-      return (parseSpecial ? knowing : unknowing()).encode(whole, { add_special_tokens: false }).ids.filter((id: number | undefined) => id !== undefined);
+      return (parseSpecial ? knowing : unknowing())
+        .encode(whole, { add_special_tokens: false })
+        .ids.filter((id: number | undefined) => id !== undefined);
     },
     decode: (ids, { skipSpecial = false } = {}) => decode(ids, skipSpecial),
     piece: (id) => special.get(id) ?? decode([id], false),

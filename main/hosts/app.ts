@@ -62,7 +62,18 @@ export function createApp({ home: root, kind, threads = availableParallelism(), 
     const events = createEvents(db, systemClock);
     const workers = createProcessHost({ log, ...ways });
     const jobs = createJobs({ db, clock: systemClock, events, log });
-    const core: Core = { home, db, clock: systemClock, log, events, workers, jobs, threads, version: packageJson.version, host: kind };
+    const core: Core = {
+      home,
+      db,
+      clock: systemClock,
+      log,
+      events,
+      workers,
+      jobs,
+      threads,
+      version: packageJson.version,
+      host: kind,
+    };
     const router = createRouter(handlersOf(core), log);
     const dispatch = (name: string, input: unknown): Promise<Reply> => router.dispatch(name, input);
     jobs.start();
@@ -95,7 +106,12 @@ function handlersOf(core: Core): AllHandlers {
   const evaluation = createEvaluation(core, { models, datasets, runs });
   const exports = createExports(core, { models, datasets, runs });
   return {
-    'app.info': async () => ({ version: core.version, home: core.home.root, host: core.host, machine: await describeMachine(core) }),
+    'app.info': async () => ({
+      version: core.version,
+      home: core.home.root,
+      host: core.host,
+      machine: await describeMachine(core),
+    }),
     'app.doctor': () => doctor(core),
     'app.browse': browse,
     'jobs.list': (input) => core.jobs.list(input),

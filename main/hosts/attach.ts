@@ -54,7 +54,8 @@ export async function attach({ port, token }: Pick<HostInfo, 'port' | 'token'>):
       socket.send(JSON.stringify({ id: last, call: { name, input } }));
     });
   return {
-    call: <N extends ProcedureName>(name: N, input: InputOf<N>): Promise<OutputOf<N>> => callThrough(dispatch, name, input),
+    call: <N extends ProcedureName>(name: N, input: InputOf<N>): Promise<OutputOf<N>> =>
+      callThrough(dispatch, name, input),
     subscribe<T extends Topic>(topic: T, after: number, listener: (seq: number, event: EventOf<T>) => void) {
       const id = ++last;
       listeners.set(id, listener as (seq: number, event: unknown) => void);
@@ -69,4 +70,6 @@ export async function attach({ port, token }: Pick<HostInfo, 'port' | 'token'>):
 }
 
 const unreachable = (cause?: unknown): FettleError =>
-  new FettleError('HOST_UNREACHABLE', 'The Fettle that holds this home does not answer.', 'Close it and try again.', { cause });
+  new FettleError('HOST_UNREACHABLE', 'The Fettle that holds this home does not answer.', 'Close it and try again.', {
+    cause,
+  });

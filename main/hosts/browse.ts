@@ -25,13 +25,17 @@ export async function browse({ path, purpose }: ParsedInputOf<'app.browse'>): Pr
     shown.map(async (name) => {
       const facts = await stat(join(folder, name)).catch(() => null);
       const chosen = facts && (facts.isDirectory() || ENDINGS[purpose].includes(extname(name).toLowerCase()));
-      return chosen ? [{ name, path: join(folder, name), folder: facts.isDirectory(), bytes: facts.isFile() ? facts.size : 0 }] : [];
+      return chosen
+        ? [{ name, path: join(folder, name), folder: facts.isDirectory(), bytes: facts.isFile() ? facts.size : 0 }]
+        : [];
     }),
   );
   const parent = dirname(folder);
   return {
     path: folder,
     parent: parent === folder ? null : parent,
-    entries: entries.flat().sort((a, b) => Number(b.folder) - Number(a.folder) || a.name.localeCompare(b.name, 'en', { numeric: true })),
+    entries: entries
+      .flat()
+      .sort((a, b) => Number(b.folder) - Number(a.folder) || a.name.localeCompare(b.name, 'en', { numeric: true })),
   };
 }

@@ -19,18 +19,53 @@ export async function doctor(core: Core): Promise<DoctorReport> {
     () => true,
     () => false,
   );
-  const check = (name: string, ok: boolean, found: string, hint: string): Check => ({ name, ok, found, hint: ok ? null : hint });
+  const check = (name: string, ok: boolean, found: string, hint: string): Check => ({
+    name,
+    ok,
+    found,
+    hint: ok ? null : hint,
+  });
   return {
-    versions: { fettle: core.version, node: process.versions.node, 'onnxruntime-node': runtimeVersion(), sqlite: database },
+    versions: {
+      fettle: core.version,
+      node: process.versions.node,
+      'onnxruntime-node': runtimeVersion(),
+      sqlite: database,
+    },
     machine,
     checks: [
-      check('Home folder', writable, home.root, 'Give yourself the right to write there, or choose another with --home.'),
-      check('Database', db.pragma('quick_check', { simple: true }) === 'ok', `SQLite ${database}`, 'Close Fettle and put a copy of fettle.sqlite back.'),
-      check('Memory', machine.freeMemoryBytes > 2 * GIGABYTE, `${gigabytes(machine.freeMemoryBytes)} free of ${gigabytes(machine.memoryBytes)}`, 'The starter model takes about 2 GB: close other programs.'),
-      check('Disk', machine.diskFreeBytes > 2 * GIGABYTE, `${gigabytes(machine.diskFreeBytes)} free`, 'Models and checkpoints need room: free some, or choose another home with --home.'),
+      check(
+        'Home folder',
+        writable,
+        home.root,
+        'Give yourself the right to write there, or choose another with --home.',
+      ),
+      check(
+        'Database',
+        db.pragma('quick_check', { simple: true }) === 'ok',
+        `SQLite ${database}`,
+        'Close Fettle and put a copy of fettle.sqlite back.',
+      ),
+      check(
+        'Memory',
+        machine.freeMemoryBytes > 2 * GIGABYTE,
+        `${gigabytes(machine.freeMemoryBytes)} free of ${gigabytes(machine.memoryBytes)}`,
+        'The starter model takes about 2 GB: close other programs.',
+      ),
+      check(
+        'Disk',
+        machine.diskFreeBytes > 2 * GIGABYTE,
+        `${gigabytes(machine.diskFreeBytes)} free`,
+        'Models and checkpoints need room: free some, or choose another home with --home.',
+      ),
       check('Processor', true, `${machine.cpu}, ${machine.cores} cores, ${machine.threads} used for training`, ''),
       check('Graphics processor', true, 'Not used: this version trains on the processor', ''),
-      check('Base models', models > 0, `${models} in the library`, '`fettle model starter` fetches the starter model; `fettle model add PATH` adds one that you have.'),
+      check(
+        'Base models',
+        models > 0,
+        `${models} in the library`,
+        '`fettle model starter` fetches the starter model; `fettle model add PATH` adds one that you have.',
+      ),
     ],
   };
 }

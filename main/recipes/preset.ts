@@ -18,8 +18,9 @@ const LENGTHS = [128, 256, 512, 1024, 2048] as const;
 const ENOUGH_STEPS = 120;
 const thousands = (value: number): string => Math.round(value).toLocaleString('en-GB');
 
-function lengthFor({ data, model }: RecipeContext): number {
-  const wanted = data.prose ? 512 : Math.round(data.usualLength * 1.1);
+function lengthFor({ data, model }: RecipeContext, packing: boolean): number {
+  // Packed examples leave little of a row empty only where several fit into it.
+  const wanted = data.prose ? 512 : Math.round(data.usualLength * (packing ? 3 : 1.1));
   // Attention grows with the square of the length: 1,024 is what a few CPU cores bear.
   return Math.min(LENGTHS.find((length) => length >= wanted) ?? 1024, 1024, model.contextLength);
 }
@@ -42,11 +43,13 @@ export function preset(
   const { strategy, data, model } = context;
   const instruct = strategy === 'instruct';
   // A value that was not given is not the recipe's default here: what is recommended takes its place.
-  const partial = Object.fromEntries(Object.entries(Recipe.partial().parse(given)).filter(([key]) => key in given)) as Partial<Recipe>;
+  const partial = Object.fromEntries(
+    Object.entries(Recipe.partial().parse(given)).filter(([key]) => key in given),
+  ) as Partial<Recipe>;
   const rank = partial.rank ?? (instruct ? 16 : 32);
-  const maxLength = partial.maxLength ?? lengthFor(context);
   const epochs = partial.epochs ?? epochsFor(context);
   const packing = partial.packing ?? true;
+  const maxLength = partial.maxLength ?? lengthFor(context, packing);
   const rows = packedRows(data, maxLength, packing);
   const accumulation = partial.gradientAccumulation ?? 1;
   const batchSize =
@@ -111,7 +114,7 @@ export function preset(
     maxLength: {
       reason: data.prose
         ? 'Long text is split into pieces of this length.'
-        : `99 of 100 examples stay within about ${thousands(data.usualLength)} tokens.`,
+        : `99 of 100 examples stay within about ${thousands(data.usualLength)} tokens${packing ? '; several share a row' : ''}.`,
       usual: '256 to 2,048',
     },
     packing: {

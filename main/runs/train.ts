@@ -66,7 +66,13 @@ export function handleTraining(core: Core, parts: TrainParts): void {
     for (const { name, step, heldOutLoss, bytes, state } of checkpoints)
       if (!told.has(name))
         core.events.publish(`run:${run.id}`, {
-          type: 'checkpoint', step, name, heldOutLoss, bytes, best: state.best?.step === step, removed: [],
+          type: 'checkpoint',
+          step,
+          name,
+          heldOutLoss,
+          bytes,
+          best: state.best?.step === step,
+          removed: [],
         });
     return checkpoints.at(-1);
   }

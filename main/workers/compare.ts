@@ -104,7 +104,8 @@ async function measureModel(
     answers.push({ target, text: said, tokens: made.ids.length, stopReason: reason, tokensPerSecond });
   }
   await decoder.release();
-  if (!evaluation || signal.aborted) throw new FettleError('CANCELLED', 'The comparison was cancelled.', 'Compare again.');
+  if (!evaluation || signal.aborted)
+    throw new FettleError('CANCELLED', 'The comparison was cancelled.', 'Compare again.');
   return { losses: evaluation.examples, answers };
 }
 
@@ -129,7 +130,11 @@ function questionsOf(rows: readonly StoredRow[], count: number): Asked[] {
   });
 }
 
-function resultOf({ targets }: CompareJob, measurements: readonly Measurement[], asked: readonly Asked[]): CompareResult {
+function resultOf(
+  { targets }: CompareJob,
+  measurements: readonly Measurement[],
+  asked: readonly Asked[],
+): CompareResult {
   // Rows of which nothing was measured say nothing of any model.
   const counted = (measurements[0]?.losses ?? []).map((row) => row.count > 0);
   const rows = counted.filter(Boolean).length;
@@ -138,7 +143,12 @@ function resultOf({ targets }: CompareJob, measurements: readonly Measurement[],
   return {
     heldOutRows: rows,
     heldOutTokens: (measurements[0]?.losses ?? []).reduce((sum, row) => sum + row.count, 0),
-    losses: targets.map(({ target, label }, i) => ({ target, label, loss: losses[i]!, perplexity: Math.exp(losses[i]!.value) })),
+    losses: targets.map(({ target, label }, i) => ({
+      target,
+      label,
+      loss: losses[i]!,
+      perplexity: Math.exp(losses[i]!.value),
+    })),
     differences: targets.slice(1).map(({ target, label }, i) => {
       const loss = differences[i]!;
       const sentence = sentenceOf(label, first!.label, loss, rows);

@@ -61,7 +61,8 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
       proceed('Writing the files', 0.35);
       await write(job, staging, files, tuned);
       proceed('Proving the files', 0.65);
-      if (job.format === 'adapter') proof = compareReplays(expected, await replay(await withAdapter(base, staging), prompts));
+      if (job.format === 'adapter')
+        proof = compareReplays(expected, await replay(await withAdapter(base, staging), prompts));
       else {
         // One copy of the weights in memory at a time.
         await base.release();
@@ -114,7 +115,11 @@ async function proofPrompts(rows: string, text: TextModel): Promise<number[][]> 
   return prompts;
 }
 
-async function replayFolder(folder: string, threads: number, prompts: readonly (readonly number[])[]): Promise<Replay[]> {
+async function replayFolder(
+  folder: string,
+  threads: number,
+  prompts: readonly (readonly number[])[],
+): Promise<Replay[]> {
   const { base, close } = await loadModel(folder, threads);
   try {
     return await replay(base satisfies BaseModel, prompts);

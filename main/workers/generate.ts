@@ -13,14 +13,14 @@ export interface GenerateJob {
   readonly adapter: string | null;
   readonly threads: number;
 }
-type Ask = {
+interface Ask {
   readonly type: 'ask';
   readonly id: string;
   readonly target: string;
   /** A text is gone on from as it stands; turns go through the model's chat template. */
   readonly prompt: string | readonly ChatTurn[];
   readonly sampling: Sampling;
-};
+}
 export type GenerateMessage = Ask | { readonly type: 'stop'; readonly id: string };
 export interface GenerateEvent {
   readonly id: string;
@@ -33,7 +33,7 @@ const IDLE_MS = 120_000;
 runChild<GenerateJob, GenerateEvent, void>(async (job, { emit, onMessage, signal }) => {
   const waiting: Ask[] = [];
   const stopped = new Set<string>();
-  let wake = (): void => {};
+  let wake = (): void => undefined;
   let current: { readonly id: string; readonly abort: AbortController } | undefined;
   onMessage((given) => {
     const message = given as GenerateMessage;
@@ -59,7 +59,10 @@ runChild<GenerateJob, GenerateEvent, void>(async (job, { emit, onMessage, signal
       const { text, ids, reason, tokensPerSecond } = await generate({
         decoder,
         tokenizer,
-        ids: typeof prompt === 'string' ? tokenizer.encode(prompt) : chatPrompt(prompt, { tokenizer, template: needed(template) }),
+        ids:
+          typeof prompt === 'string'
+            ? tokenizer.encode(prompt)
+            : chatPrompt(prompt, { tokenizer, template: needed(template) }),
         stopIds,
         sampling,
         maxTokens: sampling.maxTokens,

@@ -44,7 +44,12 @@ export interface ProcessHost extends Workers {
   close(): void;
 }
 
-export function createProcessHost({ spawn = forkEntry, log, entry: fileOf = sourceOf, limits }: ProcessHostOptions): ProcessHost {
+export function createProcessHost({
+  spawn = forkEntry,
+  log,
+  entry: fileOf = sourceOf,
+  limits,
+}: ProcessHostOptions): ProcessHost {
   const { ready, silence, cancelGrace, stopGrace } = { ...LIMITS, ...limits };
   const running = new Set<ChildProcess>();
 
@@ -123,7 +128,13 @@ export function createProcessHost({ spawn = forkEntry, log, entry: fileOf = sour
   };
 }
 
-function crashed(entry: WorkerEntry, code: number | null, signal: string | null, why: string | undefined, errors: string): FettleError {
+function crashed(
+  entry: WorkerEntry,
+  code: number | null,
+  signal: string | null,
+  why: string | undefined,
+  errors: string,
+): FettleError {
   const how = why ?? (signal ? `it was ended by ${signal}` : `it ended with code ${code}`);
   const memory = signal === 'SIGKILL' && why === undefined;
   return new FettleError(
@@ -140,7 +151,11 @@ const sourceOf = (name: WorkerEntry): string => join(import.meta.dirname, `${nam
 
 /** Under the Node that runs the host; the child ends when the channel to its host closes. */
 const forkEntry: Spawn = (file) => {
-  const child = fork(file, [], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], serialization: 'json', execArgv: ['--disable-warning=ExperimentalWarning'] });
+  const child = fork(file, [], {
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    serialization: 'json',
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+  });
   return {
     pid: child.pid,
     send: (message) => {

@@ -30,7 +30,8 @@ export interface TrainJob {
   /** Go on from the newest checkpoint that is whole. */
   readonly resume: boolean;
 }
-export type TrainOutcome = { readonly reason: 'paused' } | (Pick<ResultEvent, 'peakMemoryBytes' | 'tokensPerSecond' | 'reason'>);
+export type TrainOutcome =
+  { readonly reason: 'paused' } | Pick<ResultEvent, 'peakMemoryBytes' | 'tokensPerSecond' | 'reason'>;
 
 /** Tokens of the text that is watched while the model learns. */
 const SAMPLE_TOKENS = 60;
@@ -61,7 +62,9 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
         if (event.type !== 'result' && !(event.type === 'state' && event.state !== 'running')) context.emit(event);
       },
       control: context,
-      ...(opening ? { sample: { every: recipe.evalEvery, generate: () => answer(model, opening, text, files.stopIds, context) } } : {}),
+      ...(opening
+        ? { sample: { every: recipe.evalEvery, generate: () => answer(model, opening, text, files.stopIds, context) } }
+        : {}),
       clock: () => performance.now(),
       memory: () => process.resourceUsage().maxRSS * 1024,
       environment: environment(job.threads),
@@ -102,7 +105,10 @@ function openingOf(row: StoredRow, { tokenizer, template }: TextModel): Opening 
     return { prompt, ids: tokenizer.encode(prompt) };
   }
   const messages = row.messages ?? [];
-  const asked = messages.slice(0, messages.findIndex((turn) => turn.role === 'assistant'));
+  const asked = messages.slice(
+    0,
+    messages.findIndex((turn) => turn.role === 'assistant'),
+  );
   const question = asked.findLast((turn) => turn.role === 'user');
   return question && template ? { prompt: question.content, ids: chatPrompt(asked, { tokenizer, template }) } : null;
 }

@@ -5,8 +5,20 @@ import { AdamW } from '../../main/engine/train/adamw.ts';
 import type { Batch } from '../../main/engine/types.ts';
 import { openModel } from '../../main/formats/open.ts';
 
-const [path, , lengthText, rowsText, rankText, threadsText] = process.argv.slice(2) as [string, string, string, string, string, string];
-const [length, rows, rank, threads] = [lengthText, rowsText, rankText, threadsText].map(Number) as [number, number, number, number];
+const [path, , lengthText, rowsText, rankText, threadsText] = process.argv.slice(2) as [
+  string,
+  string,
+  string,
+  string,
+  string,
+  string,
+];
+const [length, rows, rank, threads] = [lengthText, rowsText, rankText, threadsText].map(Number) as [
+  number,
+  number,
+  number,
+  number,
+];
 const files = await openModel(path);
 const base = await loadBase(files.config, files.weights, { threads });
 await files.close();
@@ -38,7 +50,6 @@ for await (const line of createInterface({ input: process.stdin })) {
     model.parameters.gradients.fill(0);
     losses.push((await model.accumulate(batch, 1 / batch.labelled)) / batch.labelled);
     optimiser.step(1e-4);
-    model.parametersChanged();
     seconds.push((performance.now() - start) / 1000);
   }
   answer({ seconds, losses, peakBytes: process.resourceUsage().maxRSS * 1024 });

@@ -11,7 +11,11 @@ import { join } from 'node:path';
 import { found } from '../support/needs.ts';
 
 const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '5' }, threads: { type: 'string', default: String(cpus().length) }, json: { type: 'boolean', default: false } },
+  options: {
+    rounds: { type: 'string', default: '5' },
+    threads: { type: 'string', default: String(cpus().length) },
+    json: { type: 'boolean', default: false },
+  },
 });
 const rounds = Number(values.rounds);
 const RANK = 16;
@@ -31,7 +35,9 @@ interface Side {
 }
 
 if (!found.python || !found.starter) {
-  const missing = found.python ? 'the starter model (npm test fetches it)' : 'PyTorch with peft (.ci/run installs it into test/numerics/.venv)';
+  const missing = found.python
+    ? 'the starter model (npm test fetches it)'
+    : 'PyTorch with peft (.ci/run installs it into test/numerics/.venv)';
   console.error(`The benchmark needs ${missing}.`);
   process.exit(2);
 }
@@ -40,7 +46,12 @@ const log = (text: string): void => {
 };
 
 function open(command: string, script: string, length: number, rows: number): Promise<Side> {
-  const args = [join(import.meta.dirname, script), found.starter!, 'fp32', ...[length, rows, RANK, Number(values.threads)].map(String)];
+  const args = [
+    join(import.meta.dirname, script),
+    found.starter!,
+    'fp32',
+    ...[length, rows, RANK, Number(values.threads)].map(String),
+  ];
   const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, HF_HUB_OFFLINE: '1' } });
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-4000)));
@@ -95,8 +106,24 @@ for (const { length, rows, steps } of CASES) {
     `  ${name.padEnd(20)} ${side.tokensPerSecond.toFixed(0).padStart(6)} tokens/s   ${(side.peakBytes / 1e9).toFixed(2).padStart(5)} GB   first loss ${side.firstLoss.toFixed(4)}`;
   log(line('Fettle', result.fettle));
   log(line('transformers + peft', result.peft));
-  log(`  ratio ${result.ratio.median.toFixed(2)} (${result.ratio.low.toFixed(2)} to ${result.ratio.high.toFixed(2)} over ${rounds} rounds), memory ${(peaks[0]! / peaks[1]!).toFixed(2)}`);
+  log(
+    `  ratio ${result.ratio.median.toFixed(2)} (${result.ratio.low.toFixed(2)} to ${result.ratio.high.toFixed(2)} over ${rounds} rounds), memory ${(peaks[0]! / peaks[1]!).toFixed(2)}`,
+  );
 }
-const machine = { cpu: cpus()[0]?.model ?? 'unknown', threads: Number(values.threads), memoryBytes: totalmem(), node: process.version };
+const machine = {
+  cpu: cpus()[0]?.model ?? 'unknown',
+  threads: Number(values.threads),
+  memoryBytes: totalmem(),
+  node: process.version,
+};
 log(`\n${machine.cpu}, ${machine.threads} threads, Node ${machine.node}`);
-console.log(JSON.stringify({ benchmark: 'lora-step', model: 'SmolLM2-135M-Instruct', rank: RANK, precision: 'fp32', machine, results }));
+console.log(
+  JSON.stringify({
+    benchmark: 'lora-step',
+    model: 'SmolLM2-135M-Instruct',
+    rank: RANK,
+    precision: 'fp32',
+    machine,
+    results,
+  }),
+);

@@ -51,15 +51,21 @@ describe('SmolLM2-135M-Instruct from its GGUF file', () => {
   });
 
   const examples = async (file: string, columns: readonly [string, string]): Promise<Example[]> =>
-    (await conversations(file, ROWS, columns)).map((row) => chatExample(row, { tokenizer: files!.tokenizer, template: files!.chatTemplate! }));
-  const rowsOf = (rows: readonly Example[]): { ids: number[]; loss: number[] }[] => rows.map(({ ids, loss }) => ({ ids: [...ids], loss: [...loss] }));
+    (await conversations(file, ROWS, columns)).map((row) =>
+      chatExample(row, { tokenizer: files!.tokenizer, template: files!.chatTemplate! }),
+    );
+  const rowsOf = (rows: readonly Example[]): { ids: number[]; loss: number[] }[] =>
+    rows.map(({ ids, loss }) => ({ ids: [...ids], loss: [...loss] }));
   const prompts = (): number[][] =>
-    PROMPTS.map((content) => chatPrompt([{ role: 'user', content }], { tokenizer: files!.tokenizer, template: files!.chatTemplate! }));
+    PROMPTS.map((content) =>
+      chatPrompt([{ role: 'user', content }], { tokenizer: files!.tokenizer, template: files!.chatTemplate! }),
+    );
 
   /** Mean loss over the labelled tokens, several rows packed into one. */
   const meanLoss = async (rows: readonly Example[]): Promise<number> =>
     (await evaluate(base!, rows, { strategy: 'instruct', maxLength: 1024, batchSize: 1, packing: true }))!.loss;
-  const meanOf = (losses: Fixture['losses']): number => losses.reduce((a, row) => a + row.sum, 0) / losses.reduce((a, row) => a + row.count, 0);
+  const meanOf = (losses: Fixture['losses']): number =>
+    losses.reduce((a, row) => a + row.sum, 0) / losses.reduce((a, row) => a + row.count, 0);
 
   async function greedy(ids: readonly number[]): Promise<readonly number[]> {
     const decoder = base!.generator();
@@ -79,7 +85,12 @@ describe('SmolLM2-135M-Instruct from its GGUF file', () => {
     const rows = await examples(SAMPLE_PAIRS, ['instruction', 'response']);
     let fixture: Fixture | undefined;
     if (found.python) {
-      const answer = askTransformers(found.python, { model: found.starter!, rows: rowsOf(rows), prompts: prompts(), maxTokens: GREEDY_TOKENS });
+      const answer = askTransformers(found.python, {
+        model: found.starter!,
+        rows: rowsOf(rows),
+        prompts: prompts(),
+        maxTokens: GREEDY_TOKENS,
+      });
       fixture = { losses: answer.losses, greedy: answer.greedy };
       if (WRITE) writeFileSync(FIXTURE, `${JSON.stringify(fixture)}\n`);
     } else if (existsSync(FIXTURE)) fixture = JSON.parse(readFileSync(FIXTURE, 'utf8')) as Fixture;
@@ -92,7 +103,9 @@ describe('SmolLM2-135M-Instruct from its GGUF file', () => {
   it('has the loss that transformers has on 50 rows of gsm8k', async (test) => {
     model(test);
     const rows = await examples(need(test, 'shared-data', found.gsm8k), ['question', 'answer']);
-    const mean = meanOf(askTransformers(need(test, 'oracle', found.python), { model: found.starter!, rows: rowsOf(rows) }).losses);
+    const mean = meanOf(
+      askTransformers(need(test, 'oracle', found.python), { model: found.starter!, rows: rowsOf(rows) }).losses,
+    );
     const got = await meanLoss(rows);
     console.log(`gsm8k, ${ROWS} rows: Fettle ${got.toFixed(5)}, transformers ${mean.toFixed(5)}`);
     expect(Math.abs(got - mean) / mean).toBeLessThan(LOSS);
@@ -107,9 +120,17 @@ describe('SmolLM2-135M-Instruct from its GGUF file', () => {
       const lora = base!.withLora({ rank: 8, alpha: 16, targetModules, seed: 3 });
       const random = new Random(7);
       lora.parameters.values.forEach((_, i, values) => (values[i] = random.normal() * 0.02));
-      lora.parametersChanged();
-      const tensors = lora.parameters.entries.map(({ name, shape, offset, size }) => ({ name, shape, data: lora.parameters.values.subarray(offset, offset + size) }));
-      await writeAdapter(join(folder, 'adapter'), tensors, { rank: 8, alpha: 16, targetModules, baseModel: 'SmolLM2-135M-Instruct' });
+      const tensors = lora.parameters.entries.map(({ name, shape, offset, size }) => ({
+        name,
+        shape,
+        data: lora.parameters.values.subarray(offset, offset + size),
+      }));
+      await writeAdapter(join(folder, 'adapter'), tensors, {
+        rank: 8,
+        alpha: 16,
+        targetModules,
+        baseModel: 'SmolLM2-135M-Instruct',
+      });
       const ids = prompts();
       const { logits } = askTransformers(python, { model: gguf, adapter: join(folder, 'adapter'), logits: ids });
       for (const [i, prompt] of ids.entries()) {

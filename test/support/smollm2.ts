@@ -7,7 +7,11 @@ import type { ChatMessage } from '../../main/formats/model.ts';
 export const SAMPLE_PAIRS = join(import.meta.dirname, '../../resources/sample/replies.jsonl');
 
 /** The first rows of a file of pairs as conversations. */
-export async function conversations(file: string, count: number, [question, answer]: readonly [string, string]): Promise<ChatMessage[][]> {
+export async function conversations(
+  file: string,
+  count: number,
+  [question, answer]: readonly [string, string],
+): Promise<ChatMessage[][]> {
   const rows: ChatMessage[][] = [];
   for await (const line of createInterface({ input: createReadStream(file) })) {
     if (rows.length === count) break;

@@ -33,7 +33,12 @@ async function readAnswers(path: string): Promise<Answers> {
   try {
     return Answers.parse(JSON.parse(content));
   } catch (error) {
-    throw new FettleError('INPUT_INVALID', `${path} is no JSON object of answers.`, '`fettle advise PROJECT --questions` prints the questions with the answers they take.', { cause: error });
+    throw new FettleError(
+      'INPUT_INVALID',
+      `${path} is no JSON object of answers.`,
+      '`fettle advise PROJECT --questions` prints the questions with the answers they take.',
+      { cause: error },
+    );
   }
 }
 

@@ -9,7 +9,15 @@ import { starterModel } from './model.ts';
 import { describePlan } from './train.ts';
 
 /** What the sample's owner would answer. */
-const ANSWERS: Answers = { task: 'one-job', check: 'yes', flexibility: 'a-little', variety: 'varied', change: 'stable', cite: 'no', material: 'both' };
+const ANSWERS: Answers = {
+  task: 'one-job',
+  check: 'yes',
+  flexibility: 'a-little',
+  variety: 'varied',
+  change: 'stable',
+  cite: 'no',
+  material: 'both',
+};
 
 /** Short enough to watch: one pass, and few looks at the unseen examples. */
 const SHORT = { epochs: 1, evalEvery: 30, saveEvery: 30 };
@@ -31,11 +39,18 @@ export const demoCommand: Command = {
     const slug = project.slug;
     const datasets = await client.call('datasets.list', { project: slug });
     say(wrap(`“${project.name}”: ${project.goal}.`));
-    for (const { name, kind, trainRows, heldOutRows, words } of datasets) say(`  ${name}: ${kind}, ${trainRows} to train on, ${heldOutRows} held out, ${words.toLocaleString('en-GB')} words`);
+    for (const { name, kind, trainRows, heldOutRows, words } of datasets)
+      say(
+        `  ${name}: ${kind}, ${trainRows} to train on, ${heldOutRows} held out, ${words.toLocaleString('en-GB')} words`,
+      );
 
     step('A base model');
     const model = await starterModel(context);
-    say(wrap(`${model.name}: ${Math.round(model.parameters / 1e6)} million parameters. It is an ${model.kind.value} model. ${model.kind.evidence.join(' ')}`));
+    say(
+      wrap(
+        `${model.name}: ${Math.round(model.parameters / 1e6)} million parameters. It is an ${model.kind.value} model. ${model.kind.evidence.join(' ')}`,
+      ),
+    );
     await client.call('projects.update', { project: slug, model: model.id });
 
     step('Which way to tune');
@@ -58,7 +73,11 @@ export const demoCommand: Command = {
     step('Is it better?');
     const { result, ...comparison } = await compare(context, { project: slug, targets: [model.id, id], samples: 1 });
     describeComparison(context, { ...comparison, result });
-    const samples = (result?.samples ?? []).map(({ prompt, answers }) => ({ prompt, base: answers[0]?.text ?? '', tuned: answers[1]?.text ?? '' }));
+    const samples = (result?.samples ?? []).map(({ prompt, answers }) => ({
+      prompt,
+      base: answers[0]?.text ?? '',
+      tuned: answers[1]?.text ?? '',
+    }));
     for (const { prompt, base, tuned } of samples) {
       say(`\n${wrap(prompt, '  > ')}`);
       say(`\n  Base model:\n${wrap(base, '    ')}`);

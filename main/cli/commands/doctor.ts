@@ -11,6 +11,10 @@ export const doctorCommand: Command = {
     const report = await context.client.call('app.doctor', {});
     context.result(report);
     context.say(table(report.checks.map(({ name, ok, found, hint }) => [ok ? '✓' : '✗', name, found, hint ?? ''])));
-    context.say(`\n${Object.entries(report.versions).map(([name, version]) => `${name} ${version}`).join(', ')}`);
+    context.say(
+      `\n${Object.entries(report.versions)
+        .map(([name, version]) => `${name} ${version}`)
+        .join(', ')}`,
+    );
   },
 };

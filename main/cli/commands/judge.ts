@@ -8,7 +8,11 @@ import { bytes, count, table, wrap } from '../format.ts';
 import { waitForSubject } from '../wait.ts';
 
 /** Asks and waits for the whole answer; pieces are told as they come. */
-export async function ask({ client, signal }: Context, request: InputOf<'generate.start'>, onPiece: (text: string) => void): Promise<Answer> {
+export async function ask(
+  { client, signal }: Context,
+  request: InputOf<'generate.start'>,
+  onPiece: (text: string) => void,
+): Promise<Answer> {
   const { id } = await client.call('generate.start', request);
   const stop = (): void => void client.call('generate.stop', { id });
   signal.addEventListener('abort', stop);
@@ -17,7 +21,14 @@ export async function ask({ client, signal }: Context, request: InputOf<'generat
       client.subscribe(`generation:${id}`, 0, (_, event: GenerationEvent) => {
         if (event.type === 'piece') onPiece(event.text);
         else if (event.type === 'done') resolve(event.answer);
-        else reject(new FettleError(Object.hasOwn(ERROR_CODES, event.error.code) ? (event.error.code as ErrorCode) : 'INTERNAL', event.error.message, event.error.hint));
+        else
+          reject(
+            new FettleError(
+              Object.hasOwn(ERROR_CODES, event.error.code) ? (event.error.code as ErrorCode) : 'INTERNAL',
+              event.error.message,
+              event.error.hint,
+            ),
+          );
       });
     });
   } finally {
@@ -36,7 +47,12 @@ export function describeComparison({ say }: Pick<Context, 'say'>, { result }: Co
   say(
     table([
       ['  model', 'loss on unseen', '95% margin', 'perplexity'],
-      ...result.losses.map(({ label, loss, perplexity }) => [`  ${label}`, loss.value.toFixed(4), `${loss.low.toFixed(4)} to ${loss.high.toFixed(4)}`, perplexity.toFixed(2)]),
+      ...result.losses.map(({ label, loss, perplexity }) => [
+        `  ${label}`,
+        loss.value.toFixed(4),
+        `${loss.low.toFixed(4)} to ${loss.high.toFixed(4)}`,
+        perplexity.toFixed(2),
+      ]),
     ]),
   );
   for (const { sentence } of result.differences) say(wrap(sentence, '  '));
@@ -54,7 +70,13 @@ export const judgeCommands: readonly Command[] = [
     usage: 'RUN|MODEL --prompt TEXT [--system TEXT] [--max-tokens N] [--temperature X] [--raw]',
     summary: 'Ask a run or a base model',
     args: [1, 1],
-    options: { prompt: { type: 'string' }, system: { type: 'string' }, 'max-tokens': { type: 'string' }, temperature: { type: 'string' }, raw: { type: 'boolean' } },
+    options: {
+      prompt: { type: 'string' },
+      system: { type: 'string' },
+      'max-tokens': { type: 'string' },
+      temperature: { type: 'string' },
+      raw: { type: 'boolean' },
+    },
     help: 'RUN@CHECKPOINT asks a checkpoint. --raw goes on from the text as it stands, without the chat template.',
     async run(context) {
       const system = text(context, 'system');
@@ -66,7 +88,10 @@ export const judgeCommands: readonly Command[] = [
           prompt: needed(context, 'prompt'),
           ...(system === undefined ? {} : { system }),
           raw: context.options['raw'] === true,
-          sampling: { ...(maxTokens === undefined ? {} : { maxTokens }), ...(temperature === undefined ? {} : { temperature }) },
+          sampling: {
+            ...(maxTokens === undefined ? {} : { maxTokens }),
+            ...(temperature === undefined ? {} : { temperature }),
+          },
         },
         (piece) => {
           if (!context.json) process.stdout.write(piece);
@@ -85,8 +110,15 @@ export const judgeCommands: readonly Command[] = [
     async run(context) {
       const { client } = context;
       const runs = await client.call('runs.list', {});
-      const project = text(context, 'project') ?? runs.find((run) => context.args.some((target) => target.split('@', 1)[0] === run.id))?.project;
-      if (project === undefined) throw new FettleError('USAGE', 'Base models alone belong to no project.', 'Name the project whose held-out rows are to be used: --project P.');
+      const project =
+        text(context, 'project') ??
+        runs.find((run) => context.args.some((target) => target.split('@', 1)[0] === run.id))?.project;
+      if (project === undefined)
+        throw new FettleError(
+          'USAGE',
+          'Base models alone belong to no project.',
+          'Name the project whose held-out rows are to be used: --project P.',
+        );
       const dataset = text(context, 'dataset');
       const comparison = await compare(context, {
         project,
@@ -98,10 +130,14 @@ export const judgeCommands: readonly Command[] = [
       describeComparison(context, comparison);
       const { result } = comparison;
       const differing = result?.settings.filter(({ same }) => !same) ?? [];
-      if (differing.length > 0) context.say(`\n${table([['  differs', ...result!.losses.map(({ label }) => label)], ...differing.map(({ key, values }) => [`  ${key}`, ...values])])}`);
+      if (differing.length > 0)
+        context.say(
+          `\n${table([['  differs', ...result!.losses.map(({ label }) => label)], ...differing.map(({ key, values }) => [`  ${key}`, ...values])])}`,
+        );
       for (const { prompt, answers } of result?.samples ?? []) {
         context.say(`\n${wrap(prompt, '  > ')}`);
-        for (const [i, answer] of answers.entries()) context.say(`\n  ${result!.losses[i]!.label}:\n${wrap(answer.text, '    ')}`);
+        for (const [i, answer] of answers.entries())
+          context.say(`\n  ${result!.losses[i]!.label}:\n${wrap(answer.text, '    ')}`);
       }
     },
   },
@@ -110,12 +146,18 @@ export const judgeCommands: readonly Command[] = [
     usage: 'RUN --format adapter|safetensors --out DIR [--checkpoint NAME] [--dtype f32|f16|bf16]',
     summary: 'Hand a run over as files that other programs load',
     args: [1, 1],
-    options: { format: { type: 'string' }, out: { type: 'string' }, checkpoint: { type: 'string' }, dtype: { type: 'string' } },
+    options: {
+      format: { type: 'string' },
+      out: { type: 'string' },
+      checkpoint: { type: 'string' },
+      dtype: { type: 'string' },
+    },
     async run(context) {
       const format = ExportFormat.safeParse(text(context, 'format') ?? 'adapter');
       if (!format.success) throw new FettleError('USAGE', `--format is one of ${ExportFormat.options.join(', ')}.`);
       const dtype = text(context, 'dtype') ?? 'f32';
-      if (dtype !== 'f32' && dtype !== 'f16' && dtype !== 'bf16') throw new FettleError('USAGE', '--dtype is one of f32, f16, bf16.');
+      if (dtype !== 'f32' && dtype !== 'f16' && dtype !== 'bf16')
+        throw new FettleError('USAGE', '--dtype is one of f32, f16, bf16.');
       const [out, checkpoint] = [text(context, 'out'), text(context, 'checkpoint')];
       const made = await exportRun(context, {
         run: context.args[0]!,
@@ -133,5 +175,10 @@ export const judgeCommands: readonly Command[] = [
 export function describeExport({ say }: Pick<Context, 'say'>, { folder, bytes: size, files, proof }: Export): void {
   say(`${folder}  (${count(files.length)} files, ${bytes(size)})`);
   if (proof)
-    say(wrap(`Proof: ${proof.tokensEqual} of ${proof.tokensCompared} tokens equal to the run on ${proof.prompts} prompts; largest difference of a logit ${proof.largestLogitDifference.toExponential(1)}.`, '  '));
+    say(
+      wrap(
+        `Proof: ${proof.tokensEqual} of ${proof.tokensCompared} tokens equal to the run on ${proof.prompts} prompts; largest difference of a logit ${proof.largestLogitDifference.toExponential(1)}.`,
+        '  ',
+      ),
+    );
 }

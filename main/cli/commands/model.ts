@@ -18,13 +18,19 @@ function describe({ say }: Context, model: Model): void {
   say(`${model.name} (${model.id})`);
   say(
     table([
-      ['  architecture', `${model.architecture}, ${count(model.parameters)} parameters, ${model.layers} layers, ${count(model.contextLength)} tokens of context`],
+      [
+        '  architecture',
+        `${model.architecture}, ${count(model.parameters)} parameters, ${model.layers} layers, ${count(model.contextLength)} tokens of context`,
+      ],
       ['  stored as', `${model.storage}, ${bytes(model.bytes)} (${model.format})`],
       ['  kind', model.kind.value],
       ...model.kind.evidence.map((sentence) => ['', sentence]),
       ['  chat template', model.hasChatTemplate ? 'yes' : 'no'],
       ['  licence', model.license ?? 'not stated in its files'],
-      ['  training takes', `about ${bytes(model.memory.neededBytes)} of memory; ${bytes(model.memory.freeBytes)} are free${model.memory.fits ? '' : ': it does not fit now'}`],
+      [
+        '  training takes',
+        `about ${bytes(model.memory.neededBytes)} of memory; ${bytes(model.memory.freeBytes)} are free${model.memory.fits ? '' : ': it does not fit now'}`,
+      ],
     ]),
   );
 }
@@ -49,7 +55,10 @@ export const modelCommands: readonly Command[] = [
     options: { name: { type: 'string' } },
     async run(context) {
       const name = text(context, 'name');
-      const job = await context.client.call('models.add', { path: resolve(context.args[0]!), ...(name === undefined ? {} : { name }) });
+      const job = await context.client.call('models.add', {
+        path: resolve(context.args[0]!),
+        ...(name === undefined ? {} : { name }),
+      });
       await waitForJob(context, job.id);
       const model = await context.client.call('models.show', { model: job.subject });
       context.result(model);
@@ -67,7 +76,10 @@ export const modelCommands: readonly Command[] = [
       context.say(
         models.length === 0
           ? 'The library is empty. `fettle model starter` fetches a small model, `fettle model add PATH` adds one that you have.'
-          : table([['model', 'name', 'kind', 'parameters', 'size'], ...models.map((m) => [m.id, m.name, m.kind.value, count(m.parameters), bytes(m.bytes)])]),
+          : table([
+              ['model', 'name', 'kind', 'parameters', 'size'],
+              ...models.map((m) => [m.id, m.name, m.kind.value, count(m.parameters), bytes(m.bytes)]),
+            ]),
       );
     },
   },
@@ -91,7 +103,11 @@ export const modelCommands: readonly Command[] = [
     async run(context) {
       const [model = ''] = context.args;
       if (context.options['yes'] !== true)
-        throw new FettleError('CONFIRM_NEEDED', `Deleting ${model} removes its files from the library; runs made on it can then not go on.`, 'Add --yes if that is what you want.');
+        throw new FettleError(
+          'CONFIRM_NEEDED',
+          `Deleting ${model} removes its files from the library; runs made on it can then not go on.`,
+          'Add --yes if that is what you want.',
+        );
       context.result(await context.client.call('models.delete', { model }));
       context.say(`${model} is deleted.`);
     },

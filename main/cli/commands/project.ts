@@ -12,7 +12,10 @@ export const projectCommands: readonly Command[] = [
     options: { goal: { type: 'string' } },
     async run(context) {
       const goal = text(context, 'goal');
-      const project = await context.client.call('projects.create', { name: context.args[0]!, ...(goal === undefined ? {} : { goal }) });
+      const project = await context.client.call('projects.create', {
+        name: context.args[0]!,
+        ...(goal === undefined ? {} : { goal }),
+      });
       context.result(project);
       context.say(`${project.name} is there, as ${project.slug}. ${project.next}`);
     },
@@ -55,7 +58,11 @@ export const projectCommands: readonly Command[] = [
     async run(context) {
       const [project = ''] = context.args;
       if (context.options['yes'] !== true)
-        throw new FettleError('CONFIRM_NEEDED', `Deleting ${project} removes its data, runs and exports from this home.`, 'Add --yes if that is what you want.');
+        throw new FettleError(
+          'CONFIRM_NEEDED',
+          `Deleting ${project} removes its data, runs and exports from this home.`,
+          'Add --yes if that is what you want.',
+        );
       context.result(await context.client.call('projects.delete', { project }));
       context.say(`${project} is deleted.`);
     },

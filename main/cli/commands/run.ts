@@ -14,7 +14,8 @@ async function follow(context: Context, run: Run, after: number): Promise<void> 
   if (!context.json) context.say(await runCurve(context, run.id));
   describeEnd(context, ended);
 }
-const lastEvent = async ({ client }: Context, run: string): Promise<number> => (await client.call('runs.events', { run, limit: 100 })).last;
+const lastEvent = async ({ client }: Context, run: string): Promise<number> =>
+  (await client.call('runs.events', { run, limit: 100 })).last;
 
 /** Asks a run for something and says how it stands. */
 const asking = (name: 'pause' | 'stop' | 'cancel', summary: string): Command => ({
@@ -44,7 +45,15 @@ export const runCommands: readonly Command[] = [
           ? 'No runs yet. `fettle train PROJECT --model MODEL` starts one.'
           : table([
               ['run', 'state', 'strategy', 'model', 'step', 'loss before', 'best'],
-              ...runs.map((r) => [r.id, r.state, r.strategy, r.model, `${r.step} of ${r.steps}`, loss(r.heldOutLossStart), loss(r.best?.loss ?? null)]),
+              ...runs.map((r) => [
+                r.id,
+                r.state,
+                r.strategy,
+                r.model,
+                `${r.step} of ${r.steps}`,
+                loss(r.heldOutLossStart),
+                loss(r.best?.loss ?? null),
+              ]),
             ]),
       );
     },
@@ -66,12 +75,19 @@ export const runCommands: readonly Command[] = [
           ['data', run.datasetName],
           ['strategy', run.strategy],
           ['step', `${run.step} of ${run.steps}`],
-          ['tokens', `${count(run.tokens)}${run.tokensPerSecond === null ? '' : `, ${count(run.tokensPerSecond)} a second`}`],
+          [
+            'tokens',
+            `${count(run.tokens)}${run.tokensPerSecond === null ? '' : `, ${count(run.tokensPerSecond)} a second`}`,
+          ],
           ['time', duration(run.seconds)],
           ['loss on unseen before', loss(run.heldOutLossStart)],
           ['best', run.best ? `${loss(run.best.loss)} at step ${run.best.step}` : '–'],
           ['peak memory', run.peakMemoryBytes === null ? '–' : bytes(run.peakMemoryBytes)],
-          ['checkpoints', run.checkpoints.map((c) => `${c.name}${c.best ? ' (best)' : ''}${c.last ? ' (last)' : ''}`).join(', ') || 'none'],
+          [
+            'checkpoints',
+            run.checkpoints.map((c) => `${c.name}${c.best ? ' (best)' : ''}${c.last ? ' (last)' : ''}`).join(', ') ||
+              'none',
+          ],
         ]),
       );
       if (run.error) context.say(`\n${run.error.message}\n${run.error.hint ?? ''}`);
@@ -132,7 +148,12 @@ export const runCommands: readonly Command[] = [
     args: [1, 1],
     options: { yes: { type: 'boolean' } },
     async run(context) {
-      if (context.options['yes'] !== true) throw new FettleError('CONFIRM_NEEDED', `Deleting ${context.args[0]} removes its checkpoints.`, 'Add --yes if that is what you want.');
+      if (context.options['yes'] !== true)
+        throw new FettleError(
+          'CONFIRM_NEEDED',
+          `Deleting ${context.args[0]} removes its checkpoints.`,
+          'Add --yes if that is what you want.',
+        );
       context.result(await context.client.call('runs.delete', one(context)));
       context.say(`Run ${context.args[0]} is deleted.`);
     },
@@ -145,7 +166,18 @@ export const runCommands: readonly Command[] = [
     async run(context) {
       const jobs = await context.client.call('jobs.list', { active: true });
       context.result(jobs);
-      context.say(jobs.length === 0 ? 'Nothing is at work.' : table(jobs.map((job) => [job.title, job.state, job.stage, job.progress === null ? '' : `${Math.round(job.progress * 100)}%`])));
+      context.say(
+        jobs.length === 0
+          ? 'Nothing is at work.'
+          : table(
+              jobs.map((job) => [
+                job.title,
+                job.state,
+                job.stage,
+                job.progress === null ? '' : `${Math.round(job.progress * 100)}%`,
+              ]),
+            ),
+      );
     },
   },
 ];

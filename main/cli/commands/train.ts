@@ -32,12 +32,17 @@ async function readRecipe(path: string): Promise<Record<string, unknown>> {
   } catch {
     // Said below.
   }
-  throw new FettleError('RECIPE_INVALID', `${path} is no JSON object.`, 'A recipe is flat JSON: {"rank": 16, "epochs": 3}.');
+  throw new FettleError(
+    'RECIPE_INVALID',
+    `${path} is no JSON object.`,
+    'A recipe is flat JSON: {"rank": 16, "epochs": 3}.',
+  );
 }
 
 export const trainCommand: Command = {
   name: 'train',
-  usage: 'PROJECT --model MODEL [--dataset D] [--strategy instruct|non-instruct] [--recipe FILE] [--set key=value]... [--init-adapter DIR] [--estimate]',
+  usage:
+    'PROJECT --model MODEL [--dataset D] [--strategy instruct|non-instruct] [--recipe FILE] [--set key=value]... [--init-adapter DIR] [--estimate]',
   summary: 'Train; Ctrl-C pauses, `fettle run resume` goes on',
   args: [1, 1],
   options: {

@@ -3,7 +3,11 @@ import { FettleError } from '../../contract/errors.ts';
 import type { HfConfig } from '../../formats/model.ts';
 
 const invalid = (key: string, what: string): FettleError =>
-  new FettleError('FORMAT_INVALID', `config.json: ${key} ${what}.`, 'The model folder may be damaged or incomplete; download it again.');
+  new FettleError(
+    'FORMAT_INVALID',
+    `config.json: ${key} ${what}.`,
+    'The model folder may be damaged or incomplete; download it again.',
+  );
 
 /** A whole number from 1 to 2^31. */
 export function count(config: HfConfig, key: string, fallback?: number): number {

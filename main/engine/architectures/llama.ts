@@ -87,13 +87,13 @@ function frequencies(config: HfConfig, headDim: number): Float64Array {
       'Choose a model without rope scaling, for example SmolLM2.',
     );
   const partial = config['partial_rotary_factor'] ?? parameters?.['partial_rotary_factor'] ?? 1;
-  if (partial !== 1) unsupported('Rotary positions on a part of each head are not supported for Llama models.', 'Choose another model.');
+  if (partial !== 1)
+    unsupported('Rotary positions on a part of each head are not supported for Llama models.', 'Choose another model.');
   const theta = positive({ ...parameters, ...withoutNull(config) }, 'rope_theta', 10000);
   return Float64Array.from({ length: headDim / 2 }, (_, i) => theta ** ((-2 * i) / headDim));
 }
 
 const withoutNull = (config: HfConfig): HfConfig =>
-  config['rope_theta'] == null ? {} : { rope_theta: config['rope_theta'] };
+  typeof config['rope_theta'] === 'number' ? { rope_theta: config['rope_theta'] } : {};
 
 export const llama: Architecture = { modelTypes: ['llama'], classes: ['LlamaForCausalLM'], read };
-

@@ -21,7 +21,8 @@ export function createSampler(options: SamplingOptions): (logits: Float32Array, 
   return (logits, seen) => {
     const { temperature, topP, topK, repetitionPenalty } = options;
     if (repetitionPenalty !== 1)
-      for (const id of new Set(seen)) logits[id] = logits[id]! > 0 ? logits[id]! / repetitionPenalty : logits[id]! * repetitionPenalty;
+      for (const id of new Set(seen))
+        logits[id] = logits[id]! > 0 ? logits[id]! / repetitionPenalty : logits[id]! * repetitionPenalty;
     if (temperature === 0) return argmax(logits);
     const order = Array.from(logits.keys()).sort((a, b) => logits[b]! - logits[a]! || a - b);
     const kept = topK > 0 ? order.slice(0, topK) : order;

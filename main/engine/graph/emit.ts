@@ -30,8 +30,7 @@ export function emit(
 
   // A computed value that leaves the graph is computed under its output's name: an Identity would copy it.
   const leaves = new Map<Value, string>();
-  for (const [name, v] of outputs)
-    if (v.source.kind === 'op' && !given.has(v) && !leaves.has(v)) leaves.set(v, name);
+  for (const [name, v] of outputs) if (v.source.kind === 'op' && !given.has(v) && !leaves.has(v)) leaves.set(v, name);
 
   const shared = (key: string, write: (name: string) => TensorProto): string => {
     let name = vectors.get(key);

@@ -1,6 +1,21 @@
 /** @file Causal attention by blocks of queries, with grouped keys and values, rotary positions, and its own way back. */
 import { keep, withVjp } from '../autodiff/gradient.ts';
-import { accumulate, add, bmm, concat, mul, pad, reshape, rotary, slice, softmax, split, sub, sumLast, transpose } from '../graph/ops/index.ts';
+import {
+  accumulate,
+  add,
+  bmm,
+  concat,
+  mul,
+  pad,
+  reshape,
+  rotary,
+  slice,
+  softmax,
+  split,
+  sub,
+  sumLast,
+  transpose,
+} from '../graph/ops/index.ts';
 import type { Scope, Value } from '../graph/value.ts';
 
 export interface AttentionShape {
@@ -30,7 +45,14 @@ export function queryBlocks(time: number): (readonly [number, number])[] {
  * q [batch, kvHeads, group, time, d], k and v [batch, kvHeads, time, d].
  * Inputs it declares: positions int64 [batch, time], cos and sin [table, d / 2].
  */
-export function positioned(scope: Scope, s: AttentionShape, table: number, q: Value, k: Value, v: Value): [Value, Value, Value] {
+export function positioned(
+  scope: Scope,
+  s: AttentionShape,
+  table: number,
+  q: Value,
+  k: Value,
+  v: Value,
+): [Value, Value, Value] {
   const { batch, time, heads, kvHeads, headDim: d } = s;
   const positions = scope.input('positions', [batch, time], 'int64');
   const [cos, sin] = [scope.input('cos', [table, d / 2]), scope.input('sin', [table, d / 2])];
@@ -75,7 +97,10 @@ export function trainingAttention(s: TrainingAttention): (scope: Scope, q: Value
       probabilities.keep = s.saveProbabilities;
       return { start, end, queries, keys, values, probabilities: folded(probabilities) };
     });
-    const joined = concat(parts.map((p) => unfolded(bmm(p.probabilities, p.values), p.end - p.start)), 3);
+    const joined = concat(
+      parts.map((p) => unfolded(bmm(p.probabilities, p.values), p.end - p.start)),
+      3,
+    );
     const output = keep(reshape(transpose(joined, [0, 3, 1, 2, 4]), [batch * time, heads * d]));
 
     // dS = P (dP - rowsum(dP P)), and rowsum(dP P) = rowsum(dO O) (Dao et al. 2022, equation 4), over d numbers a row instead of time.

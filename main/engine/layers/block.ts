@@ -1,6 +1,7 @@
 /** @file What an architecture writes a block's forward pass with: its weights, projections with their adapters, attention. */
 import { concat, gemm, pad, add, split } from '../graph/ops/index.ts';
-import { Scope, type Value } from '../graph/value.ts';
+import type { Scope} from '../graph/value.ts';
+import { type Value } from '../graph/value.ts';
 import type { ModelSpec, Projection } from '../architectures/spec.ts';
 
 /** The adapters of a model (LoRA, Hu et al. 2021): the same in every block. */
@@ -51,7 +52,11 @@ export class BlockBuilder {
   /** The parts of a projection of x [rows, from], each [rows, to]. */
   project(name: string, x: Value): readonly Value[] {
     const p = this.#projection(name);
-    return split(this.#linear(p, x, undefined), p.parts.map((part) => part.to), 1);
+    return split(
+      this.#linear(p, x, undefined),
+      p.parts.map((part) => part.to),
+      1,
+    );
   }
 
   /** residual + a projection of x with one part, [rows, to]. */

@@ -61,7 +61,11 @@ export class CachedDecoder implements Decoder {
   async #advance(ids: readonly number[], time: number, wantLogits: boolean): Promise<Float32Array | undefined> {
     const { spec, weights, cache } = this.#network;
     if (this.#length + ids.length > spec.maxPositions)
-      throw new FettleError('INPUT_INVALID', `The text is longer than the ${spec.maxPositions} tokens the model was made for.`, 'Shorten the prompt or generate less.');
+      throw new FettleError(
+        'INPUT_INVALID',
+        `The text is longer than the ${spec.maxPositions} tokens the model was made for.`,
+        'Shorten the prompt or generate less.',
+      );
     const past = Math.ceil(this.#length / CACHE_STEP) * CACHE_STEP;
     if (past > this.#capacity) this.#grow(past);
     // A shorter document than the one before leaves a larger cache: its size is as good.
@@ -76,7 +80,10 @@ export class CachedDecoder implements Decoder {
       const out = this.#workspace.tensors(layer, segment.forward.program.outputs);
       const known = this.#cache[layer];
       const past: Tensors = known ? { 'past.k': known.k, 'past.v': known.v } : {};
-      await segment.forward.run([shared, weights.layers[layer]!, this.#adapter?.layers[layer]!.values ?? {}, past, { x }], out);
+      await segment.forward.run(
+        [shared, weights.layers[layer]!, this.#adapter?.layers[layer]!.values ?? {}, past, { x }],
+        out,
+      );
       made.push(out);
       x = out['y']!;
     }
@@ -104,7 +111,9 @@ export class CachedDecoder implements Decoder {
     this.#cache = Array.from({ length: layers }, (_, layer) => {
       const next = { k: zeros([1, kvHeads, capacity, headDim]), v: zeros([1, kvHeads, capacity, headDim]) };
       const from = old[layer];
-      if (from) for (const name of ['k', 'v'] as const) copyHeads(from[name], before, next[name], capacity, 0, this.#length, this.#network.spec);
+      if (from)
+        for (const name of ['k', 'v'] as const)
+          copyHeads(from[name], before, next[name], capacity, 0, this.#length, this.#network.spec);
       return next;
     });
     this.#capacity = capacity;

@@ -41,11 +41,12 @@ export function microBatches(batch: Batch, tokens = MICRO_TOKENS): MicroBatch[] 
   const used = rows.filter((row) => row.labelled > 0);
   used.sort((a, b) => Number(a.packed) - Number(b.packed) || b.length - a.length || a.row - b.row);
   const result: MicroBatch[] = [];
-  for (let at = 0; at < used.length; ) {
+  for (let at = 0; at < used.length;) {
     const { length, packed } = used[at]!;
     const count = Math.max(1, Math.floor(tokens / length));
     let end = at + 1;
-    while (end < used.length && end - at < count && used[end]!.packed === packed && used[end]!.length * 2 > length) end++;
+    while (end < used.length && end - at < count && used[end]!.packed === packed && used[end]!.length * 2 > length)
+      end++;
     result.push(gatherRows(batch, used.slice(at, end), length, packed));
     at = end;
   }
@@ -71,7 +72,13 @@ function describeRow({ length, documents, labels }: Batch, row: number): Row {
     if (i < used && documents[base + i] !== documents[base]) packed = true;
     if (labels[base + i]! >= 0) labelled++;
   }
-  return { row, length: Math.max(LENGTH_STEP, Math.ceil(used / LENGTH_STEP) * LENGTH_STEP), packed, labelled, firstRank: 0 };
+  return {
+    row,
+    length: Math.max(LENGTH_STEP, Math.ceil(used / LENGTH_STEP) * LENGTH_STEP),
+    packed,
+    labelled,
+    firstRank: 0,
+  };
 }
 
 function gatherRows(batch: Batch, rows: readonly Row[], length: number, packed: boolean): MicroBatch {
@@ -113,7 +120,8 @@ function checkBatch(batch: Batch): void {
   }))
     if (array.length !== size) wrong(`${name} has ${array.length} entries in place of ${size}`);
   for (let i = 0; i < size; i++) {
-    if (batch.positions[i]! < 0 || batch.positions[i]! >= batch.length) wrong(`position ${batch.positions[i]} in a row of ${batch.length}`);
+    if (batch.positions[i]! < 0 || batch.positions[i]! >= batch.length)
+      wrong(`position ${batch.positions[i]} in a row of ${batch.length}`);
     if (batch.labels[i]! >= 0 && batch.documents[i] === 0) wrong('a label on padding');
   }
 }

@@ -135,14 +135,8 @@ export class LoraModel implements Trainable {
   /** Fills the parameters from an adapter's file. Throws MODEL_INCOMPLETE; nothing is changed then. */
   async load(source: WeightSource): Promise<void> {
     await readParameters(this.#parameters, source);
-    this.parametersChanged();
   }
 
-  /** The segments read the parameters where they lie, so there is nothing to copy. */
-  parametersChanged(): void {}
-
-  /** The base model stays open. */
-  async release(): Promise<void> {}
 }
 
 async function batchLosses(network: Network, batch: Batch, adapter: AdapterLayers | undefined): Promise<Float32Array> {
@@ -154,11 +148,24 @@ async function batchLosses(network: Network, batch: Batch, adapter: AdapterLayer
   return out;
 }
 
-async function documentLogits(network: Network, ids: Int32Array, adapter: AdapterLayers | undefined): Promise<Float32Array> {
+async function documentLogits(
+  network: Network,
+  ids: Int32Array,
+  adapter: AdapterLayers | undefined,
+): Promise<Float32Array> {
   const length = ids.length;
   const positions = Int32Array.from(ids.keys());
   const documents = new Int32Array(length).fill(1);
-  const batch: Batch = { rows: 1, length, ids, positions, documents, labels: new Int32Array(length), tokens: length, labelled: length };
+  const batch: Batch = {
+    rows: 1,
+    length,
+    ids,
+    positions,
+    documents,
+    labels: new Int32Array(length),
+    tokens: length,
+    labelled: length,
+  };
   const [micro]: MicroBatch[] = microBatches(batch);
   if (!micro) return new Float32Array(0);
   return network.logits(await network.forward(micro, adapter), micro.places);

@@ -40,7 +40,10 @@ export class Network {
     let x = await this.embed(micro.ids);
     for (let layer = 0; layer < spec.layers; layer++) {
       const out = this.#workspace.tensors(layer % 2, segment.forward.program.outputs);
-      await segment.forward.run([shared, this.weights.layers[layer]!, adapter?.layers[layer]!.values ?? {}, { x }], out);
+      await segment.forward.run(
+        [shared, this.weights.layers[layer]!, adapter?.layers[layer]!.values ?? {}, { x }],
+        out,
+      );
       x = out['y']!;
     }
     return numbers(x);
@@ -108,7 +111,11 @@ export class Network {
     this.#workspace.release();
   }
 
-  async #headBackward(micro: MicroBatch, hidden: Float32Array, weight: number): Promise<{ losses: Float32Array; dx: Tensor }> {
+  async #headBackward(
+    micro: MicroBatch,
+    hidden: Float32Array,
+    weight: number,
+  ): Promise<{ losses: Float32Array; dx: Tensor }> {
     const { hidden: size, layers } = this.spec;
     const dx = this.#tensor(layers + 3, 'dx', [micro.rows * micro.length, size]);
     const all = numbers(dx).fill(0);
@@ -129,7 +136,12 @@ export class Network {
     micro: Pick<MicroBatch, 'places' | 'labels'>,
     hidden: Float32Array,
     kind: 'loss' | 'train' | 'logits',
-    each: (segment: Awaited<ReturnType<typeof headSegment>>, feeds: Tensors, start: number, count: number) => Promise<void>,
+    each: (
+      segment: Awaited<ReturnType<typeof headSegment>>,
+      feeds: Tensors,
+      start: number,
+      count: number,
+    ) => Promise<void>,
   ): Promise<void> {
     const size = this.spec.hidden;
     for (let start = 0; start < micro.places.length; start += HEAD_ROWS) {
@@ -156,7 +168,11 @@ export class Network {
     const n = ids.length;
     const wrong = ids.find((id) => id < 0 || id >= vocab);
     if (wrong !== undefined)
-      throw new FettleError('INPUT_INVALID', `Token ${wrong} is not in the model's vocabulary of ${vocab}.`, 'The tokenizer belongs to another model.');
+      throw new FettleError(
+        'INPUT_INVALID',
+        `Token ${wrong} is not in the model's vocabulary of ${vocab}.`,
+        'The tokenizer belongs to another model.',
+      );
     const segment = await embedSegment(this.cache, this.spec, n);
     const out = this.#workspace.tensors(this.spec.layers, segment.forward.program.outputs);
     await segment.forward.run([{ ids: integers(ids, [n]), embedding: this.weights.embedding }], out);

@@ -43,7 +43,11 @@ export function adapterParameters(spec: ModelSpec, adapter: AdapterShape): Adapt
       const a = { name: tensorNames.a(p), shape: [adapted.length * adapter.rank, p.from], offset: starts[0]! };
       const b = adapted.map((part) => {
         const shape = [part.to, adapter.rank];
-        return { name: tensorNames.b(p, part.module), shape, offset: entry(`${prefix}${part.path}.lora_B.weight`, shape) };
+        return {
+          name: tensorNames.b(p, part.module),
+          shape,
+          offset: entry(`${prefix}${part.path}.lora_B.weight`, shape),
+        };
       });
       return [a, ...b];
     }),
@@ -65,7 +69,9 @@ export function initialise(parameters: ParameterSet, seed: number): void {
 }
 
 /** Tensors over the flat buffers: what a layer's forward pass reads, and where its gradients are (`g.`) and go (`d.`). */
-export function adapterTensors(parameters: AdapterParameters): { values: Record<string, Tensor>; gradients: Record<string, Tensor> }[] {
+export function adapterTensors(
+  parameters: AdapterParameters,
+): { values: Record<string, Tensor>; gradients: Record<string, Tensor> }[] {
   return parameters.views.map((views) => {
     const values: Record<string, Tensor> = {};
     const gradients: Record<string, Tensor> = {};
@@ -93,7 +99,11 @@ export async function readParameters(parameters: ParameterSet, source: WeightSou
   const plain = (name: string): string => (name.startsWith(PEFT_PREFIX) ? name.slice(PEFT_PREFIX.length) : name);
   const names = new Map(source.names.map((name) => [plain(name), name]));
   const wrong = (what: string): never => {
-    throw new FettleError('MODEL_INCOMPLETE', `The adapter does not fit: ${what}.`, 'Use an adapter of the same base model, rank and target modules.');
+    throw new FettleError(
+      'MODEL_INCOMPLETE',
+      `The adapter does not fit: ${what}.`,
+      'Use an adapter of the same base model, rank and target modules.',
+    );
   };
   for (const { name, shape } of parameters.entries) {
     const from = names.get(name);

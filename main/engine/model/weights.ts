@@ -107,7 +107,10 @@ async function read(wanted: Wanted, source: WeightSource): Promise<Tensor> {
 async function readOne(name: string, shape: Shape, source: WeightSource): Promise<Float32Array> {
   const data = await source.read(name);
   if (data.length !== sizeOf(shape))
-    throw new FettleError('MODEL_INCOMPLETE', `The tensor ${name} has ${data.length} numbers in place of ${sizeOf(shape)}.`);
+    throw new FettleError(
+      'MODEL_INCOMPLETE',
+      `The tensor ${name} has ${data.length} numbers in place of ${sizeOf(shape)}.`,
+    );
   return data;
 }
 

@@ -35,7 +35,7 @@ export class AdamW {
     this.second = new Float32Array(parameters.values.length);
   }
 
-  /** One update of `values` from `gradients`, which stay as they are. The caller then calls `parametersChanged`. */
+  /** One update of `values` from `gradients`, which stay as they are. */
   step(learningRate: number): void {
     this.steps++;
     const { beta1, beta2, epsilon, weightDecay } = this.#options;
@@ -72,7 +72,7 @@ export class AdamW {
  */
 export function clipGradients(gradients: Float32Array, maxNorm: number): number {
   let sum = 0;
-  for (let i = 0; i < gradients.length; i++) sum += gradients[i]! * gradients[i]!;
+  for (const gradient of gradients) sum += gradient * gradient;
   const norm = Math.sqrt(sum);
   const scale = maxNorm / (norm + 1e-6);
   if (maxNorm > 0 && scale < 1) for (let i = 0; i < gradients.length; i++) gradients[i]! *= scale;

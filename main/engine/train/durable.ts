@@ -24,7 +24,11 @@ const Manifest = z.strictObject({
  * @param fill writes the files into the folder whose path it is given.
  * @returns the bytes of its files. Throws DISK_FULL (nothing is left behind) and what `fill` throws.
  */
-export async function writeFolder(parent: string, name: string, fill: (path: string) => Promise<void>): Promise<number> {
+export async function writeFolder(
+  parent: string,
+  name: string,
+  fill: (path: string) => Promise<void>,
+): Promise<number> {
   const temporary = join(parent, `${TEMPORARY}${name}-${process.pid}`);
   try {
     await rm(temporary, { recursive: true, force: true });

@@ -17,7 +17,9 @@ export interface ChatForm {
 export function chatExample(messages: readonly ChatMessage[], { tokenizer, template }: ChatForm): Example {
   const guard = guardSpecial(messages, tokenizer);
   const whole = template.render(guard.messages);
-  const answers = messages.flatMap((message, i) => (message.role === 'assistant' ? [spanOf(i, guard.messages, whole, template)] : []));
+  const answers = messages.flatMap((message, i) =>
+    message.role === 'assistant' ? [spanOf(i, guard.messages, whole, template)] : [],
+  );
   if (answers.length === 0)
     throw new FettleError('DATA_EMPTY', 'A conversation has no answer to learn from.', 'Every row needs a response.');
   const ids: number[] = [];
@@ -65,7 +67,12 @@ export function documentExample(text: string, tokenizer: Tokenizer): Example {
 }
 
 /** Where answer number `i` stands in the whole text: from where the model is asked to speak to where its turn is over. */
-function spanOf(i: number, messages: readonly ChatMessage[], whole: string, template: ChatTemplate): [start: number, end: number] {
+function spanOf(
+  i: number,
+  messages: readonly ChatMessage[],
+  whole: string,
+  template: ChatTemplate,
+): [start: number, end: number] {
   const before = template.render(messages.slice(0, i), { addGenerationPrompt: true });
   const after = template.render(messages.slice(0, i + 1));
   if (!after.startsWith(before) || !whole.startsWith(after))
@@ -81,7 +88,10 @@ function spanOf(i: number, messages: readonly ChatMessage[], whole: string, temp
 function sectionsOf(text: string, tokenizer: Tokenizer): (string | number)[] {
   const { pattern, ids } = specialsOf(tokenizer);
   if (!pattern) return text === '' ? [] : [text];
-  return text.split(pattern).filter((part) => part !== '').map((part) => ids.get(part) ?? part);
+  return text
+    .split(pattern)
+    .filter((part) => part !== '')
+    .map((part) => ids.get(part) ?? part);
 }
 
 interface Specials {
@@ -96,7 +106,10 @@ function specialsOf(tokenizer: Tokenizer): Specials {
   const ids = new Map([...tokenizer.special].map(([id, content]) => [content, id]));
   // The longest first: one may begin with another.
   const longestFirst = [...ids.keys()].sort((a, b) => b.length - a.length).map((content) => RegExp.escape(content));
-  const specials = { ids, pattern: longestFirst.length === 0 ? undefined : new RegExp(`(${longestFirst.join('|')})`, 'u') };
+  const specials = {
+    ids,
+    pattern: longestFirst.length === 0 ? undefined : new RegExp(`(${longestFirst.join('|')})`, 'u'),
+  };
   known.set(tokenizer, specials);
   return specials;
 }
@@ -110,7 +123,8 @@ interface Guard {
 /** Hides special tokens that people wrote while the template's own are looked for. */
 function guardSpecial(messages: readonly ChatMessage[], tokenizer: Tokenizer): Guard {
   const { pattern } = specialsOf(tokenizer);
-  if (!pattern || !messages.some((message) => pattern.test(message.content))) return { messages, restore: (text) => text };
+  if (!pattern || !messages.some((message) => pattern.test(message.content)))
+    return { messages, restore: (text) => text };
   const mark = unusedCharacter(messages);
   const hidden: string[] = [];
   const every = new RegExp(pattern.source, 'gu');

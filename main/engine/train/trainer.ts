@@ -76,7 +76,6 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
 
   const { resume = false, environment = {} } = options;
   const progress = await begin({ ...options, resume, environment, notice: stage }, plan, parameters, optimizer);
-  model.parametersChanged();
   const { steps } = progress;
   const lap = stopwatch(options.clock);
   /** Came here by a step or by a fresh start, not by resuming. */
@@ -134,7 +133,6 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
     if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) throw await diverged();
     const learningRate = learningRateAt(step, steps, recipe);
     optimizer.step(learningRate);
-    model.parametersChanged();
 
     // Report.
     const seconds = lap.next();
@@ -236,8 +234,10 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
 /** What the data lost to maxLength, in plain sentences; none where nothing was lost. */
 function describeData({ examples, truncated, dropped }: DataReport, { maxLength }: Recipe): string[] {
   const sentences: string[] = [];
-  if (truncated > 0) sentences.push(`${truncated} of ${examples} examples are longer than ${maxLength} tokens and were cut`);
-  if (dropped > 0) sentences.push(`${dropped} of ${examples} examples have no tokens left to learn from and were left out`);
+  if (truncated > 0)
+    sentences.push(`${truncated} of ${examples} examples are longer than ${maxLength} tokens and were cut`);
+  if (dropped > 0)
+    sentences.push(`${dropped} of ${examples} examples have no tokens left to learn from and were left out`);
   return sentences;
 }
 

@@ -11,14 +11,18 @@ import { openSafetensors, type SafetensorsFile } from '../safetensors.ts';
 import { tokenizerFromJson } from '../tokenizer.ts';
 
 const MOST_JSON_BYTES = 200_000_000;
-const TokenName = z.union([z.string(), z.looseObject({ content: z.string() }).transform((token) => token.content)]).nullish();
+const TokenName = z
+  .union([z.string(), z.looseObject({ content: z.string() }).transform((token) => token.content)])
+  .nullish();
 const TokenizerConfig = z.looseObject({
   bos_token: TokenName,
   eos_token: TokenName,
   chat_template: z
     .union([z.string(), z.array(z.looseObject({ name: z.string(), template: z.string() }))])
     .nullish()
-    .transform((given) => (Array.isArray(given) ? (given.find(({ name }) => name === 'default') ?? given[0])?.template : given)),
+    .transform((given) =>
+      Array.isArray(given) ? (given.find(({ name }) => name === 'default') ?? given[0])?.template : given,
+    ),
 });
 const Ids = z.union([z.int().min(0), z.array(z.int().min(0))]).nullish();
 
@@ -35,7 +39,13 @@ export async function openHuggingFace(folder: string): Promise<ModelFiles> {
   const template = source === null ? null : chatTemplate(source, { bosToken, eosToken });
 
   const ids = [generation, config].flatMap((file) => Ids.safeParse(file?.['eos_token_id']).data ?? []);
-  const stopIds = [...new Set([...ids, ...(tokenizer.eosId === null ? [] : [tokenizer.eosId]), ...turnEndIds(source, tokenizer.special)])];
+  const stopIds = [
+    ...new Set([
+      ...ids,
+      ...(tokenizer.eosId === null ? [] : [tokenizer.eosId]),
+      ...turnEndIds(source, tokenizer.special),
+    ]),
+  ];
   const card = existsSync(join(folder, 'README.md')) ? frontMatter(await readText(folder, 'README.md')) : {};
   const stated = config['_name_or_path'];
   const name = (typeof stated === 'string' && stated.split('/').at(-1)) || basename(folder);
@@ -66,12 +76,14 @@ async function openWeights(folder: string): Promise<Weights> {
     const owners = new Map<string, SafetensorsFile>();
     for (const file of opened)
       for (const name of file.names) {
-        if (owners.has(name)) throw new FettleError('FORMAT_INVALID', `${name} stands in two of the weight files.`, 'Get the model again.');
+        if (owners.has(name))
+          throw new FettleError('FORMAT_INVALID', `${name} stands in two of the weight files.`, 'Get the model again.');
         owners.set(name, file);
       }
     const owner = (name: string): SafetensorsFile => {
       const found = owners.get(name);
-      if (!found) throw new FettleError('MODEL_INCOMPLETE', `The model has no tensor ${name}.`, 'Get the complete model.');
+      if (!found)
+        throw new FettleError('MODEL_INCOMPLETE', `The model has no tensor ${name}.`, 'Get the complete model.');
       return found;
     };
     return {
@@ -92,12 +104,23 @@ async function weightFiles(folder: string): Promise<string[]> {
   const index = await readJson(folder, 'model.safetensors.index.json', false);
   if (index) {
     const map = z.record(z.string(), z.string()).safeParse(index['weight_map']);
-    if (!map.success) throw new FettleError('FORMAT_INVALID', 'model.safetensors.index.json has no weight_map.', 'Get the model again.');
+    if (!map.success)
+      throw new FettleError(
+        'FORMAT_INVALID',
+        'model.safetensors.index.json has no weight_map.',
+        'Get the model again.',
+      );
     const files = [...new Set(Object.values(map.data))];
     for (const file of files) {
       // A name with a path in it would lead out of the folder.
-      if (!/^[\w.-]+\.safetensors$/.test(file)) throw new FettleError('FORMAT_INVALID', `The index names a file outside the folder: ${file}.`, 'Get the model again.');
-      if (!existsSync(join(folder, file))) throw new FettleError('MODEL_INCOMPLETE', `The weight file ${file} is missing.`, 'Get the complete model.');
+      if (!/^[\w.-]+\.safetensors$/.test(file))
+        throw new FettleError(
+          'FORMAT_INVALID',
+          `The index names a file outside the folder: ${file}.`,
+          'Get the model again.',
+        );
+      if (!existsSync(join(folder, file)))
+        throw new FettleError('MODEL_INCOMPLETE', `The weight file ${file} is missing.`, 'Get the complete model.');
     }
     return files;
   }
@@ -113,13 +136,19 @@ async function weightFiles(folder: string): Promise<string[]> {
 
 async function readText(folder: string, name: string): Promise<string> {
   const { size } = await stat(join(folder, name));
-  if (size > MOST_JSON_BYTES) throw new FettleError('FORMAT_INVALID', `${name} has ${size} bytes, more than any such file needs.`);
+  if (size > MOST_JSON_BYTES)
+    throw new FettleError('FORMAT_INVALID', `${name} has ${size} bytes, more than any such file needs.`);
   return readFile(join(folder, name), 'utf8');
 }
 
 async function readJson(folder: string, name: string, required: boolean): Promise<Record<string, unknown> | null> {
   if (!existsSync(join(folder, name))) {
-    if (required) throw new FettleError('MODEL_INCOMPLETE', `There is no ${name} in ${folder}.`, 'Give the folder of a complete Hugging Face model.');
+    if (required)
+      throw new FettleError(
+        'MODEL_INCOMPLETE',
+        `There is no ${name} in ${folder}.`,
+        'Give the folder of a complete Hugging Face model.',
+      );
     return null;
   }
   const text = await readText(folder, name);
@@ -127,12 +156,16 @@ async function readJson(folder: string, name: string, required: boolean): Promis
   try {
     return z.record(z.string(), z.unknown()).parse(JSON.parse(text));
   } catch (error) {
-    throw new FettleError('FORMAT_INVALID', `${name} in ${folder} is not valid JSON.`, 'Get it again.', { cause: error });
+    throw new FettleError('FORMAT_INVALID', `${name} in ${folder} is not valid JSON.`, 'Get it again.', {
+      cause: error,
+    });
   }
 }
 
 /** Plain `key: value` lines of a model card's front matter. */
 function frontMatter(card: string): Record<string, string> {
   const [, block = ''] = /^---\r?\n([\s\S]*?)\r?\n---/.exec(card) ?? [];
-  return Object.fromEntries([...block.matchAll(/^(\w+):[ \t]*["']?([^"'\r\n]+?)["']?[ \t]*$/gm)].map(([, key, value]) => [key, value]));
+  return Object.fromEntries(
+    [...block.matchAll(/^(\w+):[ \t]*["']?([^"'\r\n]+?)["']?[ \t]*$/gm)].map(([, key, value]) => [key, value]),
+  );
 }

@@ -20,7 +20,8 @@ export async function writeModelFolder(
   const [storage, torchName, width] = TYPES[dtype];
   await mkdir(folder, { recursive: true });
   await writeWeights(folder, files.weights, storage, width, shardBytes);
-  const json = (name: string, value: unknown): Promise<void> => writeFile(join(folder, name), `${JSON.stringify(value, null, 2)}\n`);
+  const json = (name: string, value: unknown): Promise<void> =>
+    writeFile(join(folder, name), `${JSON.stringify(value, null, 2)}\n`);
   await json('config.json', publicConfig(files.config, torchName));
 
   const { tokenizer, chatTemplate, stopIds } = files;

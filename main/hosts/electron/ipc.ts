@@ -15,7 +15,10 @@ export function fromOurPage({ senderFrame }: Pick<IpcMainInvokeEvent, 'senderFra
   return senderFrame !== null && senderFrame.parent === null && senderFrame.url.startsWith(`${RENDERER_ORIGIN}/`);
 }
 
-const REFUSED: Reply = { ok: false, error: { code: 'UNAUTHORISED', message: 'That did not come from Fettle’s own page.' } };
+const REFUSED: Reply = {
+  ok: false,
+  error: { code: 'UNAUTHORISED', message: 'That did not come from Fettle’s own page.' },
+};
 
 export function connectWindow(ipc: Pick<IpcMain, 'handle' | 'on'>, { dispatch, events }: Reached): void {
   ipc.handle('fettle:call', (event, message: unknown) => {
@@ -47,7 +50,11 @@ export function connectWindow(ipc: Pick<IpcMain, 'handle' | 'on'>, { dispatch, e
 
 /** What the system's dialog offers for a purpose. */
 export function pickOptions(purpose: unknown): OpenDialogOptions {
-  if (purpose === 'model') return { title: 'Choose a GGUF file, or the folder of a Hugging Face model', properties: ['openFile', 'openDirectory'] };
+  if (purpose === 'model')
+    return {
+      title: 'Choose a GGUF file, or the folder of a Hugging Face model',
+      properties: ['openFile', 'openDirectory'],
+    };
   if (purpose === 'folder') return { title: 'Choose a folder', properties: ['openDirectory', 'createDirectory'] };
   return { title: 'Choose data', properties: ['openFile', 'multiSelections'] };
 }

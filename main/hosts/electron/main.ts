@@ -13,7 +13,9 @@ import { utilitySpawn } from './spawn.ts';
 const here = import.meta.dirname;
 const renderer = join(here, '..', 'renderer');
 
-protocol.registerSchemesAsPrivileged([{ scheme: SCHEME, privileges: { standard: true, secure: true, supportFetchAPI: true } }]);
+protocol.registerSchemesAsPrivileged([
+  { scheme: SCHEME, privileges: { standard: true, secure: true, supportFetchAPI: true } },
+]);
 
 function openWindow(): BrowserWindow {
   const window = new BrowserWindow({
@@ -22,7 +24,13 @@ function openWindow(): BrowserWindow {
     minWidth: 900,
     minHeight: 600,
     show: false,
-    webPreferences: { preload: join(here, 'preload.cjs'), contextIsolation: true, sandbox: true, nodeIntegration: false, webSecurity: true },
+    webPreferences: {
+      preload: join(here, 'preload.cjs'),
+      contextIsolation: true,
+      sandbox: true,
+      nodeIntegration: false,
+      webSecurity: true,
+    },
   });
   window.once('ready-to-show', () => window.show());
   window.webContents.setWindowOpenHandler(() => ({ action: 'deny' }));
@@ -40,7 +48,12 @@ function begin(): void {
     fettle = createApp({
       home: defaultHome(),
       kind: 'electron',
-      workers: { spawn: utilitySpawn((file) => utilityProcess.fork(file, [], { stdio: ['ignore', 'ignore', 'pipe'], serviceName: 'Fettle worker' })), entry: (name) => join(here, 'workers', `${name}.js`) },
+      workers: {
+        spawn: utilitySpawn((file) =>
+          utilityProcess.fork(file, [], { stdio: ['ignore', 'ignore', 'pipe'], serviceName: 'Fettle worker' }),
+        ),
+        entry: (name) => join(here, 'workers', `${name}.js`),
+      },
     });
   } catch (error) {
     const { message, hint } = toFettleError(error);

@@ -5,7 +5,8 @@ import type { IncomingMessage } from 'node:http';
 /** Cookies are shared by all ports of a host, so each host has its own name. */
 const cookieName = (port: number): string => `fettle-${port}`;
 
-export const cookieFor = (token: string, port: number): string => `${cookieName(port)}=${token}; HttpOnly; SameSite=Strict; Path=/`;
+export const cookieFor = (token: string, port: number): string =>
+  `${cookieName(port)}=${token}; HttpOnly; SameSite=Strict; Path=/`;
 
 /** By a bearer token (commands), the cookie (the workbench), or the address that was printed. */
 export function authorised(request: IncomingMessage, token: string): boolean {
@@ -26,7 +27,8 @@ function same(given: string, token: string): boolean {
 
 const names = (port: number): string[] => [`127.0.0.1:${port}`, `localhost:${port}`];
 
-export const localHost = (request: IncomingMessage, port: number): boolean => names(port).includes(request.headers.host ?? '');
+export const localHost = (request: IncomingMessage, port: number): boolean =>
+  names(port).includes(request.headers.host ?? '');
 
 /** Commands send no Origin; a page must be ours. */
 export function localOrigin(request: IncomingMessage, port: number): boolean {

@@ -48,11 +48,14 @@ export async function serveWeb(served: Served, options: WebOptions): Promise<Web
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MOST_MESSAGE_BYTES });
   const server = createServer((request, response) => {
     for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
-    answer(request, response, options, portOf(server)).catch((error: unknown) => refuse(response, 500, toFettleError(error)));
+    answer(request, response, options, portOf(server)).catch((error: unknown) =>
+      refuse(response, 500, toFettleError(error)),
+    );
   });
   server.on('upgrade', (request, socket, head) => {
     const port = portOf(server);
-    const allowed = localHost(request, port) && localOrigin(request, port) && authorised(request, token) && pathOf(request) === '/ws';
+    const allowed =
+      localHost(request, port) && localOrigin(request, port) && authorised(request, token) && pathOf(request) === '/ws';
     if (!allowed) {
       socket.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n');
       return;
@@ -73,10 +76,16 @@ export async function serveWeb(served: Served, options: WebOptions): Promise<Web
   };
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse, options: WebOptions, port: number): Promise<void> {
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: WebOptions,
+  port: number,
+): Promise<void> {
   const { token, renderer, uploads } = options;
   // A page of another site that had its name pointed here would still say its own name.
-  if (!localHost(request, port)) return refuse(response, 421, { code: 'UNAUTHORISED', message: 'Fettle answers on 127.0.0.1 only.' });
+  if (!localHost(request, port))
+    return refuse(response, 421, { code: 'UNAUTHORISED', message: 'Fettle answers on 127.0.0.1 only.' });
   const url = new URL(request.url ?? '/', 'http://localhost');
   if (url.pathname === '/health') return send(response, 200, { ok: true });
   if (request.method === 'GET' && url.searchParams.has('token') && authorised(request, token)) {
@@ -92,19 +101,32 @@ async function answer(request: IncomingMessage, response: ServerResponse, option
       hint: 'Open it with the token in it, or run `fettle serve` again.',
     });
   if (request.method === 'POST' && url.pathname === '/upload') {
-    if (!localOrigin(request, port)) return refuse(response, 403, { code: 'UNAUTHORISED', message: 'That came from another page.' });
+    if (!localOrigin(request, port))
+      return refuse(response, 403, { code: 'UNAUTHORISED', message: 'That came from another page.' });
     return send(response, 200, { path: await receiveUpload(request, uploads, url.searchParams.get('name') ?? '') });
   }
-  if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(response, 405, { code: 'INPUT_INVALID', message: 'That cannot be done here.' });
-  if (renderer === null) return refuse(response, 404, { code: 'FILE_NOT_FOUND', message: 'This host serves commands only.', hint: '`fettle serve` opens the workbench.' });
+  if (request.method !== 'GET' && request.method !== 'HEAD')
+    return refuse(response, 405, { code: 'INPUT_INVALID', message: 'That cannot be done here.' });
+  if (renderer === null)
+    return refuse(response, 404, {
+      code: 'FILE_NOT_FOUND',
+      message: 'This host serves commands only.',
+      hint: '`fettle serve` opens the workbench.',
+    });
   await serveFile(response, renderer, url.pathname);
 }
 
 function send(response: ServerResponse, status: number, body: unknown): void {
-  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' }).end(JSON.stringify(body));
+  response
+    .writeHead(status, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' })
+    .end(JSON.stringify(body));
 }
 
-function refuse(response: ServerResponse, status: number, { code, message, hint }: { code: string; message: string; hint?: string | undefined }): void {
+function refuse(
+  response: ServerResponse,
+  status: number,
+  { code, message, hint }: { code: string; message: string; hint?: string | undefined },
+): void {
   if (response.headersSent) response.destroy();
   else send(response, status, { error: { code, message, hint } });
 }

@@ -26,13 +26,17 @@ export function attachSocket(client: WebSocket, { dispatch, events }: Served): v
   client.on('message', (data, binary) => {
     const message = binary ? null : parse(String(data as Buffer));
     if (message === null) return client.close(1008, 'not understood');
-    if ('call' in message) void dispatch(message.call.name, message.call.input).then((reply) => send({ id: message.id, reply }));
+    if ('call' in message)
+      void dispatch(message.call.name, message.call.input).then((reply) => send({ id: message.id, reply }));
     else {
       unsubscribe(message.id);
       if (!('subscribe' in message)) return;
       const { topic, after } = message.subscribe;
       if (!TOPIC.test(topic) || subscriptions.size >= MOST_SUBSCRIPTIONS) return client.close(1008, 'no such topic');
-      subscriptions.set(message.id, events.subscribe(topic as Topic, after, (seq, event) => send({ id: message.id, event: { seq, event } })));
+      subscriptions.set(
+        message.id,
+        events.subscribe(topic as Topic, after, (seq, event) => send({ id: message.id, event: { seq, event } })),
+      );
     }
   });
   client.on('pong', () => (answered = true));

@@ -12,8 +12,14 @@ const MOST_BYTES = 20e9;
 
 /** @returns its absolute path: a folder of its own, under its own name made harmless. @throws DISK_FULL, INPUT_INVALID */
 export async function receiveUpload(request: IncomingMessage, uploads: string, name: string): Promise<string> {
-  // eslint-disable-next-line no-control-regex -- control characters have no place in a file's name
-  const safe = name.split(/[\\/]/).at(-1)!.replaceAll(/[<>:"|?*\x00-\x1f]/g, '_').replace(/^\.+/, '').slice(-120) || 'file';
+   
+  const safe =
+    name
+      .split(/[\\/]/)
+      .at(-1)!
+      .replaceAll(/[<>:"|?*\x00-\x1f]/g, '_')
+      .replace(/^\.+/, '')
+      .slice(-120) || 'file';
   const folder = join(uploads, randomUUID());
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const partial = join(folder, `.${safe}.part`);
@@ -21,7 +27,16 @@ export async function receiveUpload(request: IncomingMessage, uploads: string, n
   const limit = new Transform({
     transform(chunk: Buffer, _, done) {
       bytes += chunk.length;
-      done(bytes > MOST_BYTES ? new FettleError('INPUT_INVALID', 'That file is larger than a browser can hand over.', 'Choose it from the folders of this machine instead.') : null, chunk);
+      done(
+        bytes > MOST_BYTES
+          ? new FettleError(
+              'INPUT_INVALID',
+              'That file is larger than a browser can hand over.',
+              'Choose it from the folders of this machine instead.',
+            )
+          : null,
+        chunk,
+      );
     },
   });
   try {

@@ -9,7 +9,8 @@ const reshapeOp: Op<ShapeAttr> = {
   name: 'reshape',
   backward: 'again',
   types: ([x], { shape }) => {
-    if (sizeOf(x!.shape) !== sizeOf(shape)) throw new ShapeError('reshape', `not as many elements as [${shape.join(', ')}]`, [x!]);
+    if (sizeOf(x!.shape) !== sizeOf(shape))
+      throw new ShapeError('reshape', `not as many elements as [${shape.join(', ')}]`, [x!]);
     return [{ shape, dtype: x!.dtype }];
   },
   emit: (to, node) => {
@@ -31,7 +32,12 @@ const transposeOp: Op<Perm> = {
     return [{ shape: perm.map((p) => x!.shape[p]!), dtype: x!.dtype }];
   },
   emit: plain('Transpose'),
-  vjp: ({ attrs: { perm } }, [dy]) => [transpose(dy!, perm.map((_, i) => perm.indexOf(i)))],
+  vjp: ({ attrs: { perm } }, [dy]) => [
+    transpose(
+      dy!,
+      perm.map((_, i) => perm.indexOf(i)),
+    ),
+  ],
 };
 
 interface Axis extends Attrs {
@@ -42,13 +48,22 @@ const concatOp: Op<Axis> = {
   backward: 'again',
   types: (xs, { axis }) => {
     const [first] = xs;
-    if (xs.some((x) => x.shape.length !== first!.shape.length || x.shape.some((n, i) => i !== axis && n !== first!.shape[i])))
+    if (
+      xs.some(
+        (x) => x.shape.length !== first!.shape.length || x.shape.some((n, i) => i !== axis && n !== first!.shape[i]),
+      )
+    )
       throw new ShapeError('concat', `shapes differ on another axis than ${axis}`, xs);
     const length = xs.reduce((sum, x) => sum + x.shape[axis]!, 0);
     return [{ shape: first!.shape.map((n, i) => (i === axis ? length : n)), dtype: first!.dtype }];
   },
   emit: plain('Concat'),
-  vjp: ({ inputs, attrs: { axis } }, [dy]) => split(dy!, inputs.map((x) => x.shape[axis]!), axis),
+  vjp: ({ inputs, attrs: { axis } }, [dy]) =>
+    split(
+      dy!,
+      inputs.map((x) => x.shape[axis]!),
+      axis,
+    ),
 };
 
 interface Sizes extends Attrs {
@@ -68,7 +83,10 @@ const splitOp: Op<Sizes> = {
     to.node('Split', [x!, to.ints(node.attrs.sizes)], outputs, { axis: node.attrs.axis });
   },
   vjp: ({ inputs: [x], outputs, attrs: { axis } }, dys) => [
-    concat(outputs.map((o, i) => dys[i] ?? x!.scope.zeros(o.shape)), axis),
+    concat(
+      outputs.map((o, i) => dys[i] ?? x!.scope.zeros(o.shape)),
+      axis,
+    ),
   ],
 };
 

@@ -25,7 +25,11 @@ const rmsNormOp: Op<Epsilon> = {
   },
   emit: (to, node) => {
     const { epsilon } = node.attrs;
-    to.node('SimplifiedLayerNormalization', ...ends(to, node), { axis: -1, epsilon: { float: epsilon }, stash_type: 1 });
+    to.node('SimplifiedLayerNormalization', ...ends(to, node), {
+      axis: -1,
+      epsilon: { float: epsilon },
+      stash_type: 1,
+    });
   },
   vjp: ({ inputs: [x, w], outputs: [y, r] }, [dy]) => {
     const scaled = mul(dy!, w!);
@@ -64,7 +68,8 @@ const rowsOp: Op<None> = {
   name: 'rows',
   backward: 'keep',
   types: ([table, ids]) => {
-    if (ids!.dtype !== 'int64' || table!.shape.length < 1) throw new ShapeError('rows', 'needs int64 ids', [table!, ids!]);
+    if (ids!.dtype !== 'int64' || table!.shape.length < 1)
+      throw new ShapeError('rows', 'needs int64 ids', [table!, ids!]);
     return [{ shape: [...ids!.shape, ...table!.shape.slice(1)], dtype: 'float32' }];
   },
   emit: plain('Gather'),

@@ -65,4 +65,3 @@ export const softmax = (x: Value): Value => x.scope.apply(softmaxOp, [x], {})[0]
 export const logSoftmax = (x: Value): Value => x.scope.apply(logSoftmaxOp, [x], {})[0]!;
 
 export const REDUCE = [sumOp, meanOp, softmaxOp, logSoftmaxOp];
-
