@@ -63,6 +63,8 @@ export async function addToLibrary(
       });
       hash.update(`${name}\0${digest}\n`);
     }
+    // A folder of that name which the library does not know was left by a crash between copying and noting it down.
+    await rm(target, { recursive: true, force: true });
     await rename(temporary, target);
     return { name: facts.name, hash: hash.digest('hex'), facts: facts.facts, entry: folder ? '' : files[0]! };
   } catch (error) {

@@ -55,7 +55,9 @@ export function handleTraining(core: Core, parts: TrainParts): void {
     };
     const worker = core.workers.run<TrainEvent, TrainOutcome>('train', job, createReporter(control, publish));
     control.onAsk((ask) => worker.ask(ask));
-    outcome = await worker.result;
+    outcome = await worker.result.catch((error: unknown) => {
+      throw asInterrupted(error);
+    });
     return outcome.reason === 'paused' || outcome.reason === 'cancelled' ? outcome.reason : 'completed';
   });
 
@@ -76,6 +78,12 @@ export function handleTraining(core: Core, parts: TrainParts): void {
         });
     return checkpoints.at(-1);
   }
+}
+
+/** A process that was killed from outside, or crashed, lost nothing but the steps since its last checkpoint. */
+function asInterrupted(error: unknown): unknown {
+  if (!(error instanceof FettleError) || error.code !== 'WORKER_CRASHED') return error;
+  return new FettleError('INTERRUPTED', error.message, 'Resume it: it goes on from its last checkpoint.', { cause: error });
 }
 
 /** Passes every event on, and keeps stage, progress and time left of the job's row true. */
