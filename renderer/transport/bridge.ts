@@ -1,21 +1,17 @@
 /** @file The transport of the desktop window: what the preload script put there. The host lives in the same program, so it is always up. */
-import type { EventOf, InputOf, OutputOf, ProcedureName, Reply, Topic } from '../../main/contract/api.ts';
-import { readEvent, readReply, type Purpose, type Transport } from './transport.ts';
+import type { EventOf, InputOf, OutputOf, ProcedureName, Topic } from '../../main/contract/api.ts';
+import { FettleError } from '../../main/contract/errors.ts';
+import type { FettleBridge } from '../../main/contract/wire.ts';
+import { readEvent, readReply, type Transport } from './transport.ts';
 
-/** What the preload script puts on `window`. */
-export interface Bridge {
-  call(name: string, input: unknown): Promise<Reply>;
-  subscribe(topic: string, after: number, listener: (seq: number, event: unknown) => void): () => void;
-  pathOf(file: File): string;
-  pickFiles(purpose: Purpose): Promise<string[]>;
-}
 declare global {
   interface Window {
-    readonly fettle?: Bridge;
+    readonly fettle?: FettleBridge;
   }
 }
 
-export function createBridgeTransport(bridge: Bridge): Transport {
+export function createBridgeTransport(bridge: FettleBridge): Transport {
+  const { pathOf, pickFiles } = bridge;
   return {
     async call<N extends ProcedureName>(name: N, input: InputOf<N>): Promise<OutputOf<N>> {
       return readReply(name, await bridge.call(name, input));
@@ -30,7 +26,15 @@ export function createBridgeTransport(bridge: Bridge): Transport {
       listener('up');
       return () => undefined;
     },
-    bring: (files) => Promise.resolve(files.map((file) => bridge.pathOf(file))),
-    pick: (purpose) => bridge.pickFiles(purpose),
+    async bring(files) {
+      if (!pathOf)
+        throw new FettleError(
+          'FILE_UNREADABLE',
+          'This window cannot take dropped files.',
+          'Choose them with the button.',
+        );
+      return files.map((file) => pathOf(file));
+    },
+    pick: pickFiles ? (purpose) => pickFiles(purpose) : null,
   };
 }

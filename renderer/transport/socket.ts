@@ -1,6 +1,7 @@
 /** @file The transport of the web host: one WebSocket; lost, it is tried again with growing pauses and every subscription goes on after its last number. */
 import { z } from 'zod';
 import type { EventOf, InputOf, OutputOf, ProcedureName, Topic } from '../../main/contract/api.ts';
+import type { ClientMessage } from '../../main/contract/wire.ts';
 import { ERROR_CODES, FettleError, type ErrorCode } from '../../main/contract/errors.ts';
 import { readEvent, readReply, type Link, type Transport } from './transport.ts';
 import { upload } from './upload.ts';
@@ -61,7 +62,7 @@ export function createSocketTransport(
     link = now;
     for (const listener of linkListeners) listener(now);
   };
-  const send = (message: unknown): void => {
+  const send = (message: ClientMessage): void => {
     if (socket?.readyState === 1) socket.send(JSON.stringify(message));
   };
   const subscribe = (id: number, { topic, last }: Subscription): void =>

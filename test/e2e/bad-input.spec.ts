@@ -38,11 +38,9 @@ test('a dropped file goes over, is read, and its bad rows are told', async ({ pa
     answer: `It is ${i + 1}.`,
   }));
   const text = `${rows.map((row) => JSON.stringify(row)).join('\n')}\n{"question": "cut sho\n`;
-  const data = await page.evaluateHandle((content) => {
-    const transfer = new DataTransfer();
-    transfer.items.add(new File([content], 'sums.jsonl'));
-    return transfer;
-  }, text);
+  const data = await page.evaluateHandle(
+    `{ const data = new DataTransfer(); data.items.add(new File([${JSON.stringify(text)}], 'sums.jsonl')); data }`,
+  );
   await page.locator('.drop').dispatchEvent('drop', { dataTransfer: data });
   await expect(page.getByText('40 pairs remain after cleaning')).toBeVisible();
   await expect(page.getByText('left out 1 of 41')).toBeVisible();

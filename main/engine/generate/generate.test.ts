@@ -1,0 +1,81 @@
+/** @file Sampling and generation with a decoder that says what it is told to. */
+import { describe, expect, it } from 'vitest';
+import type { Tokenizer } from '../../formats/model.ts';
+import type { Decoder } from '../types.ts';
+import { generate } from './generate.ts';
+import { createSampler, GREEDY } from './sampler.ts';
+
+const bytes = new TextDecoder();
+/** A token a byte. */
+const tokenizer = {
+  decode: (ids: readonly number[]) => bytes.decode(Uint8Array.from(ids)),
+} as unknown as Tokenizer;
+const saying = (text: string, maxTokens = 100): Decoder => {
+  const script = [...new TextEncoder().encode(text), 0];
+  let at = 0;
+  const next = (): Promise<Float32Array> => {
+    const logits = new Float32Array(256);
+    logits[script[at++] ?? 0] = 1;
+    return Promise.resolve(logits);
+  };
+  return { maxTokens, prefill: next, step: next, release: () => Promise.resolve() };
+};
+const ask = (decoder: Decoder, more: object = {}) => generate({ decoder, tokenizer, ids: [1], stopIds: [0], maxTokens: 50, ...more });
+
+describe('generation', () => {
+  it('ends at a stop token, which is no part of the text', async () => {
+    expect(await ask(saying('Hello'))).toMatchObject({ text: 'Hello', reason: 'stop' });
+  });
+
+  it('tells pieces that make up the text, never half a character', async () => {
+    const pieces: string[] = [];
+    const { text } = await ask(saying('é 🚲!'), { onPiece: (piece: string) => pieces.push(piece) });
+    expect(pieces).toEqual(['é', ' ', '🚲', '!']);
+    expect(pieces.join('')).toBe(text);
+  });
+
+  it('ends after so many tokens, at the end of the context, and when it is told to', async () => {
+    expect(await ask(saying('Hello'), { maxTokens: 2 })).toMatchObject({ text: 'He', reason: 'length' });
+    expect(await ask(saying('Hello', 4))).toMatchObject({ text: 'Hel', reason: 'length' });
+    expect(await ask(saying('Hello'), { signal: AbortSignal.abort() })).toMatchObject({ text: '', reason: 'aborted' });
+  });
+});
+
+describe('sampling', () => {
+  const logits = (): Float32Array => Float32Array.from([1, 3, 2, -1]);
+  const drawn = (options: object): Set<number> => {
+    const sample = createSampler({ ...GREEDY, temperature: 1, ...options });
+    return new Set(Array.from({ length: 500 }, () => sample(logits(), [])));
+  };
+
+  it('is greedy at temperature 0, and the first of equals wins', () => {
+    expect(createSampler(GREEDY)(logits(), [])).toBe(1);
+    expect(createSampler(GREEDY)(Float32Array.of(2, 2), [])).toBe(0);
+  });
+
+  it('keeps the likeliest by number and by sum', () => {
+    expect([...drawn({ topK: 2 })].sort()).toEqual([1, 2]);
+    // softmax of 1, 3, 2, -1 is 0.09, 0.66, 0.24, 0.01.
+    expect([...drawn({ topP: 0.6 })]).toEqual([1]);
+    expect([...drawn({ topP: 0.7 })].sort()).toEqual([1, 2]);
+    expect(drawn({}).size).toBe(4);
+  });
+
+  it('draws each token as often as its probability says', () => {
+    const sample = createSampler({ ...GREEDY, temperature: 1, seed: 5 });
+    const count = 20_000;
+    let hits = 0;
+    for (let i = 0; i < count; i++) if (sample(logits(), []) === 1) hits++;
+    expect(hits / count).toBeCloseTo(Math.exp(3) / [1, 3, 2, -1].reduce((sum, x) => sum + Math.exp(x), 0), 1);
+  });
+
+  it('lets the same seed choose the same, and makes repetition less likely', () => {
+    const run = (seed: number): number[] => {
+      const sample = createSampler({ ...GREEDY, temperature: 1, seed });
+      return Array.from({ length: 20 }, () => sample(logits(), []));
+    };
+    expect(run(1)).toEqual(run(1));
+    expect(run(1)).not.toEqual(run(2));
+    expect(createSampler({ ...GREEDY, repetitionPenalty: 2 })(logits(), [1])).toBe(2);
+  });
+});

@@ -1,0 +1,115 @@
+/** @file Every op of the table: its shape rule against the runtime's, and its way back against finite differences. An op without a case here fails. */
+import { describe, expect, it } from 'vitest';
+import { gradient } from '../../autodiff/gradient.ts';
+import { Random } from '../../random.ts';
+import { Session, tensor, zeros, numbers, type Tensors } from '../../segments/session.ts';
+import { integers } from '../../segments/session.ts';
+import { emit } from '../emit.ts';
+import { Scope, sizeOf, type Value } from '../value.ts';
+import { accumulate, add, bmm, concat, exp, gemm, logSoftmax, meanLast, mul, OPS, pad, pick, reduceSum, reshape, rmsNorm, rotary, rows, sigmoid, silu, slice, softmax, split, sub, transpose } from './index.ts';
+
+interface Case {
+  /** The ops of the table that it is about. */
+  readonly ops: readonly string[];
+  /** Names and shapes of what is differentiated. */
+  readonly inputs: Readonly<Record<string, readonly number[]>>;
+  build(scope: Scope, inputs: Readonly<Record<string, Value>>): Value;
+  /** What else is fed. */
+  readonly fed?: Tensors;
+  /** Some ops have no way back on their own: a frozen table, a label. */
+  readonly forwardOnly?: true;
+}
+const tables = (): Tensors => {
+  const angles = Float32Array.from({ length: 12 }, (_, i) => 0.3 * i);
+  return { positions: integers(Int32Array.of(0, 1, 2, 0, 1, 5), [2, 3]), cos: tensor(angles.map(Math.cos), [6, 2]), sin: tensor(angles.map(Math.sin), [6, 2]) };
+};
+const A = { a: [3, 4] } as const;
+const AB = { a: [2, 3, 4], b: [3, 1] } as const;
+
+const CASES: Readonly<Record<string, Case>> = {
+  'add, broadcast': { ops: ['add'], inputs: AB, build: (_, { a, b }) => add(a!, b!) },
+  'sub, broadcast': { ops: ['sub'], inputs: AB, build: (_, { a, b }) => sub(b!, a!) },
+  'mul, broadcast': { ops: ['mul'], inputs: AB, build: (_, { a, b }) => mul(a!, b!) },
+  exp: { ops: ['exp'], inputs: A, build: (_, { a }) => exp(a!) },
+  sigmoid: { ops: ['sigmoid'], inputs: A, build: (_, { a }) => sigmoid(a!) },
+  silu: { ops: ['silu'], inputs: A, build: (_, { a }) => silu(a!) },
+  reshape: { ops: ['reshape'], inputs: A, build: (_, { a }) => mul(reshape(a!, [2, 6]), reshape(a!, [2, 6])) },
+  transpose: { ops: ['transpose'], inputs: { a: [2, 3, 4] }, build: (_, { a }) => transpose(a!, [2, 0, 1]) },
+  concat: { ops: ['concat'], inputs: { a: [2, 3], b: [2, 4] }, build: (_, { a, b }) => concat([a!, b!, a!], 1) },
+  'split, of which only one part is used': { ops: ['split'], inputs: { a: [2, 7] }, build: (_, { a }) => split(a!, [3, 4], 1)[1]! },
+  'split, all parts': { ops: ['split'], inputs: { a: [2, 6] }, build: (_, { a }) => split(a!, [3, 3], 1).reduce((x, y) => mul(x, y)) },
+  slice: { ops: ['slice'], inputs: { a: [3, 5] }, build: (_, { a }) => slice(a!, 1, 1, 4) },
+  pad: { ops: ['pad'], inputs: A, build: (_, { a }) => mul(pad(a!, 0, 1, 2), pad(a!, 0, 1, 2)) },
+  'gemm plain': { ops: ['gemm'], inputs: { a: [3, 4], b: [4, 5] }, build: (_, { a, b }) => gemm(a!, b!) },
+  'gemm turned, scaled, added to': { ops: ['gemm'], inputs: { a: [4, 3], b: [5, 4], c: [3, 5] }, build: (_, { a, b, c }) => gemm(a!, b!, { transA: true, transB: true, alpha: 0.7, plus: c! }) },
+  'gemm with a bias': { ops: ['gemm'], inputs: { a: [3, 4], b: [4, 5], c: [5] }, build: (_, { a, b, c }) => gemm(a!, b!, { plus: c! }) },
+  'a sum that a product starts from': { ops: ['gemm'], inputs: { a: [3, 4], b: [4, 5], c: [3, 5] }, build: (_, { a, b, c }) => accumulate(c!, gemm(a!, b!)) },
+  'bmm plain': { ops: ['bmm'], inputs: { a: [2, 3, 4], b: [2, 4, 5] }, build: (_, { a, b }) => bmm(a!, b!, { alpha: 0.5 }) },
+  'bmm turned, one stack for many': { ops: ['bmm'], inputs: { a: [2, 2, 4, 3], b: [2, 1, 5, 4] }, build: (_, { a, b }) => bmm(a!, b!, { transA: true, transB: true }) },
+  'reduceSum': { ops: ['reduceSum'], inputs: { a: [2, 3, 4] }, build: (_, { a }) => reduceSum(mul(a!, a!), [0, 2]) },
+  'reduceMean': { ops: ['reduceMean'], inputs: A, build: (_, { a }) => meanLast(mul(a!, a!)) },
+  softmax: { ops: ['softmax'], inputs: A, build: (_, { a }) => softmax(a!) },
+  logSoftmax: { ops: ['logSoftmax'], inputs: A, build: (_, { a }) => logSoftmax(a!) },
+  rmsNorm: { ops: ['rmsNorm'], inputs: { a: [3, 8], w: [8] }, build: (_, { a, w }) => rmsNorm(a!, w!, 1e-5) },
+  rotary: {
+    ops: ['rotary'],
+    inputs: { a: [2, 3, 8] },
+    fed: tables(),
+    build: (s, { a }) => rotary(a!, s.input('positions', [2, 3], 'int64'), s.input('cos', [6, 2]), s.input('sin', [6, 2])),
+  },
+  rows: { ops: ['rows'], inputs: { a: [4, 3] }, forwardOnly: true, fed: { ids: integers(Int32Array.of(2, 0), [2]) }, build: (s, { a }) => rows(a!, s.input('ids', [2], 'int64')) },
+  pick: { ops: ['pick'], inputs: A, forwardOnly: true, fed: { at: integers(Int32Array.of(1, 3, 0), [3, 1]) }, build: (s, { a }) => pick(a!, s.input('at', [3, 1], 'int64')) },
+};
+const EPSILON = 1e-2;
+/** Float32 sums and a central difference of this width agree to about three digits. */
+const TOLERANCE = 4e-3;
+
+async function runOnce(outputs: ReadonlyMap<string, Value>, feeds: Tensors): Promise<Record<string, Float32Array>> {
+  const program = emit(outputs, 'cpu');
+  const session = await Session.create(program, { device: 'cpu', threads: 1 });
+  const into = Object.fromEntries([...program.outputs].map(([name, { shape }]) => [name, zeros(shape)]));
+  await session.run([feeds], into);
+  await session.release();
+  return Object.fromEntries(Object.entries(into).map(([name, made]) => [name, numbers(made).slice()]));
+}
+const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
+
+describe('the op table', () => {
+  it('has a case for every op', () => {
+    const covered = new Set(Object.values(CASES).flatMap(({ ops }) => ops));
+    expect(OPS.map(({ name }) => name).filter((name) => !covered.has(name))).toEqual([]);
+  });
+
+  it.each(Object.entries(CASES))('%s', async (_, { inputs, build, fed = {}, forwardOnly }) => {
+    const random = new Random(3);
+    const some = (shape: readonly number[]): Float32Array => Float32Array.from({ length: sizeOf(shape) }, () => random.normal());
+    const scope = new Scope();
+    const values = Object.fromEntries(Object.entries(inputs).map(([name, shape]) => [name, scope.input(name, shape)]));
+    const y = build(scope, values);
+    const points = Object.fromEntries(Object.entries(inputs).map(([name, shape]) => [name, some(shape)]));
+    const feed = (at: Readonly<Record<string, Float32Array>>): Tensors => ({
+      ...fed,
+      ...Object.fromEntries(Object.entries(at).map(([name, data]) => [name, tensor(data, inputs[name]!)])),
+    });
+    // The runtime refuses a preallocated result of another shape than its own rule gives.
+    const { y: result } = await runOnce(new Map([['y', y]]), feed(points));
+    expect(result).toHaveLength(sizeOf(y.shape));
+    expect(result!.every(Number.isFinite)).toBe(true);
+    if (forwardOnly) return;
+
+    const weights = some(y.shape);
+    const gradients = gradient(y, scope.input('dy', y.shape), Object.values(values));
+    const outputs = new Map(Object.keys(inputs).map((name, i) => [`d.${name}`, gradients[i]!]));
+    const found = await runOnce(outputs, { ...feed(points), dy: tensor(weights, y.shape) });
+    for (const [name, shape] of Object.entries(inputs)) {
+      const direction = some(shape);
+      const moved = async (by: number): Promise<number> => {
+        const at = { ...points, [name]: points[name]!.map((x, i) => x + by * direction[i]!) };
+        return dot((await runOnce(new Map([['y', y]]), feed(at))).y!, weights);
+      };
+      const wanted = ((await moved(EPSILON)) - (await moved(-EPSILON))) / (2 * EPSILON);
+      const got = dot(found[`d.${name}`]!, direction);
+      expect(Math.abs(got - wanted) / Math.max(1, Math.abs(wanted)), `${name}: ${got} against ${wanted}`).toBeLessThan(TOLERANCE);
+    }
+  });
+});
