@@ -12,8 +12,10 @@ const AddedToken = z.looseObject({
 });
 const Json = z.looseObject({
   added_tokens: z.array(AddedToken).default([]),
-  model: z.looseObject({ vocab: z.union([z.record(z.string(), z.int()), z.array(z.unknown())]) }),
+  model: z.looseObject({ type: z.string().default('BPE'), vocab: z.union([z.record(z.string(), z.int()), z.array(z.unknown())]) }),
 });
+
+const KINDS = ['BPE', 'Unigram', 'WordPiece'];
 
 export interface TokenizerOptions {
   readonly bosToken?: string | null | undefined;
@@ -34,6 +36,7 @@ export function tokenizerFromJson(json: unknown, { bosToken, eosToken }: Tokeniz
       'Get tokenizer.json again.',
     );
   const { added_tokens: added, model } = parsed.data;
+  if (!KINDS.includes(model.type)) throw unsupported(`its kind is ${model.type}`);
   const special = new Map(added.filter((token) => token.special).map(({ id, content }) => [id, content]));
   const knowing = build(json);
   /** Made at its first use: it takes as long as the other. */
@@ -75,11 +78,14 @@ function build(json: unknown): Fast {
   try {
     return new Fast(json as object, {});
   } catch (error) {
-    throw new FettleError(
-      'MODEL_UNSUPPORTED',
-      `The tokenizer cannot be used: ${error instanceof Error ? error.message : String(error)}.`,
-      'Models with a byte-level or SentencePiece BPE tokenizer are supported.',
-      { cause: error },
-    );
+    throw unsupported(error instanceof Error ? error.message : String(error), error);
   }
 }
+
+const unsupported = (why: string, cause?: unknown): FettleError =>
+  new FettleError(
+    'MODEL_UNSUPPORTED',
+    `The tokenizer cannot be used: ${why}.`,
+    'Models with a byte-level or SentencePiece BPE tokenizer are supported.',
+    { cause },
+  );

@@ -2,8 +2,8 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeTinyModel } from '../fixtures/tiny-model.ts';
-import { writeFileOf } from './examples.ts';
-import { expect, open, pick, startHost, test } from './host.ts';
+import { writeExamples, writeFileOf } from './examples.ts';
+import { expect, open, pick, startHost, stepsDrawn, test } from './host.ts';
 
 test.use({ suite: 'bad input' });
 test.describe.configure({ mode: 'serial' });
@@ -88,5 +88,34 @@ test('a host that is gone is said, with what is safe', async ({ page, complaints
   await expect(page.getByRole('alert').filter({ hasText: 'Fettle does not answer' })).toBeVisible();
   // The browser tells of each attempt to reach it again.
   await page.close();
+  complaints.splice(0);
+});
+
+test('a run whose machine went off is interrupted, loses nothing that was saved, and goes on', async ({
+  page,
+  complaints,
+}) => {
+  const first = await startHost();
+  first.command('project', 'create', 'Cut short');
+  first.command('data', 'import', 'cut-short', await writeExamples(first.folder));
+  first.command('model', 'add', await writeTinyModel(join(first.folder, 'Tiny-Llama-Instruct')));
+  await open(page, first, '#/p/cut-short/model', 'Which model learns?');
+  await page.getByRole('button', { name: 'Use Tiny-Llama-Instruct' }).click();
+  await open(page, first, '#/p/cut-short/tune', 'Tune');
+  await page.getByLabel('How often it reads the data').fill('400');
+  await page.getByLabel('How often it reads the data').press('Tab');
+  await page.getByRole('button', { name: 'Start training' }).click();
+  await expect.poll(() => stepsDrawn(page), { timeout: 60_000 }).toBeGreaterThan(25);
+  const before = await stepsDrawn(page);
+  await first.kill();
+  const second = await startHost(first.folder);
+  await page.goto(second.url);
+  await open(page, second, '#/p/cut-short/run/cut-short-1', 'Run 1');
+  await expect(page.getByRole('alert')).toContainText(/^The run was interrupted.*Safe: everything up to step/s);
+  await page.getByRole('button', { name: 'Resume' }).click();
+  await expect.poll(() => stepsDrawn(page), { timeout: 60_000 }).toBeGreaterThan(before);
+  await page.close();
+  await second.stop();
+  // The browser told of the connection that was cut.
   complaints.splice(0);
 });

@@ -1,5 +1,5 @@
 /** @file A web host with an empty home for a test file, and a page that is let in and reports every error of its own. */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -17,18 +17,22 @@ export interface Host {
   readonly folder: string;
   /** The address of a page, such as "#/jobs". */
   at(hash: string): string;
+  /** Runs the command against this host. */
+  command(...args: string[]): void;
+  /** Ends it as a power cut does; its home stays for the next host. */
+  kill(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Starts `fettle serve` on a free port. */
-export async function startHost(): Promise<Host> {
+/** Starts `fettle serve` on a free port, with an empty home or the one that a killed host left in `folder`. */
+export async function startHost(left?: string): Promise<Host> {
   if (!existsSync(join(root, 'dist/renderer/index.html'))) throw new Error('The workbench is not built: npm run build');
-  const folder = await mkdtemp(join(tmpdir(), 'fettle-e2e-'));
-  const child = spawn(
-    process.execPath,
-    ['main/cli/main.ts', 'serve', '--port', '0', '--no-open', '--home', join(folder, 'home')],
-    { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] },
-  );
+  const folder = left ?? (await mkdtemp(join(tmpdir(), 'fettle-e2e-')));
+  const home = join(folder, 'home');
+  const child = spawn(process.execPath, ['main/cli/main.ts', 'serve', '--port', '0', '--no-open', '--home', home], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const ended = new Promise<void>((done) => child.once('exit', () => done()));
   const url = await new Promise<string>((found, lost) => {
     createInterface(child.stdout).on('line', (line) => {
@@ -41,6 +45,12 @@ export async function startHost(): Promise<Host> {
     url,
     folder,
     at: (hash) => new URL(`/${hash}`, url).href,
+    command: (...args) =>
+      void execFileSync(process.execPath, ['main/cli/main.ts', ...args, '--home', home], { cwd: root }),
+    async kill() {
+      child.kill('SIGKILL');
+      await ended;
+    },
     async stop() {
       child.kill('SIGINT');
       await ended;
@@ -106,6 +116,6 @@ export async function expectAccessible(page: Page): Promise<void> {
 
 /** Steps that the loss curve holds, from the words it has for those who do not see it. */
 export async function stepsDrawn(page: Page): Promise<number> {
-  const label = await page.getByRole('img', { name: /^Loss over/ }).getAttribute('aria-label');
+  const label = await page.getByRole('img', { name: /^Loss (over|of)/ }).getAttribute('aria-label');
   return Number(/over ([\d,]+) steps/.exec(label ?? '')?.[1]?.replaceAll(',', '') ?? 0);
 }
