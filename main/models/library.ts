@@ -5,7 +5,7 @@ import { mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises
 import { basename, join } from 'node:path';
 import type { Model } from '../contract/entities.ts';
 import { FettleError, toFettleError } from '../contract/errors.ts';
-import { readSpec } from '../engine/index.ts';
+import { checkWeights, readSpec } from '../engine/index.ts';
 import { openModel } from '../formats/open.ts';
 
 /** What is written down of a model: contract's Model without what the row and the machine add. */
@@ -80,6 +80,7 @@ async function describe(source: string): Promise<{ name: string; facts: ModelFac
   try {
     // Refuses by name what the engine cannot train, before anything is copied.
     const spec = readSpec(model.config);
+    checkWeights(spec, model.weights);
     const storage = new Map<string, number>();
     let parameters = 0;
     for (const name of model.weights.names) {

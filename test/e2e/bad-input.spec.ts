@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeTinyModel } from '../fixtures/tiny-model.ts';
 import { writeExamples, writeFileOf } from './examples.ts';
-import { expect, open, pick, startHost, stepsDrawn, test } from './host.ts';
+import { expect, open, pick, startLongRun, stepsDrawn, test } from './host.ts';
 
 test.use({ suite: 'bad input' });
 test.describe.configure({ mode: 'serial' });
@@ -80,8 +80,8 @@ test('pages that need what is not there say so and lead on', async ({ page, host
   await expect(page.getByRole('alert')).toBeVisible();
 });
 
-test('a host that is gone is said, with what is safe', async ({ page, complaints }) => {
-  const host = await startHost();
+test('a host that is gone is said, with what is safe', async ({ page, another, complaints }) => {
+  const host = await another();
   await page.goto(host.url);
   await expect(page.getByRole('heading', { name: 'Start with your files' })).toBeVisible();
   await host.stop();
@@ -93,29 +93,27 @@ test('a host that is gone is said, with what is safe', async ({ page, complaints
 
 test('a run whose machine went off is interrupted, loses nothing that was saved, and goes on', async ({
   page,
+  another,
   complaints,
 }) => {
-  const first = await startHost();
+  const first = await another();
   first.command('project', 'create', 'Cut short');
   first.command('data', 'import', 'cut-short', await writeExamples(first.folder));
   first.command('model', 'add', await writeTinyModel(join(first.folder, 'Tiny-Llama-Instruct')));
   await open(page, first, '#/p/cut-short/model', 'Which model learns?');
   await page.getByRole('button', { name: 'Use Tiny-Llama-Instruct' }).click();
   await open(page, first, '#/p/cut-short/tune', 'Tune');
-  await page.getByLabel('How often it reads the data').fill('400');
-  await page.getByLabel('How often it reads the data').press('Tab');
-  await page.getByRole('button', { name: 'Start training' }).click();
+  await startLongRun(page);
   await expect.poll(() => stepsDrawn(page), { timeout: 60_000 }).toBeGreaterThan(25);
   const before = await stepsDrawn(page);
   await first.kill();
-  const second = await startHost(first.folder);
+  const second = await another(first.folder);
   await page.goto(second.url);
   await open(page, second, '#/p/cut-short/run/cut-short-1', 'Run 1');
   await expect(page.getByRole('alert')).toContainText(/^The run was interrupted.*Safe: everything up to step/s);
   await page.getByRole('button', { name: 'Resume' }).click();
   await expect.poll(() => stepsDrawn(page), { timeout: 60_000 }).toBeGreaterThan(before);
   await page.close();
-  await second.stop();
   // The browser told of the connection that was cut.
   complaints.splice(0);
 });

@@ -25,7 +25,7 @@ export interface Host {
 }
 
 /** Starts `fettle serve` on a free port, with an empty home or the one that a killed host left in `folder`. */
-export async function startHost(left?: string): Promise<Host> {
+async function startHost(left?: string): Promise<Host> {
   if (!existsSync(join(root, 'dist/renderer/index.html'))) throw new Error('The workbench is not built: npm run build');
   const folder = left ?? (await mkdtemp(join(tmpdir(), 'fettle-e2e-')));
   const home = join(folder, 'home');
@@ -59,7 +59,10 @@ export async function startHost(left?: string): Promise<Host> {
   };
 }
 
-export const test = base.extend<{ complaints: string[] }, { suite: string; host: Host }>({
+export const test = base.extend<
+  { complaints: string[]; another: (left?: string) => Promise<Host> },
+  { suite: string; host: Host }
+>({
   /** Each file names its own: where it differs, Playwright starts another worker, and with it another host. */
   suite: ['', { option: true, scope: 'worker' }],
   host: [
@@ -71,6 +74,17 @@ export const test = base.extend<{ complaints: string[] }, { suite: string; host:
     },
     { scope: 'worker' },
   ],
+  /** Starts hosts beside the file's own; they end with the test, whatever becomes of it. */
+  // Playwright reads what a fixture needs from this pattern: nothing.
+  another: async ({}, use) => {
+    const hosts: Host[] = [];
+    await use(async (left) => {
+      const host = await startHost(left);
+      hosts.push(host);
+      return host;
+    });
+    for (const host of hosts) await host.stop();
+  },
   /** What the browser's console complained of; a test that expects none of it fails on any. */
   complaints: [
     async ({ page }, use) => {
@@ -116,6 +130,23 @@ export async function expectAccessible(page: Page): Promise<void> {
 
 /** Steps that the loss curve holds, from the words it has for those who do not see it. */
 export async function stepsDrawn(page: Page): Promise<number> {
-  const label = await page.getByRole('img', { name: /^Loss (over|of)/ }).getAttribute('aria-label');
+  const label = await page.getByRole('img', { name: /^Loss over/ }).getAttribute('aria-label');
   return Number(/over ([\d,]+) steps/.exec(label ?? '')?.[1]?.replaceAll(',', '') ?? 0);
+}
+
+/** Starts a run that lasts, with a look at unseen rows and a checkpoint every ten steps. */
+export async function startLongRun(page: Page): Promise<void> {
+  await page.getByRole('button', { name: /Expert settings/ }).click();
+  for (const [label, value] of [
+    ['How often it reads the data', '100'],
+    ['Looks without gain before it stops', '0'],
+    ['Steps between looks at unseen rows', '10'],
+    ['Steps between checkpoints', '10'],
+  ] as const) {
+    await page.getByLabel(label).fill(value);
+    await page.getByLabel(label).press('Tab');
+  }
+  await expect(page.getByRole('button', { name: 'Back to advised, 4 changes' })).toBeVisible();
+  await page.getByRole('button', { name: 'Start training' }).click();
+  await expect(page.getByRole('heading', { level: 1, name: /^Run \d+$/ })).toBeVisible();
 }

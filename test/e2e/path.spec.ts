@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeTinyModel } from '../fixtures/tiny-model.ts';
 import { writeExamples } from './examples.ts';
-import { expect, expectAccessible, open, pick, stepsDrawn, test } from './host.ts';
+import { expect, expectAccessible, open, pick, startLongRun, stepsDrawn, test } from './host.ts';
 
 test.use({ suite: 'path' });
 test.describe.configure({ mode: 'serial' });
@@ -98,11 +98,7 @@ test('the recipe has reasons; an unusual value is questioned, an impossible one 
 
 test('it trains: the curve moves, outlives a reload, a pause and a resume', async ({ page, host }) => {
   await open(page, host, `${PROJECT}/tune`, 'Tune');
-  await page.getByLabel('How often it reads the data').fill('400');
-  await page.getByLabel('How often it reads the data').press('Tab');
-  await expect(page.getByText(/^\d,\d{3} steps of about/)).toBeVisible();
-  await page.getByRole('button', { name: 'Start training' }).click();
-  await expect(page.getByRole('heading', { level: 1, name: 'Run 1' })).toBeVisible();
+  await startLongRun(page);
 
   await expect.poll(() => stepsDrawn(page), { timeout: 60_000 }).toBeGreaterThan(25);
   await expect(page.getByRole('contentinfo')).toContainText('Training run 1');

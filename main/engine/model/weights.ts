@@ -28,14 +28,8 @@ interface Wanted {
 
 /** Throws MODEL_INCOMPLETE, naming the tensor, before anything is read. */
 export async function readWeights(spec: ModelSpec, source: WeightSource): Promise<BaseWeights> {
-  const single = (name: string, from: string, shape: Shape): Wanted => ({ name, shape, from: [{ name: from, shape }] });
-  const embedding = single('embedding', spec.names.embedding, [spec.vocab, spec.hidden]);
-  const finalNorm = single('finalNorm', spec.names.finalNorm, [spec.hidden]);
-  const head = single('head', spec.names.head, [spec.vocab, spec.hidden]);
-  const layers = Array.from({ length: spec.layers }, (_, i) => blockWeights(spec, spec.layer(i)));
-  const names = new Set(source.names);
-  for (const wanted of [embedding, finalNorm, head, ...layers.flat()]) check(wanted, names, source);
-
+  const { embedding, finalNorm, head, layers } = wantedBy(spec);
+  checkWeights(spec, source);
   const embeddingTensor = await read(embedding, source);
   return {
     embedding: embeddingTensor,
@@ -46,6 +40,23 @@ export async function readWeights(spec: ModelSpec, source: WeightSource): Promis
       for (const w of wanted) record[w.name] = await read(w, source);
       return record;
     }),
+  };
+}
+
+/** Whether a source has every tensor that the model needs, in its shape. Throws MODEL_INCOMPLETE, naming the tensor. */
+export function checkWeights(spec: ModelSpec, source: WeightSource): void {
+  const { embedding, finalNorm, head, layers } = wantedBy(spec);
+  const names = new Set(source.names);
+  for (const wanted of [embedding, finalNorm, head, ...layers.flat()]) check(wanted, names, source);
+}
+
+function wantedBy(spec: ModelSpec): Record<'embedding' | 'finalNorm' | 'head', Wanted> & { readonly layers: Wanted[][] } {
+  const single = (name: string, from: string, shape: Shape): Wanted => ({ name, shape, from: [{ name: from, shape }] });
+  return {
+    embedding: single('embedding', spec.names.embedding, [spec.vocab, spec.hidden]),
+    finalNorm: single('finalNorm', spec.names.finalNorm, [spec.hidden]),
+    head: single('head', spec.names.head, [spec.vocab, spec.hidden]),
+    layers: Array.from({ length: spec.layers }, (_, i) => blockWeights(spec, spec.layer(i))),
   };
 }
 
