@@ -15,7 +15,9 @@ module.exports = {
     only('engine', '^main/engine/', '^main/(engine|formats|contract)/'),
     only('core', '^main/core/', '^main/(core|contract)/'),
     // Types of a worker's job and events may be shared with the feature that starts it.
-    only('features', `^${features}/`, `^(${features}|main/(core|contract|formats|engine))/`, { dependencyTypesNot: ['type-only'] }),
+    only('features', `^${features}/`, `^(${features}|main/(core|contract|formats|engine))/`, {
+      dependencyTypesNot: ['type-only'],
+    }),
     only('workers', '^main/workers/', `^(${features}|main/(workers|core|contract|formats|engine))/`),
     only('cli', '^main/cli/', '^main/(cli|hosts|core|contract)/'),
     only('hosts', '^main/hosts/', `^(${features}|main/(hosts|workers|core|contract|engine))/`),
@@ -34,7 +36,12 @@ module.exports = {
       to: { path: 'node_modules/onnxruntime-node' },
     },
     // Ops name each other in their ways back: a product's is a product, a softmax's a sum.
-    { name: 'no-cycles', severity: 'error', from: { pathNot: '^main/engine/graph/ops/' }, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    {
+      name: 'no-cycles',
+      severity: 'error',
+      from: { pathNot: '^main/engine/graph/ops/' },
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
   ],
   options: {
     doNotFollow: { path: 'node_modules' },

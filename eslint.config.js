@@ -3,7 +3,9 @@ import svelte from 'eslint-plugin-svelte';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', 'test/**/*.py', 'test/numerics/.venv/', 'test-results/', 'playwright-report/'] },
+  {
+    ignores: ['dist/', 'node_modules/', 'test/**/*.py', 'test/numerics/.venv/', 'test-results/', 'playwright-report/'],
+  },
   ...tseslint.configs.strict,
   ...tseslint.configs.stylistic,
   ...svelte.configs.recommended,

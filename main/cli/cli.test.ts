@@ -23,7 +23,9 @@ interface Ended {
   readonly err: string;
 }
 function begin(...args: string[]): { child: ChildProcess; ended: Promise<Ended> } {
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'main.ts'), ...args], { env: { ...process.env, FETTLE_HOME: home } });
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'main.ts'), ...args], {
+    env: { ...process.env, FETTLE_HOME: home },
+  });
   children.push(child);
   let [out, err] = ['', ''];
   child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
@@ -31,12 +33,16 @@ function begin(...args: string[]): { child: ChildProcess; ended: Promise<Ended> 
   return { child, ended: new Promise((resolve) => child.on('close', (code) => resolve({ code, out, err }))) };
 }
 const fettle = (...args: string[]): Promise<Ended> => begin(...args).ended;
-const json = async (...args: string[]): Promise<unknown> => JSON.parse((await fettle(...args, '--json')).out) as unknown;
+const json = async (...args: string[]): Promise<unknown> =>
+  JSON.parse((await fettle(...args, '--json')).out) as unknown;
 
 describe('the command', () => {
   it('helps', async () => {
     expect(await fettle()).toMatchObject({ code: 0, out: expect.stringContaining('fettle COMMAND') as unknown });
-    expect(await fettle('train', '--help')).toMatchObject({ code: 0, out: expect.stringContaining('--estimate') as unknown });
+    expect(await fettle('train', '--help')).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('--estimate') as unknown,
+    });
   });
 
   it.each([
@@ -54,7 +60,10 @@ describe('the command', () => {
   });
 
   it('gives the error as an object with --json', async () => {
-    expect(await json('project', 'show', 'none')).toMatchObject({ type: 'error', error: { code: 'PROJECT_NOT_FOUND' } });
+    expect(await json('project', 'show', 'none')).toMatchObject({
+      type: 'error',
+      error: { code: 'PROJECT_NOT_FOUND' },
+    });
   });
 });
 
@@ -69,35 +78,85 @@ describe('the path by command', () => {
   it('refuses files with nothing in them, and keeps what is there', async () => {
     writeFileSync(join(folder, 'empty.jsonl'), '');
     writeFileSync(join(folder, 'bad.gguf'), 'GGUF\u0003');
-    expect((await fettle('data', 'import', 'replies', join(folder, 'empty.jsonl'))).err).toMatch(/FILE_EMPTY|DATA_EMPTY/);
-    expect(await fettle('model', 'add', join(folder, 'bad.gguf'))).toMatchObject({ code: 2, err: expect.stringContaining('FILE_TRUNCATED') as unknown });
+    expect((await fettle('data', 'import', 'replies', join(folder, 'empty.jsonl'))).err).toMatch(
+      /FILE_EMPTY|DATA_EMPTY/,
+    );
+    expect(await fettle('model', 'add', join(folder, 'bad.gguf'))).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('FILE_TRUNCATED') as unknown,
+    });
     expect(await json('model', 'list')).toHaveLength(1);
   });
 
   it('refuses recipes that are wrong, naming what was meant', async () => {
-    expect((await fettle('train', 'replies', '--model', model, '--set', 'learnngRate=1')).err).toMatch(/RECIPE_INVALID.*\n.*learningRate/);
+    expect((await fettle('train', 'replies', '--model', model, '--set', 'learnngRate=1')).err).toMatch(
+      /RECIPE_INVALID.*\n.*learningRate/,
+    );
     expect((await fettle('train', 'replies', '--model', model, '--set', 'rank=0')).err).toMatch(/RECIPE_INVALID/);
   });
 
   it('trains with one event a line and the result last, compares, answers and exports', async () => {
-    const { code, out } = await fettle('train', 'replies', '--model', model, '--strategy', 'instruct', '--set', 'maxSteps=6', '--set', 'maxLength=128', '--json');
+    const { code, out } = await fettle(
+      'train',
+      'replies',
+      '--model',
+      model,
+      '--strategy',
+      'instruct',
+      '--set',
+      'maxSteps=6',
+      '--set',
+      'maxLength=128',
+      '--json',
+    );
     expect(code).toBe(0);
-    const lines = out.trim().split('\n').map((line) => JSON.parse(line) as { type: string });
+    const lines = out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { type: string });
     expect(lines.filter(({ type }) => type === 'step')).toHaveLength(6);
     expect(lines.at(-1)).toMatchObject({ type: 'result', state: 'completed', run: 'replies-1', steps: 6 });
 
-    expect(await json('compare', model, 'replies-1')).toMatchObject({ state: 'completed', result: { losses: [{}, {}], samples: [{ answers: [{}, {}] }] } });
-    expect(await json('generate', 'replies-1', '--prompt', 'Hello', '--max-tokens', '4')).toMatchObject({ target: 'replies-1' });
+    expect(await json('compare', model, 'replies-1')).toMatchObject({
+      state: 'completed',
+      result: { losses: [{}, {}], samples: [{ answers: [{}, {}] }] },
+    });
+    expect(await json('generate', 'replies-1', '--prompt', 'Hello', '--max-tokens', '4')).toMatchObject({
+      target: 'replies-1',
+    });
     for (const format of ['adapter', 'safetensors'])
-      expect(await json('export', 'replies-1', '--format', format, '--out', join(folder, format))).toMatchObject({ state: 'completed', proof: { verdict: 'equal' } });
-    expect(await fettle('export', 'replies-1', '--format', 'adapter', '--out', join(folder, 'adapter'))).toMatchObject({ code: 2, err: expect.stringContaining('TARGET_EXISTS') as unknown });
+      expect(await json('export', 'replies-1', '--format', format, '--out', join(folder, format))).toMatchObject({
+        state: 'completed',
+        proof: { verdict: 'equal' },
+      });
+    expect(await fettle('export', 'replies-1', '--format', 'adapter', '--out', join(folder, 'adapter'))).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('TARGET_EXISTS') as unknown,
+    });
   });
 
   it('attaches to the host of a home: a run is paused from a second terminal', async () => {
-    const { child, ended } = begin('train', 'replies', '--model', model, '--set', 'maxSteps=4000', '--set', 'evalEvery=0', '--set', 'maxLength=128', '--json');
-    await new Promise<void>((resolve) => child.stdout!.on('data', (text: string) => text.includes('"type":"step"') && resolve()));
+    const { child, ended } = begin(
+      'train',
+      'replies',
+      '--model',
+      model,
+      '--set',
+      'maxSteps=4000',
+      '--set',
+      'evalEvery=0',
+      '--set',
+      'maxLength=128',
+      '--json',
+    );
+    await new Promise<void>((resolve) =>
+      child.stdout!.on('data', (text: string) => text.includes('"type":"step"') && resolve()),
+    );
     expect(await json('run', 'list')).toMatchObject([{ id: 'replies-2', state: 'running' }, {}]);
-    expect(await fettle('serve', '--no-open')).toMatchObject({ code: 2, err: expect.stringContaining('HOME_LOCKED') as unknown });
+    expect(await fettle('serve', '--no-open')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('HOME_LOCKED') as unknown,
+    });
     expect(await fettle('run', 'pause', 'replies-2')).toMatchObject({ code: 0 });
     await ended;
     expect(await json('run', 'show', 'replies-2')).toMatchObject({ state: 'paused' });
@@ -105,9 +164,14 @@ describe('the path by command', () => {
 
   it('pauses at Ctrl-C and says how to go on', async () => {
     const { child, ended } = begin('run', 'resume', 'replies-2', '--json');
-    await new Promise<void>((resolve) => child.stdout!.on('data', (text: string) => text.includes('"type":"step"') && resolve()));
+    await new Promise<void>((resolve) =>
+      child.stdout!.on('data', (text: string) => text.includes('"type":"step"') && resolve()),
+    );
     child.kill('SIGINT');
-    expect(await ended).toMatchObject({ code: 130, err: expect.stringContaining('fettle run resume replies-2') as unknown });
+    expect(await ended).toMatchObject({
+      code: 130,
+      err: expect.stringContaining('fettle run resume replies-2') as unknown,
+    });
     expect(await json('run', 'show', 'replies-2')).toMatchObject({ state: 'paused' });
     expect(await fettle('run', 'cancel', 'replies-2')).toMatchObject({ code: 0 });
   });
@@ -116,7 +180,14 @@ describe('the path by command', () => {
 describe('the curve', () => {
   it('has its scale, its line and its marks', () => {
     const line = Array.from({ length: 50 }, (_, x) => ({ x, y: 4 * Math.exp(-x / 10) }));
-    const drawn = drawCurve(line, [{ x: 0, y: 4 }, { x: 49, y: 1 }], { width: 20, height: 5 });
+    const drawn = drawCurve(
+      line,
+      [
+        { x: 0, y: 4 },
+        { x: 49, y: 1 },
+      ],
+      { width: 20, height: 5 },
+    );
     const rows = drawn.split('\n');
     expect(rows).toHaveLength(7);
     expect(rows[0]).toMatch(/^4\.00 ┤●/);
@@ -133,7 +204,13 @@ describe('the curve', () => {
 
 describe('words for people', () => {
   it('have units', () => {
-    expect([bytes(999), bytes(1500), bytes(2_040_000_000), duration(59), duration(3700)]).toEqual(['999 B', '1.5 kB', '2.04 GB', '59 s', '1 h 1 min']);
+    expect([bytes(999), bytes(1500), bytes(2_040_000_000), duration(59), duration(3700)]).toEqual([
+      '999 B',
+      '1.5 kB',
+      '2.04 GB',
+      '59 s',
+      '1 h 1 min',
+    ]);
     expect(wrap('a bb ccc', '  ', 6)).toBe('  a bb\n  ccc');
   });
 });

@@ -278,6 +278,4 @@ export interface Client {
 }
 
 /** What a transport carries back: never a rejection. */
-export type Reply =
-  | { readonly ok: true; readonly data: unknown }
-  | { readonly ok: false; readonly error: ErrorShape };
+export type Reply = { readonly ok: true; readonly data: unknown } | { readonly ok: false; readonly error: ErrorShape };

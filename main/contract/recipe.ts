@@ -63,4 +63,3 @@ export const Recipe = z.strictObject({
   initAdapter: z.string().optional(),
 });
 export type Recipe = z.infer<typeof Recipe>;
-export type RecipeInput = z.input<typeof Recipe>;

@@ -50,7 +50,12 @@ describe('the lock of a home', () => {
     const lock = takeLock(folder, info);
     lock.announce(4711);
     expect(findHost(folder)).toMatchObject({ pid: process.pid, port: 4711 });
-    expect(() => takeLock(folder, info)).toThrow(expect.objectContaining({ code: 'HOME_LOCKED', message: expect.stringContaining(String(process.pid)) as unknown }));
+    expect(() => takeLock(folder, info)).toThrow(
+      expect.objectContaining({
+        code: 'HOME_LOCKED',
+        message: expect.stringContaining(String(process.pid)) as unknown,
+      }),
+    );
     lock.release();
     expect(findHost(folder)).toBeNull();
   });
@@ -103,7 +108,8 @@ describe('events', () => {
 describe('jobs', () => {
   let db: Db;
   let jobs: OwnedJobs;
-  const open = (): OwnedJobs => createJobs({ db, clock: systemClock, events: createEvents(db, systemClock), log: silent });
+  const open = (): OwnedJobs =>
+    createJobs({ db, clock: systemClock, events: createEvents(db, systemClock), log: silent });
   const task = (subject: string) => ({ kind: 'compare', project: null, subject, title: subject }) as const;
   beforeEach(() => {
     db = openDatabase(join(folder, 'a.sqlite'));

@@ -15,14 +15,22 @@ beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'fettle-formats-'))));
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 const at = (name: string): string => join(folder, 'm', name);
 const edit = (name: string, change: (json: Record<string, unknown>) => unknown): void =>
-  writeFileSync(at(name), JSON.stringify(change(JSON.parse(readFileSync(at(name), 'utf8')) as Record<string, unknown>)));
+  writeFileSync(
+    at(name),
+    JSON.stringify(change(JSON.parse(readFileSync(at(name), 'utf8')) as Record<string, unknown>)),
+  );
 
 describe('a Hugging Face folder', () => {
   beforeEach(() => writeTinyModel(join(folder, 'm')));
 
   it('says what it is', async () => {
     const model = await openModel(join(folder, 'm'));
-    expect(model).toMatchObject({ format: 'huggingface', license: 'apache-2.0', stopIds: [258], kind: { value: 'instruct' } });
+    expect(model).toMatchObject({
+      format: 'huggingface',
+      license: 'apache-2.0',
+      stopIds: [258],
+      kind: { value: 'instruct' },
+    });
     expect(model.tokenizer).toMatchObject({ vocabSize: 259, eosId: 258 });
     expect(model.weights.names).toHaveLength(20);
     await model.close();
@@ -33,7 +41,8 @@ describe('a Hugging Face folder', () => {
     await writeModelFolder(join(folder, 'out'), model, { dtype: 'f32', shardBytes: 50_000 });
     const again = await openModel(join(folder, 'out'));
     expect(new Set(again.weights.names)).toEqual(new Set(model.weights.names));
-    for (const name of model.weights.names) expect(await again.weights.read(name)).toEqual(await model.weights.read(name));
+    for (const name of model.weights.names)
+      expect(await again.weights.read(name)).toEqual(await model.weights.read(name));
     const text = 'Hello <|im_end|> 🚲';
     expect(again.tokenizer.encode(text)).toEqual(model.tokenizer.encode(text));
     expect(again.chatTemplate?.source).toBe(model.chatTemplate?.source);
@@ -48,16 +57,27 @@ describe('a Hugging Face folder', () => {
     ['with an empty config', 'FILE_EMPTY', () => writeFileSync(at('config.json'), '')],
     ['with a config that is no JSON', 'FORMAT_INVALID', () => writeFileSync(at('config.json'), '{')],
     ['without a tokenizer', 'MODEL_INCOMPLETE', () => rmSync(at('tokenizer.json'))],
-    ['with a tokenizer of another kind', 'MODEL_UNSUPPORTED', () => edit('tokenizer.json', (json) => ({ ...json, model: { type: 'Strange', vocab: {} } }))],
+    [
+      'with a tokenizer of another kind',
+      'MODEL_UNSUPPORTED',
+      () => edit('tokenizer.json', (json) => ({ ...json, model: { type: 'Strange', vocab: {} } })),
+    ],
     ['without weights', 'MODEL_INCOMPLETE', () => rmSync(at('model.safetensors'))],
     ['with pickled weights', 'MODEL_INCOMPLETE', () => renameSync(at('model.safetensors'), at('pytorch_model.bin'))],
-    ['with weights cut short', 'FILE_TRUNCATED', () => writeFileSync(at('model.safetensors'), readFileSync(at('model.safetensors')).subarray(0, 5000))],
+    [
+      'with weights cut short',
+      'FILE_TRUNCATED',
+      () => writeFileSync(at('model.safetensors'), readFileSync(at('model.safetensors')).subarray(0, 5000)),
+    ],
     [
       'whose index leads outside',
       'FORMAT_INVALID',
       () => {
         rmSync(at('model.safetensors'));
-        writeFileSync(at('model.safetensors.index.json'), JSON.stringify({ weight_map: { a: '../../secret.safetensors' } }));
+        writeFileSync(
+          at('model.safetensors.index.json'),
+          JSON.stringify({ weight_map: { a: '../../secret.safetensors' } }),
+        );
       },
     ],
   ])('%s is refused', async (_, code, spoil) => {
@@ -74,7 +94,9 @@ describe('a Hugging Face folder', () => {
 
 describe('an adapter', () => {
   const settings = { rank: 2, alpha: 4, targetModules: ['q_proj'], baseModel: '/home/somebody/models/tiny' };
-  const tensors = [{ name: 'model.layers.0.self_attn.q_proj.lora_A.weight', shape: [2, 3], data: Float32Array.of(1, 2, 3, 4, 5, 6) }];
+  const tensors = [
+    { name: 'model.layers.0.self_attn.q_proj.lora_A.weight', shape: [2, 3], data: Float32Array.of(1, 2, 3, 4, 5, 6) },
+  ];
 
   it('is read back, and names its base without saying where it lay', async () => {
     await writeAdapter(at(''), tensors, settings);
@@ -110,15 +132,25 @@ describe('a chat template', () => {
   const tokens = { bosToken: '<s>', eosToken: '</s>' };
 
   it('renders turns, and says in its own words what it refuses', () => {
-    const template = chatTemplate("{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system turns') }}{% endif %}{{ m.content }}{% endfor %}", tokens);
+    const template = chatTemplate(
+      "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system turns') }}{% endif %}{{ m.content }}{% endfor %}",
+      tokens,
+    );
     expect(template.render([{ role: 'user', content: 'hi' }])).toBe('<s>hi');
-    expect(() => template.render([{ role: 'system', content: 'x' }])).toThrow(expect.objectContaining({ code: 'TEMPLATE_FAILED', message: expect.stringContaining('no system turns') as unknown }));
+    expect(() => template.render([{ role: 'system', content: 'x' }])).toThrow(
+      expect.objectContaining({
+        code: 'TEMPLATE_FAILED',
+        message: expect.stringContaining('no system turns') as unknown,
+      }),
+    );
   });
 
   it('that is broken, or reaches for what it must not have, fails', () => {
     expect(() => chatTemplate('{% for %}', tokens)).toThrow(expect.objectContaining({ code: 'TEMPLATE_FAILED' }));
     const reaching = chatTemplate("{{ messages.constructor.constructor('return process')() }}", tokens);
-    expect(() => reaching.render([{ role: 'user', content: 'x' }])).toThrow(expect.objectContaining({ code: 'TEMPLATE_FAILED' }));
+    expect(() => reaching.render([{ role: 'user', content: 'x' }])).toThrow(
+      expect.objectContaining({ code: 'TEMPLATE_FAILED' }),
+    );
   });
 });
 

@@ -16,7 +16,11 @@ const file = (header: unknown, bytes = 16): string => {
   writeFileSync(path, Buffer.concat([length, json, Buffer.alloc(bytes)]));
   return path;
 };
-const entry = (shape: number[], start: number, end: number, dtype = 'F32'): unknown => ({ dtype, shape, data_offsets: [start, end] });
+const entry = (shape: number[], start: number, end: number, dtype = 'F32'): unknown => ({
+  dtype,
+  shape,
+  data_offsets: [start, end],
+});
 
 describe('a file that was written', () => {
   it('is read back, floats and integers, with its notes', async () => {
@@ -39,9 +43,41 @@ describe('a file that was written', () => {
   });
 
   it('holds 16-bit floats rounded to nearest, ties to even', async () => {
-    const values = Float32Array.of(0, -0, 1, 65504, 65519, 65520, 1e9, 6e-8, 3e-8, 2.98e-8, 1 + 2 ** -11, 1 + 3 * 2 ** -11, NaN, -Infinity, 5.96e-8);
+    const values = Float32Array.of(
+      0,
+      -0,
+      1,
+      65504,
+      65519,
+      65520,
+      1e9,
+      6e-8,
+      3e-8,
+      2.98e-8,
+      1 + 2 ** -11,
+      1 + 3 * 2 ** -11,
+      NaN,
+      -Infinity,
+      5.96e-8,
+    );
     const half = widenFloat16(roundToFloat16(values));
-    expect([...half]).toEqual([0, -0, 1, 65504, 65504, Infinity, Infinity, 2 ** -24, 2 ** -24, 0, 1, 1 + 2 ** -9, NaN, -Infinity, 2 ** -24]);
+    expect([...half]).toEqual([
+      0,
+      -0,
+      1,
+      65504,
+      65504,
+      Infinity,
+      Infinity,
+      2 ** -24,
+      2 ** -24,
+      0,
+      1,
+      1 + 2 ** -9,
+      NaN,
+      -Infinity,
+      2 ** -24,
+    ]);
     const brain = widenBfloat16(roundToBfloat16(Float32Array.of(1, 1 + 2 ** -8, 1 + 3 * 2 ** -8, NaN, 3.4e38)));
     expect([...brain]).toEqual([1, 1, 1 + 2 ** -6, NaN, Infinity]);
     await writeSafetensors(path, [{ name: 'a', shape: [2], data: Float32Array.of(1.5, -2) }], { dtype: 'BF16' });

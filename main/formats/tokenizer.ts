@@ -12,7 +12,10 @@ const AddedToken = z.looseObject({
 });
 const Json = z.looseObject({
   added_tokens: z.array(AddedToken).default([]),
-  model: z.looseObject({ type: z.string().default('BPE'), vocab: z.union([z.record(z.string(), z.int()), z.array(z.unknown())]) }),
+  model: z.looseObject({
+    type: z.string().default('BPE'),
+    vocab: z.union([z.record(z.string(), z.int()), z.array(z.unknown())]),
+  }),
 });
 
 const KINDS = ['BPE', 'Unigram', 'WordPiece'];

@@ -83,7 +83,9 @@ export function handleTraining(core: Core, parts: TrainParts): void {
 /** A process that was killed from outside, or crashed, lost nothing but the steps since its last checkpoint. */
 function asInterrupted(error: unknown): unknown {
   if (!(error instanceof FettleError) || error.code !== 'WORKER_CRASHED') return error;
-  return new FettleError('INTERRUPTED', error.message, 'Resume it: it goes on from its last checkpoint.', { cause: error });
+  return new FettleError('INTERRUPTED', error.message, 'Resume it: it goes on from its last checkpoint.', {
+    cause: error,
+  });
 }
 
 /** Passes every event on, and keeps stage, progress and time left of the job's row true. */

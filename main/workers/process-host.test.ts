@@ -39,7 +39,10 @@ describe('a child process', () => {
   });
 
   it('that crashes is told of, with the end of what it said', async () => {
-    await expect(start('crash').handle.result).rejects.toMatchObject({ code: 'WORKER_CRASHED', details: { errors: 'the reason of the crash' } });
+    await expect(start('crash').handle.result).rejects.toMatchObject({
+      code: 'WORKER_CRASHED',
+      details: { errors: 'the reason of the crash' },
+    });
   });
 
   it('that is killed from outside is told of', async () => {

@@ -13,7 +13,15 @@ import { createApp, type App } from '../../main/hosts/app.ts';
 import { writeExamples } from '../e2e/examples.ts';
 import { writeTinyModel } from '../fixtures/tiny-model.ts';
 
-const SET = { maxSteps: 40, evalEvery: 10, saveEvery: 5, keepCheckpoints: 2, batchSize: 2, maxLength: 128, earlyStopping: 0 };
+const SET = {
+  maxSteps: 40,
+  evalEvery: 10,
+  saveEvery: 5,
+  keepCheckpoints: 2,
+  batchSize: 2,
+  maxLength: 128,
+  earlyStopping: 0,
+};
 
 describe.skipIf(process.platform === 'win32')('a run whose process is killed', () => {
   const folder = mkdtempSync(join(tmpdir(), 'fettle-killed-'));
@@ -64,7 +72,9 @@ describe.skipIf(process.platform === 'win32')('a run whose process is killed', (
     const begun = await app.client.call('runs.start', request);
     for (const step of [8, 23]) {
       await reached(begun, step);
-      const [pid] = execFileSync('pgrep', ['-P', String(process.pid), '-f', 'workers/train.ts'], { encoding: 'utf8' }).trim().split('\n');
+      const [pid] = execFileSync('pgrep', ['-P', String(process.pid), '-f', 'workers/train.ts'], { encoding: 'utf8' })
+        .trim()
+        .split('\n');
       process.kill(Number(pid), 'SIGKILL');
       const killed = await settled(begun);
       expect(killed.state).toBe('interrupted');

@@ -20,7 +20,8 @@ const saying = (text: string, maxTokens = 100): Decoder => {
   };
   return { maxTokens, prefill: next, step: next, release: () => Promise.resolve() };
 };
-const ask = (decoder: Decoder, more: object = {}) => generate({ decoder, tokenizer, ids: [1], stopIds: [0], maxTokens: 50, ...more });
+const ask = (decoder: Decoder, more: object = {}) =>
+  generate({ decoder, tokenizer, ids: [1], stopIds: [0], maxTokens: 50, ...more });
 
 describe('generation', () => {
   it('ends at a stop token, which is no part of the text', async () => {

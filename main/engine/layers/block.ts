@@ -1,6 +1,6 @@
 /** @file What an architecture writes a block's forward pass with: its weights, projections with their adapters, attention. */
 import { concat, gemm, pad, add, split } from '../graph/ops/index.ts';
-import type { Scope} from '../graph/value.ts';
+import type { Scope } from '../graph/value.ts';
 import { type Value } from '../graph/value.ts';
 import type { ModelSpec, Projection } from '../architectures/spec.ts';
 

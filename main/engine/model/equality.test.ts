@@ -35,7 +35,10 @@ const example = (length: number, share = 0.7): Example => ({
   loss: Uint8Array.from({ length }, () => (random.next() < share ? 1 : 0)),
 });
 /** Summed loss and gradients of rows that each hold some examples. */
-async function of(rows: readonly (readonly Example[])[], maxLength = 256): Promise<{ loss: number; gradients: Float32Array }> {
+async function of(
+  rows: readonly (readonly Example[])[],
+  maxLength = 256,
+): Promise<{ loss: number; gradients: Float32Array }> {
   model.parameters.gradients.fill(0);
   const loss = await model.accumulate(assembleBatch(rows, maxLength), 1);
   return { loss, gradients: model.parameters.gradients.slice() };
@@ -52,7 +55,10 @@ async function same(a: () => Promise<Result>, b: () => Promise<Result>): Promise
 describe('loss and gradients are the same', () => {
   it('whether examples share a row or have one each', async () => {
     const [a, b, c] = [example(40), example(17), example(61)];
-    await same(() => of([[a, b, c]]), () => of([[a], [b], [c]]));
+    await same(
+      () => of([[a, b, c]]),
+      () => of([[a], [b], [c]]),
+    );
   });
 
   it('however a batch is cut into micro-batches', async () => {
@@ -72,7 +78,10 @@ describe('loss and gradients are the same', () => {
 
   it('whatever comes after an example in its row', async () => {
     const [a, b] = [example(30), example(30, 0)];
-    await same(() => of([[a, b]]), () => of([[a]]));
+    await same(
+      () => of([[a, b]]),
+      () => of([[a]]),
+    );
   });
 });
 
@@ -89,15 +98,33 @@ describe('an adapter merged into its base', () => {
 describe('models that do not fit', () => {
   it('are refused by the name of their architecture', () => {
     for (const type of ['mamba', 'gpt2', 'qwen3'])
-      expect(() => readSpec({ ...files.config, model_type: type })).toThrow(expect.objectContaining({ code: 'MODEL_UNSUPPORTED', message: expect.stringContaining(type) as unknown, hint: expect.stringContaining('llama') as unknown }));
-    expect(() => readSpec({ ...files.config, rope_scaling: { rope_type: 'yarn' } })).toThrow(expect.objectContaining({ code: 'MODEL_UNSUPPORTED' }));
+      expect(() => readSpec({ ...files.config, model_type: type })).toThrow(
+        expect.objectContaining({
+          code: 'MODEL_UNSUPPORTED',
+          message: expect.stringContaining(type) as unknown,
+          hint: expect.stringContaining('llama') as unknown,
+        }),
+      );
+    expect(() => readSpec({ ...files.config, rope_scaling: { rope_type: 'yarn' } })).toThrow(
+      expect.objectContaining({ code: 'MODEL_UNSUPPORTED' }),
+    );
   });
 
   it('are refused where a tensor is missing or has another shape, before anything is read', () => {
     const spec = readSpec(files.config);
-    const without = (name: string) => ({ ...files.weights, names: files.weights.names.filter((each) => each !== name) });
-    expect(() => checkWeights(spec, without('model.norm.weight'))).toThrow(expect.objectContaining({ code: 'MODEL_INCOMPLETE', message: expect.stringContaining('model.norm.weight') as unknown }));
-    expect(() => checkWeights(readSpec({ ...files.config, hidden_size: 32, head_dim: 8 }), files.weights)).toThrow(expect.objectContaining({ code: 'MODEL_INCOMPLETE' }));
+    const without = (name: string) => ({
+      ...files.weights,
+      names: files.weights.names.filter((each) => each !== name),
+    });
+    expect(() => checkWeights(spec, without('model.norm.weight'))).toThrow(
+      expect.objectContaining({
+        code: 'MODEL_INCOMPLETE',
+        message: expect.stringContaining('model.norm.weight') as unknown,
+      }),
+    );
+    expect(() => checkWeights(readSpec({ ...files.config, hidden_size: 32, head_dim: 8 }), files.weights)).toThrow(
+      expect.objectContaining({ code: 'MODEL_INCOMPLETE' }),
+    );
     expect(() => checkWeights(spec, files.weights)).not.toThrow();
   });
 });

@@ -136,7 +136,6 @@ export class LoraModel implements Trainable {
   async load(source: WeightSource): Promise<void> {
     await readParameters(this.#parameters, source);
   }
-
 }
 
 async function batchLosses(network: Network, batch: Batch, adapter: AdapterLayers | undefined): Promise<Float32Array> {

@@ -50,7 +50,9 @@ export function checkWeights(spec: ModelSpec, source: WeightSource): void {
   for (const wanted of [embedding, finalNorm, head, ...layers.flat()]) check(wanted, names, source);
 }
 
-function wantedBy(spec: ModelSpec): Record<'embedding' | 'finalNorm' | 'head', Wanted> & { readonly layers: Wanted[][] } {
+function wantedBy(
+  spec: ModelSpec,
+): Record<'embedding' | 'finalNorm' | 'head', Wanted> & { readonly layers: Wanted[][] } {
   const single = (name: string, from: string, shape: Shape): Wanted => ({ name, shape, from: [{ name: from, shape }] });
   return {
     embedding: single('embedding', spec.names.embedding, [spec.vocab, spec.hidden]),

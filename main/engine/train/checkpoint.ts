@@ -153,25 +153,6 @@ export function bestCheckpoint(checkpoints: readonly Checkpoint[]): Checkpoint |
   return checkpoints.find((it) => it.step === last?.state.best?.step) ?? last;
 }
 
-/**
- * The folder of a run's best or last checkpoint, or of the named one, after its hashes were compared.
- * Throws CHECKPOINT_NOT_FOUND and CHECKPOINT_INVALID.
- */
-export async function findCheckpoint(folder: string, which: string): Promise<Checkpoint> {
-  const { checkpoints, damaged } = await listCheckpoints(folder);
-  const broken = damaged.find(({ name }) => name === which);
-  if (broken) throw broken.error;
-  const found =
-    which === 'best'
-      ? bestCheckpoint(checkpoints)
-      : which === 'last'
-        ? checkpoints.at(-1)
-        : checkpoints.find(({ name }) => name === which);
-  if (!found) throw new FettleError('CHECKPOINT_NOT_FOUND', `There is no checkpoint "${which}" in ${folder}.`);
-  await verifyFolder(found.path, true);
-  return found;
-}
-
 /** Trained weights of a checkpoint into a parameter set. Throws CHECKPOINT_INVALID where names or shapes differ. */
 export async function loadWeights(path: string, parameters: ParameterSet): Promise<void> {
   await readInto(join(path, ADAPTER_FILE), parameters, [[(name) => PEFT_PREFIX + name, parameters.values]]);

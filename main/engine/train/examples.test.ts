@@ -23,7 +23,8 @@ const learned = (messages: readonly ChatMessage[], by = form): string => {
   const { ids, loss } = chatExample(messages, by);
   return by.tokenizer.decode([...ids].filter((_, i) => loss[i] === 1));
 };
-const talk = (...turns: string[]): ChatMessage[] => turns.map((content, i) => ({ role: i % 2 ? 'assistant' : 'user', content }));
+const talk = (...turns: string[]): ChatMessage[] =>
+  turns.map((content, i) => ({ role: i % 2 ? 'assistant' : 'user', content }));
 
 describe('a conversation', () => {
   it('has the tokens of its rendered text', () => {
@@ -45,7 +46,10 @@ describe('a conversation', () => {
   });
 
   it('ends with the end-of-text token where the template has none of its own', () => {
-    const template = chatTemplate('{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}', { bosToken: null, eosToken: null });
+    const template = chatTemplate(
+      '{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}',
+      { bosToken: null, eosToken: null },
+    );
     expect(learned(talk('q', 'a'), { ...form, template })).toBe('a <|im_end|>');
   });
 
@@ -59,8 +63,13 @@ describe('a conversation', () => {
 
   it('without an answer, or with a template that rewrites what was said, is refused', () => {
     expect(() => chatExample(talk('q'), form)).toThrow(expect.objectContaining({ code: 'DATA_EMPTY' }));
-    const template = chatTemplate('{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}', { bosToken: null, eosToken: null });
-    expect(() => chatExample(talk('q', 'a', 'q', 'a'), { ...form, template })).toThrow(expect.objectContaining({ code: 'TEMPLATE_FAILED' }));
+    const template = chatTemplate('{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}', {
+      bosToken: null,
+      eosToken: null,
+    });
+    expect(() => chatExample(talk('q', 'a', 'q', 'a'), { ...form, template })).toThrow(
+      expect.objectContaining({ code: 'TEMPLATE_FAILED' }),
+    );
   });
 });
 

@@ -26,15 +26,31 @@ describe('who may speak to the host', () => {
 
   it('calls are answered, events are told, and a stranger is refused', async () => {
     const handlers = new Map<string, (event: unknown, message: unknown) => unknown>();
-    const ipc = { handle: (name: string, f: never) => handlers.set(name, f), on: (name: string, f: never) => handlers.set(name, f) };
+    const ipc = {
+      handle: (name: string, f: never) => handlers.set(name, f),
+      on: (name: string, f: never) => handlers.set(name, f),
+    };
     let listener: ((seq: number, event: unknown) => void) | undefined;
-    const events = { subscribe: (_: string, __: number, f: typeof listener) => ((listener = f), () => (listener = undefined)) } as unknown as Events;
+    const events = {
+      subscribe: (_: string, __: number, f: typeof listener) => ((listener = f), () => (listener = undefined)),
+    } as unknown as Events;
     connectWindow(ipc as unknown as IpcMain, { dispatch: (name) => Promise.resolve({ ok: true, data: name }), events });
     const sent: unknown[] = [];
-    const own = { senderFrame: { url: 'app://fettle/index.html', parent: null }, sender: { id: 1, isDestroyed: () => false, send: (...args: unknown[]) => sent.push(args) } };
+    const own = {
+      senderFrame: { url: 'app://fettle/index.html', parent: null },
+      sender: { id: 1, isDestroyed: () => false, send: (...args: unknown[]) => sent.push(args) },
+    };
 
-    expect(await handlers.get('fettle:call')!(own, { id: 0, call: { name: 'app.info', input: {} } })).toEqual({ ok: true, data: 'app.info' });
-    expect(await handlers.get('fettle:call')!(frame('https://evil.example/'), { id: 0, call: { name: 'app.info', input: {} } })).toMatchObject({ ok: false });
+    expect(await handlers.get('fettle:call')!(own, { id: 0, call: { name: 'app.info', input: {} } })).toEqual({
+      ok: true,
+      data: 'app.info',
+    });
+    expect(
+      await handlers.get('fettle:call')!(frame('https://evil.example/'), {
+        id: 0,
+        call: { name: 'app.info', input: {} },
+      }),
+    ).toMatchObject({ ok: false });
     handlers.get('fettle:subscription')!(own, { id: 3, subscribe: { topic: 'jobs', after: 0 } });
     listener!(1, 'hello');
     expect(sent).toEqual([['fettle:event', { id: 3, event: { seq: 1, event: 'hello' } }]]);
@@ -58,7 +74,18 @@ describe('app://', () => {
 
 describe('child processes by utilityProcess', () => {
   it('speak as forked ones do', () => {
-    const child = Object.assign(new EventEmitter(), { pid: 7, stderr: new EventEmitter(), sent: [] as unknown[], killed: false, postMessage(message: unknown) { this.sent.push(message); }, kill() { return (this.killed = true); } });
+    const child = Object.assign(new EventEmitter(), {
+      pid: 7,
+      stderr: new EventEmitter(),
+      sent: [] as unknown[],
+      killed: false,
+      postMessage(message: unknown) {
+        this.sent.push(message);
+      },
+      kill() {
+        return (this.killed = true);
+      },
+    });
     const spawned = utilitySpawn(() => child as never)('train.js');
     const heard: unknown[] = [];
     spawned.onMessage((message) => heard.push(message));
@@ -77,12 +104,18 @@ describe('child processes by utilityProcess', () => {
 describe('packaging', () => {
   it('has a configuration that electron-builder’s schema accepts', async () => {
     const require = createRequire(createRequire(import.meta.url).resolve('electron-builder'));
-    const { validateConfiguration } = require('app-builder-lib/out/util/config/config') as { validateConfiguration(config: unknown, log: unknown): Promise<void> };
-    const { load } = createRequire(require.resolve('app-builder-lib/out/util/config/load'))('js-yaml') as { load(text: string): Record<string, unknown> };
+    const { validateConfiguration } = require('app-builder-lib/out/util/config/config') as {
+      validateConfiguration(config: unknown, log: unknown): Promise<void>;
+    };
+    const { load } = createRequire(require.resolve('app-builder-lib/out/util/config/load'))('js-yaml') as {
+      load(text: string): Record<string, unknown>;
+    };
     const text = readFileSync(join(import.meta.dirname, '../../../electron-builder.yml'), 'utf8');
     const log = { isEnabled: false };
     await expect(validateConfiguration(load(text), log)).resolves.toBeUndefined();
-    await expect(validateConfiguration({ ...load(text), linux: { targt: 'deb' } }, log)).rejects.toThrow(/configuration\.linux/);
+    await expect(validateConfiguration({ ...load(text), linux: { targt: 'deb' } }, log)).rejects.toThrow(
+      /configuration\.linux/,
+    );
   });
 
   it('opens only what a purpose asks for', () => {

@@ -16,7 +16,8 @@ let tell: (seq: number, event: unknown) => void = () => undefined;
 const events = {
   subscribe: (_topic: string, after: number, listener: typeof tell) => {
     tell = listener;
-    for (let seq = after + 1; seq <= 3; seq++) listener(seq, { type: 'changed', what: 'run', id: `r${seq}`, project: null });
+    for (let seq = after + 1; seq <= 3; seq++)
+      listener(seq, { type: 'changed', what: 'run', id: `r${seq}`, project: null });
     return () => (tell = () => undefined);
   },
 } as unknown as Events;
@@ -44,11 +45,14 @@ interface Answer {
 }
 const ask = (path: string, headers: Record<string, string> = {}, body?: string): Promise<Answer> =>
   new Promise((resolve, reject) => {
-    const sent = request({ host: '127.0.0.1', port: host.port, path, method: body === undefined ? 'GET' : 'POST', headers }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: text, headers: response.headers }));
-    });
+    const sent = request(
+      { host: '127.0.0.1', port: host.port, path, method: body === undefined ? 'GET' : 'POST', headers },
+      (response) => {
+        let text = '';
+        response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, body: text, headers: response.headers }));
+      },
+    );
     sent.on('error', reject);
     sent.end(body);
   });
@@ -66,7 +70,10 @@ describe('who gets in', () => {
     expect(first).toMatchObject({ status: 303, headers: { location: '/' } });
     const cookie = String(first.headers['set-cookie']);
     expect(cookie).toMatch(/HttpOnly; SameSite=Strict/);
-    expect(await ask('/', { cookie: cookie.split(';', 1)[0]! })).toMatchObject({ status: 200, body: '<title>Fettle</title>' });
+    expect(await ask('/', { cookie: cookie.split(';', 1)[0]! })).toMatchObject({
+      status: 200,
+      body: '<title>Fettle</title>',
+    });
   });
 
   it('no page that had its own name pointed here', async () => {
@@ -88,27 +95,45 @@ describe('what is served', () => {
     const page = await ask('/project/a', bearer);
     expect(page.body).toContain('Fettle');
     expect(page.headers['content-security-policy']).toContain("default-src 'self'");
-    expect(await ask('/assets/a.js', bearer)).toMatchObject({ status: 200, headers: { 'content-type': 'text/javascript; charset=utf-8' } });
+    expect(await ask('/assets/a.js', bearer)).toMatchObject({
+      status: 200,
+      headers: { 'content-type': 'text/javascript; charset=utf-8' },
+    });
   });
 
   it('nothing outside their folder', async () => {
-    for (const path of ['/../secret.txt', '/assets/..%2f..%2fsecret.txt', '/assets/link.txt', '/%2e%2e/secret.txt', '/assets/none.js'])
+    for (const path of [
+      '/../secret.txt',
+      '/assets/..%2f..%2fsecret.txt',
+      '/assets/link.txt',
+      '/%2e%2e/secret.txt',
+      '/assets/none.js',
+    ])
       expect((await ask(path, bearer)).body).not.toContain('secret');
   });
 
   it('uploads under a harmless name in a folder of their own', async () => {
-    const { status, body } = await ask(`/upload?name=${encodeURIComponent('../../evil:<name>.jsonl')}`, bearer, '{"a":1}\n');
+    const { status, body } = await ask(
+      `/upload?name=${encodeURIComponent('../../evil:<name>.jsonl')}`,
+      bearer,
+      '{"a":1}\n',
+    );
     expect(status).toBe(200);
     const { path } = JSON.parse(body) as { path: string };
     expect(path.startsWith(join(folder, 'uploads'))).toBe(true);
     expect(path).toMatch(/evil__name_\.jsonl$/);
     expect(readFileSync(path, 'utf8')).toBe('{"a":1}\n');
-    expect(await ask('/upload?name=a', { ...bearer, origin: 'http://evil.example' }, 'x')).toMatchObject({ status: 403 });
+    expect(await ask('/upload?name=a', { ...bearer, origin: 'http://evil.example' }, 'x')).toMatchObject({
+      status: 403,
+    });
   });
 
   it('a second host on the same port is told so', async () => {
     await expect(
-      serveWeb({ dispatch: () => Promise.reject(new Error()), events }, { port: host.port, token: TOKEN, renderer: null, uploads: folder }),
+      serveWeb(
+        { dispatch: () => Promise.reject(new Error()), events },
+        { port: host.port, token: TOKEN, renderer: null, uploads: folder },
+      ),
     ).rejects.toMatchObject({ code: 'PORT_IN_USE' });
   });
 });
@@ -116,7 +141,10 @@ describe('what is served', () => {
 describe('the socket', () => {
   it('carries calls and topics, from the number that was seen last', async () => {
     const client = await attach({ port: host.port, token: TOKEN });
-    expect(await client.call('projects.show', { project: 'a' })).toEqual({ name: 'projects.show', input: { project: 'a' } });
+    expect(await client.call('projects.show', { project: 'a' })).toEqual({
+      name: 'projects.show',
+      input: { project: 'a' },
+    });
     const heard: number[] = [];
     await new Promise<void>((resolve) => {
       client.subscribe('changes', 1, (seq) => {

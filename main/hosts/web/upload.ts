@@ -12,7 +12,6 @@ const MOST_BYTES = 20e9;
 
 /** @returns its absolute path: a folder of its own, under its own name made harmless. @throws DISK_FULL, INPUT_INVALID */
 export async function receiveUpload(request: IncomingMessage, uploads: string, name: string): Promise<string> {
-   
   const safe =
     name
       .split(/[\\/]/)

@@ -9,7 +9,7 @@ import type { Op } from '../op.ts';
 export { accumulate, add, exp, mul, sigmoid, silu, sub } from './elementwise.ts';
 export { concat, pad, reshape, slice, split, transpose } from './layout.ts';
 export { pick, rmsNorm, rotary, rows } from './model.ts';
-export { bmm, gemm, type ProductOptions } from './products.ts';
+export { bmm, gemm } from './products.ts';
 export { logSoftmax, meanLast, reduceSum, softmax, sumLast } from './reduce.ts';
 
 export const OPS: readonly Op[] = [...ELEMENTWISE, ...LAYOUT, ...MODEL, ...PRODUCTS, ...REDUCE];

@@ -6,7 +6,32 @@ import { Session, tensor, zeros, numbers, type Tensors } from '../../segments/se
 import { integers } from '../../segments/session.ts';
 import { emit } from '../emit.ts';
 import { Scope, sizeOf, type Value } from '../value.ts';
-import { accumulate, add, bmm, concat, exp, gemm, logSoftmax, meanLast, mul, OPS, pad, pick, reduceSum, reshape, rmsNorm, rotary, rows, sigmoid, silu, slice, softmax, split, sub, transpose } from './index.ts';
+import {
+  accumulate,
+  add,
+  bmm,
+  concat,
+  exp,
+  gemm,
+  logSoftmax,
+  meanLast,
+  mul,
+  OPS,
+  pad,
+  pick,
+  reduceSum,
+  reshape,
+  rmsNorm,
+  rotary,
+  rows,
+  sigmoid,
+  silu,
+  slice,
+  softmax,
+  split,
+  sub,
+  transpose,
+} from './index.ts';
 
 interface Case {
   /** The ops of the table that it is about. */
@@ -21,7 +46,11 @@ interface Case {
 }
 const tables = (): Tensors => {
   const angles = Float32Array.from({ length: 12 }, (_, i) => 0.3 * i);
-  return { positions: integers(Int32Array.of(0, 1, 2, 0, 1, 5), [2, 3]), cos: tensor(angles.map(Math.cos), [6, 2]), sin: tensor(angles.map(Math.sin), [6, 2]) };
+  return {
+    positions: integers(Int32Array.of(0, 1, 2, 0, 1, 5), [2, 3]),
+    cos: tensor(angles.map(Math.cos), [6, 2]),
+    sin: tensor(angles.map(Math.sin), [6, 2]),
+  };
 };
 const A = { a: [3, 4] } as const;
 const AB = { a: [2, 3, 4], b: [3, 1] } as const;
@@ -36,18 +65,46 @@ const CASES: Readonly<Record<string, Case>> = {
   reshape: { ops: ['reshape'], inputs: A, build: (_, { a }) => mul(reshape(a!, [2, 6]), reshape(a!, [2, 6])) },
   transpose: { ops: ['transpose'], inputs: { a: [2, 3, 4] }, build: (_, { a }) => transpose(a!, [2, 0, 1]) },
   concat: { ops: ['concat'], inputs: { a: [2, 3], b: [2, 4] }, build: (_, { a, b }) => concat([a!, b!, a!], 1) },
-  'split, of which only one part is used': { ops: ['split'], inputs: { a: [2, 7] }, build: (_, { a }) => split(a!, [3, 4], 1)[1]! },
-  'split, all parts': { ops: ['split'], inputs: { a: [2, 6] }, build: (_, { a }) => split(a!, [3, 3], 1).reduce((x, y) => mul(x, y)) },
+  'split, of which only one part is used': {
+    ops: ['split'],
+    inputs: { a: [2, 7] },
+    build: (_, { a }) => split(a!, [3, 4], 1)[1]!,
+  },
+  'split, all parts': {
+    ops: ['split'],
+    inputs: { a: [2, 6] },
+    build: (_, { a }) => split(a!, [3, 3], 1).reduce((x, y) => mul(x, y)),
+  },
   slice: { ops: ['slice'], inputs: { a: [3, 5] }, build: (_, { a }) => slice(a!, 1, 1, 4) },
   pad: { ops: ['pad'], inputs: A, build: (_, { a }) => mul(pad(a!, 0, 1, 2), pad(a!, 0, 1, 2)) },
   'gemm plain': { ops: ['gemm'], inputs: { a: [3, 4], b: [4, 5] }, build: (_, { a, b }) => gemm(a!, b!) },
-  'gemm turned, scaled, added to': { ops: ['gemm'], inputs: { a: [4, 3], b: [5, 4], c: [3, 5] }, build: (_, { a, b, c }) => gemm(a!, b!, { transA: true, transB: true, alpha: 0.7, plus: c! }) },
-  'gemm with a bias': { ops: ['gemm'], inputs: { a: [3, 4], b: [4, 5], c: [5] }, build: (_, { a, b, c }) => gemm(a!, b!, { plus: c! }) },
-  'a sum that a product starts from': { ops: ['gemm'], inputs: { a: [3, 4], b: [4, 5], c: [3, 5] }, build: (_, { a, b, c }) => accumulate(c!, gemm(a!, b!)) },
-  'bmm plain': { ops: ['bmm'], inputs: { a: [2, 3, 4], b: [2, 4, 5] }, build: (_, { a, b }) => bmm(a!, b!, { alpha: 0.5 }) },
-  'bmm turned, one stack for many': { ops: ['bmm'], inputs: { a: [2, 2, 4, 3], b: [2, 1, 5, 4] }, build: (_, { a, b }) => bmm(a!, b!, { transA: true, transB: true }) },
-  'reduceSum': { ops: ['reduceSum'], inputs: { a: [2, 3, 4] }, build: (_, { a }) => reduceSum(mul(a!, a!), [0, 2]) },
-  'reduceMean': { ops: ['reduceMean'], inputs: A, build: (_, { a }) => meanLast(mul(a!, a!)) },
+  'gemm turned, scaled, added to': {
+    ops: ['gemm'],
+    inputs: { a: [4, 3], b: [5, 4], c: [3, 5] },
+    build: (_, { a, b, c }) => gemm(a!, b!, { transA: true, transB: true, alpha: 0.7, plus: c! }),
+  },
+  'gemm with a bias': {
+    ops: ['gemm'],
+    inputs: { a: [3, 4], b: [4, 5], c: [5] },
+    build: (_, { a, b, c }) => gemm(a!, b!, { plus: c! }),
+  },
+  'a sum that a product starts from': {
+    ops: ['gemm'],
+    inputs: { a: [3, 4], b: [4, 5], c: [3, 5] },
+    build: (_, { a, b, c }) => accumulate(c!, gemm(a!, b!)),
+  },
+  'bmm plain': {
+    ops: ['bmm'],
+    inputs: { a: [2, 3, 4], b: [2, 4, 5] },
+    build: (_, { a, b }) => bmm(a!, b!, { alpha: 0.5 }),
+  },
+  'bmm turned, one stack for many': {
+    ops: ['bmm'],
+    inputs: { a: [2, 2, 4, 3], b: [2, 1, 5, 4] },
+    build: (_, { a, b }) => bmm(a!, b!, { transA: true, transB: true }),
+  },
+  reduceSum: { ops: ['reduceSum'], inputs: { a: [2, 3, 4] }, build: (_, { a }) => reduceSum(mul(a!, a!), [0, 2]) },
+  reduceMean: { ops: ['reduceMean'], inputs: A, build: (_, { a }) => meanLast(mul(a!, a!)) },
   softmax: { ops: ['softmax'], inputs: A, build: (_, { a }) => softmax(a!) },
   logSoftmax: { ops: ['logSoftmax'], inputs: A, build: (_, { a }) => logSoftmax(a!) },
   rmsNorm: { ops: ['rmsNorm'], inputs: { a: [3, 8], w: [8] }, build: (_, { a, w }) => rmsNorm(a!, w!, 1e-5) },
@@ -55,10 +112,23 @@ const CASES: Readonly<Record<string, Case>> = {
     ops: ['rotary'],
     inputs: { a: [2, 3, 8] },
     fed: tables(),
-    build: (s, { a }) => rotary(a!, s.input('positions', [2, 3], 'int64'), s.input('cos', [6, 2]), s.input('sin', [6, 2])),
+    build: (s, { a }) =>
+      rotary(a!, s.input('positions', [2, 3], 'int64'), s.input('cos', [6, 2]), s.input('sin', [6, 2])),
   },
-  rows: { ops: ['rows'], inputs: { a: [4, 3] }, forwardOnly: true, fed: { ids: integers(Int32Array.of(2, 0), [2]) }, build: (s, { a }) => rows(a!, s.input('ids', [2], 'int64')) },
-  pick: { ops: ['pick'], inputs: A, forwardOnly: true, fed: { at: integers(Int32Array.of(1, 3, 0), [3, 1]) }, build: (s, { a }) => pick(a!, s.input('at', [3, 1], 'int64')) },
+  rows: {
+    ops: ['rows'],
+    inputs: { a: [4, 3] },
+    forwardOnly: true,
+    fed: { ids: integers(Int32Array.of(2, 0), [2]) },
+    build: (s, { a }) => rows(a!, s.input('ids', [2], 'int64')),
+  },
+  pick: {
+    ops: ['pick'],
+    inputs: A,
+    forwardOnly: true,
+    fed: { at: integers(Int32Array.of(1, 3, 0), [3, 1]) },
+    build: (s, { a }) => pick(a!, s.input('at', [3, 1], 'int64')),
+  },
 };
 const EPSILON = 1e-2;
 /** Float32 sums and a central difference of this width agree to about three digits. */
@@ -82,7 +152,8 @@ describe('the op table', () => {
 
   it.each(Object.entries(CASES))('%s', async (_, { inputs, build, fed = {}, forwardOnly }) => {
     const random = new Random(3);
-    const some = (shape: readonly number[]): Float32Array => Float32Array.from({ length: sizeOf(shape) }, () => random.normal());
+    const some = (shape: readonly number[]): Float32Array =>
+      Float32Array.from({ length: sizeOf(shape) }, () => random.normal());
     const scope = new Scope();
     const values = Object.fromEntries(Object.entries(inputs).map(([name, shape]) => [name, scope.input(name, shape)]));
     const y = build(scope, values);
@@ -109,7 +180,9 @@ describe('the op table', () => {
       };
       const wanted = ((await moved(EPSILON)) - (await moved(-EPSILON))) / (2 * EPSILON);
       const got = dot(found[`d.${name}`]!, direction);
-      expect(Math.abs(got - wanted) / Math.max(1, Math.abs(wanted)), `${name}: ${got} against ${wanted}`).toBeLessThan(TOLERANCE);
+      expect(Math.abs(got - wanted) / Math.max(1, Math.abs(wanted)), `${name}: ${got} against ${wanted}`).toBeLessThan(
+        TOLERANCE,
+      );
     }
   });
 });
