@@ -168,7 +168,6 @@ const schema = <M extends Message>(name: string): GenMessage<M> =>
   );
 
 export const ModelProtoSchema = schema<ModelProto>('ModelProto');
-const GraphProtoSchema = schema<GraphProto>('GraphProto');
 export const NodeProtoSchema = schema<NodeProto>('NodeProto');
 export const AttributeProtoSchema = schema<AttributeProto>('AttributeProto');
 export const TensorProtoSchema = schema<TensorProto>('TensorProto');
