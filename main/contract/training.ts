@@ -82,7 +82,8 @@ export const ResultEvent = z.object({
   checkpoint: z.string().nullable(),
   peakMemoryBytes: z.int(),
   seconds: z.number(),
-  reason: z.enum(['finished', 'early-stopped', 'cancelled', 'failed']),
+  /** Early-stopped: the loss on unseen examples no longer fell. Stopped: a person ended it and kept what was learned. */
+  reason: z.enum(['finished', 'early-stopped', 'stopped', 'cancelled', 'failed']),
 });
 export const TrainEvent = z.discriminatedUnion('type', [
   StateEvent,

@@ -19,7 +19,7 @@ import { checkpointsOf } from './folders.ts';
 import { createHistory } from './history.ts';
 import { checkMemory, createPlanner, type PlanRequest } from './plan.ts';
 import { createRunTable, type NewRun, type RunRow } from './table.ts';
-import { handleTraining } from './train.ts';
+import { handleTraining, tellEnd } from './train.ts';
 
 type Names =
   | 'plan'
@@ -138,7 +138,8 @@ export function createRuns(
         `so it cannot be ${{ pause: 'paused', stop: 'stopped', cancel: 'cancelled' }[what]}`,
       );
     const asked = core.jobs.ask(job.id, what);
-    if (ACTIVE.includes(asked.state)) core.events.publish(`run:${id}`, { type: 'state', state: asked.state });
+    if (waiting) tellEnd(core, { table, history }, run, asked, null);
+    else if (ACTIVE.includes(asked.state)) core.events.publish(`run:${id}`, { type: 'state', state: asked.state });
     core.events.changed('run', id, run.project);
     return show(id);
   }

@@ -104,9 +104,10 @@ function createReporter(control: JobControl, publish: (event: TrainEvent) => voi
   };
 }
 
-function tellEnd(
+/** A run's last words: how it ended, and its result where it has ended for good. */
+export function tellEnd(
   core: Core,
-  { table, history }: TrainParts,
+  { table, history }: Pick<TrainParts, 'table' | 'history'>,
   run: RunRow,
   job: Job,
   outcome: TrainOutcome | null,
@@ -130,14 +131,7 @@ function tellEnd(
       checkpoint: bestCheckpoint(figures.checkpoints)?.name ?? null,
       peakMemoryBytes: ended?.peakMemoryBytes ?? figures.memoryBytes ?? 0,
       seconds: figures.seconds,
-      reason:
-        job.state === 'failed'
-          ? 'failed'
-          : job.state === 'cancelled'
-            ? 'cancelled'
-            : outcome?.reason === 'finished'
-              ? 'finished'
-              : 'early-stopped',
+      reason: job.state === 'completed' ? (ended?.reason ?? 'stopped') : job.state,
     };
     table.setResult(run.id, result);
     core.events.publish(topic, result);

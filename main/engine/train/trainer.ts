@@ -116,7 +116,7 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
       onEvent({ type: 'state', state: 'paused' });
       return { state: 'paused', result: null, data: plan.report };
     }
-    if (ending) return end('completed', step >= steps ? 'finished' : 'early-stopped');
+    if (ending) return end('completed', step >= steps ? 'finished' : over ? 'stopped' : 'early-stopped');
 
     // Step.
     lap.next();
@@ -208,7 +208,7 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
 
   async function end(
     state: 'completed' | 'cancelled',
-    reason: 'finished' | 'early-stopped' | 'cancelled',
+    reason: 'finished' | 'early-stopped' | 'stopped' | 'cancelled',
   ): Promise<TrainOutcome> {
     const { checkpoints } = await listCheckpoints(options.checkpointDir);
     const result: ResultEvent = {
