@@ -95,10 +95,7 @@ export async function runCurve({ client }: Pick<Context, 'client'>, run: string)
 
 /** How a run ended, in a few lines. @throws what it failed with. */
 export function describeEnd({ say }: Context, run: Run): void {
-  if (run.error)
-    throw new FettleError('WORKER_CRASHED', run.error.message, run.error.hint, {
-      details: { code: run.error.code, run: run.id },
-    });
+  if (run.error) throw FettleError.fromInfo(run.error);
   say(
     `Run ${run.id} is ${run.state}: ${count(run.step)} steps, ${count(run.tokens)} tokens in ${duration(run.seconds)}${run.tokensPerSecond === null ? '' : `, ${count(run.tokensPerSecond)} tokens/s`}.`,
   );

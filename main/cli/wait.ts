@@ -1,7 +1,7 @@
 /** @file Waits for a job while telling how it goes. */
 import type { Client } from '../contract/api.ts';
 import type { Job } from '../contract/entities.ts';
-import { ERROR_CODES, FettleError, type ErrorCode } from '../contract/errors.ts';
+import { FettleError } from '../contract/errors.ts';
 import type { JobState } from '../contract/training.ts';
 import type { Context } from './command.ts';
 import { createProgress } from './progress.ts';
@@ -46,10 +46,7 @@ export async function waitForSubject(context: Context, kind: Job['kind'], subjec
 }
 
 function finished(job: Job): Job {
-  if (job.error) {
-    const code = Object.hasOwn(ERROR_CODES, job.error.code) ? (job.error.code as ErrorCode) : 'INTERNAL';
-    throw new FettleError(code, job.error.message, job.error.hint);
-  }
+  if (job.error) throw FettleError.fromInfo(job.error);
   if (job.state === 'cancelled')
     throw new FettleError('CANCELLED', `${job.title} was cancelled.`, 'Nothing half-done was kept.');
   if (job.state === 'interrupted')

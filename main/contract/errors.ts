@@ -84,6 +84,19 @@ export class FettleError extends Error implements ErrorShape {
     return { code: this.code, message: this.message, hint: this.hint, details: this.details };
   }
 
+  /** From what a row or an event keeps of an error. */
+  static fromInfo({
+    code,
+    message,
+    hint,
+  }: {
+    readonly code: string;
+    readonly message: string;
+    readonly hint?: string | undefined;
+  }): FettleError {
+    return new FettleError(Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'INTERNAL', message, hint);
+  }
+
   static fromShape(shape: ErrorShape): FettleError {
     return new FettleError(shape.code, shape.message, shape.hint, shape.details ? { details: shape.details } : {});
   }

@@ -1,15 +1,14 @@
 /** @file Before a run: which strategy, which data, which recipe, and whether it can be done at all. */
-import { existsSync, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
-import { isAbsolute, join, resolve } from 'node:path';
+import { isAbsolute, resolve } from 'node:path';
 import type { Dataset, Model, Plan } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
-import type { Recipe, Strategy } from '../contract/recipe.ts';
-import { Strategy as StrategySchema } from '../contract/recipe.ts';
+import { Recipe, Strategy } from '../contract/recipe.ts';
 import type { Core } from '../core/context.ts';
 import { availableMemory } from '../core/memory.ts';
 import type { Datasets } from '../datasets/index.ts';
 import { readRows } from '../datasets/rows.ts';
+import { readAdapter } from '../formats/peft.ts';
 import type { Models } from '../models/index.ts';
 import { measureRows, planRecipe, readOverrides, type DataSize } from '../recipes/index.ts';
 import type { StrategyService } from '../strategy/index.ts';
@@ -62,7 +61,7 @@ export function createPlanner(
   async function strategyFor(request: PlanRequest, named: Dataset | undefined): Promise<Strategy> {
     if (request.strategy) return request.strategy;
     const set = readOverrides(request.set)['strategy'];
-    if (set !== undefined) return StrategySchema.parse(set);
+    if (set !== undefined) return Strategy.parse(set);
     if (named) return named.kind === 'prose' ? 'non-instruct' : 'instruct';
     const chosen = parts.strategy.choice(request.project);
     if (chosen) return chosen.strategy;
@@ -96,8 +95,9 @@ export function createPlanner(
           : 'Choose strategy instruct for these examples, or import documents.',
       );
     const data = await sizeOf(dataset);
-    const given = { ...request.set, strategy };
-    const made = planRecipe({ strategy, model, data, threads: core.threads }, await free(model.id), located(given));
+    const placed = located({ ...request.set, strategy });
+    const given = { ...placed, ...(await adapterSettings(placed)) };
+    const made = planRecipe({ strategy, model, data, threads: core.threads }, await free(model.id), given);
     const advice = await parts.strategy.advise(request.project, model.id);
     return {
       model,
@@ -140,7 +140,6 @@ export function createPlanner(
         `“${dataset.name}” has no rows to ${dataset.trainRows === 0 ? 'train on' : 'hold out for measuring'}.`,
         'Import more rows.',
       );
-    checkAdapter(recipe);
     // Where another job is at work, its memory comes free before this one begins; it is looked at again then.
     const waits = core.jobs.list({ active: true }).some((job) => job.kind !== 'generate');
     if (!waits) checkMemory(estimate);
@@ -167,15 +166,31 @@ export function checkMemory(estimate: Plan['estimate']): void {
     );
 }
 
-function checkAdapter({ initAdapter }: Recipe): void {
-  if (initAdapter === undefined) return;
-  const config = join(initAdapter, 'adapter_config.json');
-  if (!existsSync(config) || !statSync(config).isFile())
+/**
+ * What an adapter that a run starts from decides: it goes on in its own rank, scale and modules.
+ * @throws RECIPE_INVALID where there is none, or where the values given are others; MODEL_UNSUPPORTED for what is no plain LoRA.
+ */
+async function adapterSettings(given: Readonly<Record<string, unknown>>): Promise<Partial<Recipe>> {
+  const { initAdapter } = given;
+  if (typeof initAdapter !== 'string' || initAdapter === 'none') return {};
+  const adapter = await readAdapter(initAdapter).catch((error: unknown) => {
+    if (!(error instanceof FettleError) || error.code !== 'FILE_NOT_FOUND') throw error;
     throw new FettleError(
       'RECIPE_INVALID',
-      `initAdapter names ${initAdapter}, where there is no adapter_config.json.`,
+      `initAdapter names ${initAdapter}, where there is no adapter.`,
       'It takes the folder of a PEFT adapter, such as one exported here.',
     );
+  });
+  await adapter.close();
+  const own = Recipe.pick({ rank: true, alpha: true, targetModules: true }).parse(adapter.lora);
+  for (const key of ['rank', 'alpha'] as const)
+    if (given[key] !== undefined && Number(given[key]) !== own[key])
+      throw new FettleError(
+        'RECIPE_INVALID',
+        `${key} is ${own[key]} in the adapter that this run starts from, so it cannot be ${String(given[key])}.`,
+        `Leave ${key} out, or start from the base model.`,
+      );
+  return own;
 }
 
 /** The adapter's folder by its whole path: the process that trains runs elsewhere. */

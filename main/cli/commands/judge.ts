@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import type { GenerationEvent, InputOf } from '../../contract/api.ts';
 import { ExportFormat, type Answer, type Comparison, type Export } from '../../contract/entities.ts';
-import { ERROR_CODES, FettleError, type ErrorCode } from '../../contract/errors.ts';
+import { FettleError } from '../../contract/errors.ts';
 import { needed, number, text, type Command, type Context } from '../command.ts';
 import { bytes, count, table, wrap } from '../format.ts';
 import { waitForSubject } from '../wait.ts';
@@ -21,14 +21,7 @@ export async function ask(
       client.subscribe(`generation:${id}`, 0, (_, event: GenerationEvent) => {
         if (event.type === 'piece') onPiece(event.text);
         else if (event.type === 'done') resolve(event.answer);
-        else
-          reject(
-            new FettleError(
-              Object.hasOwn(ERROR_CODES, event.error.code) ? (event.error.code as ErrorCode) : 'INTERNAL',
-              event.error.message,
-              event.error.hint,
-            ),
-          );
+        else reject(FettleError.fromInfo(event.error));
       });
     });
   } finally {
