@@ -12,7 +12,7 @@ export function verdictOf({ low, high }: Measured): Difference['verdict'] {
 const signed = (value: number): string => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(3)}`;
 
 export function sentenceOf(label: string, against: string, loss: Measured, rows: number): string {
-  const margin = Math.max(loss.value - loss.low, loss.high - loss.value);
+  const margin = (loss.high - loss.low) / 2;
   const figures = `${signed(loss.value)} ± ${margin.toFixed(3)} nats a token, on ${rows} held-out rows`;
   switch (verdictOf(loss)) {
     case 'better':

@@ -66,7 +66,10 @@ export function derivePath(facts: PathFacts): { path: PathStep[]; next: string }
             : ('open' as const),
     note: notes[id],
   }));
-  return { path, next: facts.running ? `Run ${facts.running.number} is training` : NEXT[first ?? 'nothing'] };
+  // A run that was begun and has not ended stands still: paused, interrupted or failed.
+  const begun = first === 'tune' && facts.runs > 0;
+  const next = begun ? 'Go on with the run that was begun, or start another' : NEXT[first ?? 'nothing'];
+  return { path, next: facts.running ? `Run ${facts.running.number} is training` : next };
 }
 
 const NEXT = {
