@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { FettleError } from '../contract/errors.ts';
 import { createApp } from '../hosts/app.ts';
+import { runningHost } from '../hosts/attach.ts';
 import { serveWeb } from '../hosts/web/server.ts';
 
 export interface ServeOptions {
@@ -26,6 +27,7 @@ export async function serve({ home, port, open, threads, json, signal }: ServeOp
       'The workbench is not built yet.',
       'Run `npm start`, or `npm run build` first.',
     );
+  await runningHost(home);
   const app = createApp({ home, kind: 'web', threads });
   try {
     const uploads = join(app.core.home.temporary, 'uploads');

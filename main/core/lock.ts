@@ -32,6 +32,12 @@ export function findHost(home: string): HostInfo | null {
   }
 }
 
+/** Removes the lock of a host that no longer listens: its process is gone, and another has got its number. */
+export function breakLock(home: string, host: HostInfo): void {
+  const found = findHost(home);
+  if (found?.pid === host.pid && found.startedAt === host.startedAt) rmSync(fileOf(home), { force: true });
+}
+
 /** @throws HOME_LOCKED, naming who holds it. A lock whose process is gone is taken over. */
 export function takeLock(home: string, info: Omit<HostInfo, 'port'>): Lock {
   const file = fileOf(home);

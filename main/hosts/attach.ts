@@ -1,10 +1,11 @@
 /** @file A client of a host in another process, over its local API. */
+import { createConnection } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import type { Client, EventOf, InputOf, OutputOf, ProcedureName, Reply, Topic } from '../contract/api.ts';
 import { FettleError } from '../contract/errors.ts';
 import type { HostMessage } from '../contract/wire.ts';
-import { findHost, type HostInfo } from '../core/lock.ts';
+import { breakLock, findHost, type HostInfo } from '../core/lock.ts';
 import { callThrough } from './app.ts';
 
 export interface Attached extends Client {
@@ -15,14 +16,31 @@ export interface Attached extends Client {
 const TRIES = 50;
 const PAUSE_MS = 100;
 
-/** The living host of a home, once it listens; null where there is none. */
+/** The living host of a home, once it listens; null where there is none. A lock that nobody listens behind is removed. */
 export async function runningHost(home: string): Promise<HostInfo | null> {
   for (let tries = 0; tries < TRIES; tries++) {
     const host = findHost(home);
-    if (!host || host.port > 0) return host;
+    if (!host) return null;
+    if (host.port > 0) {
+      if (await listens(host.port)) return host;
+      breakLock(home, host);
+      return null;
+    }
     await wait(PAUSE_MS);
   }
   return null;
+}
+
+/** Refused means that nobody is there; a host that is only busy accepts and answers late. */
+function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host: '127.0.0.1', port });
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ECONNREFUSED'));
+  });
 }
 
 /** @throws HOST_UNREACHABLE */

@@ -5,6 +5,7 @@ import { app, BrowserWindow, dialog, ipcMain, net, protocol, session, utilityPro
 import { toFettleError } from '../../contract/errors.ts';
 import { defaultHome } from '../../core/home.ts';
 import { createApp, type App } from '../app.ts';
+import { runningHost } from '../attach.ts';
 import { connectWindow, pickOptions } from './ipc.ts';
 import { resolveRequest, RENDERER_ORIGIN, SCHEME } from './scheme.ts';
 import { utilitySpawn } from './spawn.ts';
@@ -40,9 +41,10 @@ function openWindow(): BrowserWindow {
   return window;
 }
 
-function begin(): void {
+async function begin(): Promise<void> {
   let fettle: App;
   try {
+    await runningHost(defaultHome());
     const packaged = join(process.resourcesPath, 'resources');
     if (app.isPackaged && existsSync(packaged)) process.env['FETTLE_RESOURCES'] = packaged;
     fettle = createApp({

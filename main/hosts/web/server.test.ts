@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import type { Events } from '../../core/context.ts';
-import { attach } from '../attach.ts';
+import { takeLock } from '../../core/lock.ts';
+import { attach, runningHost } from '../attach.ts';
 import { serveWeb, type WebHost } from './server.ts';
 
 const TOKEN = 'the-secret';
@@ -163,5 +164,18 @@ describe('the socket', () => {
       socket.on('open', () => socket.send(nonsense));
       expect(await new Promise((resolve) => socket.on('close', resolve))).toBe(1008);
     }
+  });
+});
+
+describe('a lock that nobody listens behind', () => {
+  it('is removed: the process with its number is another', async () => {
+    const home = join(folder, 'home');
+    mkdirSync(home);
+    const lock = takeLock(home, { pid: process.pid, token: TOKEN, kind: 'command', startedAt: '2026-01-01T00:00:00Z' });
+    lock.announce(host.port);
+    expect(await runningHost(home)).toMatchObject({ port: host.port });
+    lock.announce(1);
+    expect(await runningHost(home)).toBeNull();
+    takeLock(home, { pid: process.pid, token: TOKEN, kind: 'command', startedAt: '2026-01-02T00:00:00Z' }).release();
   });
 });
