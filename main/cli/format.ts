@@ -1,11 +1,6 @@
 /** @file Numbers and tables in words that people read in a terminal. */
 
-export function bytes(value: number): string {
-  if (value < 1000) return `${value} B`;
-  const units = ['kB', 'MB', 'GB', 'TB'];
-  const power = Math.min(units.length, Math.floor(Math.log10(value) / 3));
-  return `${(value / 1000 ** power).toFixed(power > 2 ? 2 : 1)} ${units[power - 1]}`;
-}
+export { bytes } from '../contract/bytes.ts';
 
 export function duration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));

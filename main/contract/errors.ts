@@ -104,6 +104,7 @@ export class FettleError extends Error implements ErrorShape {
 
 const SYSTEM_ERRORS: Readonly<Record<string, readonly [ErrorCode, string, string]>> = {
   ENOSPC: ['DISK_FULL', 'The disk is full.', 'Free some space or choose another folder; nothing finished was lost.'],
+  SQLITE_FULL: ['DISK_FULL', 'The disk is full.', 'Free some space; what was written down before is safe.'],
   ENOENT: ['FILE_NOT_FOUND', 'A file or folder does not exist.', 'Check the path.'],
   EACCES: ['FILE_UNREADABLE', 'Access to a file or folder was denied.', 'Check its permissions.'],
   EPERM: ['FILE_UNREADABLE', 'Access to a file or folder was denied.', 'Check its permissions.'],

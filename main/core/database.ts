@@ -50,8 +50,6 @@ function describe(error: unknown, path: string): FettleError {
       'Put a copy of it back, or move it away to begin anew; models and checkpoints lie beside it untouched.',
       { cause: error },
     );
-  if (code === 'SQLITE_FULL')
-    return new FettleError('DISK_FULL', 'The disk is full.', 'Free some space first.', { cause: error });
   if (code.startsWith('SQLITE_CANTOPEN') || code.startsWith('SQLITE_READONLY'))
     return new FettleError(
       'FILE_UNREADABLE',

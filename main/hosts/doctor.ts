@@ -1,6 +1,7 @@
 /** @file What works on this machine and what does not, with what to do about it. */
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
+import { bytes as inWords } from '../contract/bytes.ts';
 import type { DoctorReport } from '../contract/entities.ts';
 import type { Core } from '../core/context.ts';
 import { runtimeVersion } from '../engine/version.ts';
@@ -8,7 +9,6 @@ import { describeMachine } from './machine.ts';
 
 type Check = DoctorReport['checks'][number];
 const GIGABYTE = 1e9;
-const gigabytes = (bytes: number): string => `${(bytes / GIGABYTE).toFixed(1)} GB`;
 
 export async function doctor(core: Core): Promise<DoctorReport> {
   const machine = await describeMachine(core);
@@ -49,13 +49,13 @@ export async function doctor(core: Core): Promise<DoctorReport> {
       check(
         'Memory',
         machine.freeMemoryBytes > 2 * GIGABYTE,
-        `${gigabytes(machine.freeMemoryBytes)} free of ${gigabytes(machine.memoryBytes)}`,
+        `${inWords(machine.freeMemoryBytes)} free of ${inWords(machine.memoryBytes)}`,
         'The starter model takes about 2 GB: close other programs.',
       ),
       check(
         'Disk',
         machine.diskFreeBytes > 2 * GIGABYTE,
-        `${gigabytes(machine.diskFreeBytes)} free`,
+        `${inWords(machine.diskFreeBytes)} free`,
         'Models and checkpoints need room: free some, or choose another home with --home.',
       ),
       check('Processor', true, `${machine.cpu}, ${machine.cores} cores, ${machine.threads} used for training`, ''),

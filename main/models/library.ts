@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { bytes as inWords } from '../contract/bytes.ts';
 import type { Model } from '../contract/entities.ts';
 import { FettleError, toFettleError } from '../contract/errors.ts';
 import { checkWeights, readSpec } from '../engine/index.ts';
@@ -50,7 +51,7 @@ export async function addToLibrary(
     if (free.bavail * free.bsize < total + RESERVE_BYTES)
       throw new FettleError(
         'DISK_FULL',
-        `The model needs ${gigabytes(total)}, the disk has ${gigabytes(free.bavail * free.bsize)} left.`,
+        `The model needs ${inWords(total)}, the disk has ${inWords(free.bavail * free.bsize)} left.`,
         'Free some space, or choose another home folder.',
       );
     const hash = createHash('sha256');
@@ -127,5 +128,3 @@ async function copy(from: string, to: string, signal: AbortSignal, onBytes: (byt
   }
   return hash.digest('hex');
 }
-
-const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;

@@ -1,4 +1,5 @@
 /** @file What a run takes: steps, memory, disk, time; and what would make it fit. */
+import { bytes as inWords } from '../contract/bytes.ts';
 import type { Estimate } from '../contract/entities.ts';
 import type { Recipe } from '../contract/recipe.ts';
 import type { DataSize } from './data.ts';
@@ -6,7 +7,6 @@ import { adapterParameters, trainingMemory, type ModelSize } from './memory.ts';
 
 /** Rows a pass takes: packed rows fill to about nine tenths, since an example is not divided between two. */
 const PACKED_FILL = 0.9;
-const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
 
 export function packedRows(data: DataSize, maxLength: number, packing: boolean): number {
   if (data.prose) return Math.max(1, Math.ceil(data.trainTokens / maxLength));
@@ -55,7 +55,7 @@ export function estimate(recipe: Recipe, model: ModelSize, data: DataSize, machi
     fits: memoryBytes <= machine.freeMemoryBytes && enoughDisk,
     suggestions: [
       ...(memoryBytes <= machine.freeMemoryBytes ? [] : memorySuggestions(recipe, model, machine.freeMemoryBytes)),
-      ...(enoughDisk ? [] : [`Free ${gigabytes(diskBytes + RESERVE_BYTES - machine.freeDiskBytes)} on the disk.`]),
+      ...(enoughDisk ? [] : [`Free ${inWords(diskBytes + RESERVE_BYTES - machine.freeDiskBytes)} on the disk.`]),
     ],
   };
 }
@@ -74,11 +74,11 @@ function memorySuggestions(recipe: Recipe, model: ModelSize, free: number): stri
     .map(([words, change]) => ({ words, bytes: trainingMemory(model, { ...recipe, ...change }) }))
     .filter(({ bytes }) => bytes <= free)
     .slice(0, 2)
-    .map(({ words, bytes }) => `${words}: it then takes about ${gigabytes(bytes)}.`);
+    .map(({ words, bytes }) => `${words}: it then takes about ${inWords(bytes)}.`);
   const short = trainingMemory(model, recipe) - free;
   return [
     ...fitting,
-    `Close other programs: about ${gigabytes(short)} more free memory is needed.`,
+    `Close other programs: about ${inWords(short)} more free memory is needed.`,
     ...(fitting.length === 0 ? ['Choose a smaller model.'] : []),
   ];
 }

@@ -1,6 +1,7 @@
 /** @file Before a run: which strategy, which data, which recipe, and whether it can be done at all. */
 import { statfs } from 'node:fs/promises';
 import { isAbsolute, resolve } from 'node:path';
+import { bytes as inWords } from '../contract/bytes.ts';
 import type { Dataset, Model, Plan } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { Recipe, Strategy } from '../contract/recipe.ts';
@@ -146,7 +147,7 @@ export function createPlanner(
     if (estimate.diskBytes > estimate.freeDiskBytes)
       throw new FettleError(
         'DISK_FULL',
-        `The checkpoints take about ${gigabytes(estimate.diskBytes)}, the disk has ${gigabytes(estimate.freeDiskBytes)} left.`,
+        `The checkpoints take about ${inWords(estimate.diskBytes)}, the disk has ${inWords(estimate.freeDiskBytes)} left.`,
         'Free some space first.',
       );
   }
@@ -160,7 +161,7 @@ export function checkMemory(estimate: Plan['estimate']): void {
   if (memoryBytes > freeMemoryBytes)
     throw new FettleError(
       'MEMORY_SHORT',
-      `This run takes about ${gigabytes(memoryBytes)} of memory, and ${gigabytes(freeMemoryBytes)} are free.`,
+      `This run takes about ${inWords(memoryBytes)} of memory, and ${inWords(freeMemoryBytes)} are free.`,
       suggestions.join(' '),
       { details: { neededBytes: memoryBytes, freeBytes: freeMemoryBytes, suggestions } },
     );
@@ -206,5 +207,3 @@ const newest = (datasets: readonly Dataset[], strategy: Strategy): Dataset | und
     .filter((dataset) => fits(dataset, strategy))
     .toSorted((a, b) => b.createdAt.localeCompare(a.createdAt))
     .at(0);
-
-const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
