@@ -1,8 +1,8 @@
 /** @file `npm start`: builds the workbench where it is missing or older than its sources, and opens it: in its own window where Electron's binary is there, else in the browser. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { electronBinary } from './electron.ts';
 
 const newest = (folder: string): number =>
   Math.max(
@@ -18,31 +18,12 @@ function run(command: string, args: readonly string[]): void {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-/** Path of Electron's binary, null where it was not fetched: it does not come from the package registry. */
-function electron(): string | null {
-  try {
-    const folder = join(createRequire(import.meta.url).resolve('electron/package.json'), '..');
-    const binary = join(
-      folder,
-      'dist',
-      process.platform === 'win32'
-        ? 'electron.exe'
-        : process.platform === 'darwin'
-          ? 'Electron.app/Contents/MacOS/Electron'
-          : 'electron',
-    );
-    return existsSync(binary) ? binary : null;
-  } catch {
-    return null;
-  }
-}
-
 const bin = (name: string): string => join('node_modules', '.bin', name);
 if (builtAt('dist/renderer/index.html') < Math.max(newest('renderer'), newest('main/contract'))) {
   process.stderr.write('Building the workbench...\n');
   run(bin('vite'), ['build', '--logLevel', 'warn']);
 }
-const binary = electron();
+const binary = electronBinary();
 if (binary) {
   if (builtAt('dist/electron/main.js') < Math.max(newest('main'), newest('preload')))
     for (const mode of ['production', 'preload'])

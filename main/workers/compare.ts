@@ -135,6 +135,13 @@ function resultOf(
   measurements: readonly Measurement[],
   asked: readonly Asked[],
 ): CompareResult {
+  const tokens = measurements.map((each) => each.losses.reduce((sum, row) => sum + row.count, 0));
+  if (new Set(tokens).size > 1)
+    throw new FettleError(
+      'INPUT_INVALID',
+      'These models cut the same text into different tokens, so their losses a token cannot be compared.',
+      'Compare runs of one base model, or base models with one tokenizer.',
+    );
   // Rows of which nothing was measured say nothing of any model.
   const counted = (measurements[0]?.losses ?? []).map((row) => row.count > 0);
   const rows = counted.filter(Boolean).length;
@@ -142,7 +149,7 @@ function resultOf(
   const [first] = targets;
   return {
     heldOutRows: rows,
-    heldOutTokens: (measurements[0]?.losses ?? []).reduce((sum, row) => sum + row.count, 0),
+    heldOutTokens: tokens[0] ?? 0,
     losses: targets.map(({ target, label }, i) => ({
       target,
       label,
