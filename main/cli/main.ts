@@ -108,7 +108,7 @@ async function main(argv: readonly string[], signal: AbortSignal): Promise<void>
     const port = values['port'] === undefined ? 0 : wholeNumber('port', values['port'], 0, 65535);
     return serve({ home, port, open: values['no-open'] !== true, threads, json, signal });
   }
-  const connection = await connect(home, threads);
+  const connection = await connect(home, threads, signal);
   const context: Context = {
     client: connection.client,
     args: positionals,
@@ -119,7 +119,7 @@ async function main(argv: readonly string[], signal: AbortSignal): Promise<void>
     result: (value) => void (json && process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)),
   };
   try {
-    await command.run(context);
+    await Promise.race([command.run(context), connection.lost]);
   } finally {
     await connection.close();
   }

@@ -46,6 +46,8 @@ export async function serve({ home, port, open, threads, json, signal }: ServeOp
       if (signal.aborted) resolve();
       signal.addEventListener('abort', () => resolve());
     });
+    // The server stays up meanwhile: it tells the pages how the run was paused.
+    await app.close();
     await web.close();
   } finally {
     await app.close();

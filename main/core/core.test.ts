@@ -1,5 +1,6 @@
 /** @file The core services: database, lock, events and jobs. */
 import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -60,13 +61,24 @@ describe('the lock of a home', () => {
     expect(findHost(folder)).toBeNull();
   });
 
-  it('is taken over from a process that is gone, and from a file that was cut short', async () => {
-    const child = fork('-e', ['0'], { execArgv: ['-e', '0'], stdio: 'ignore' });
-    await new Promise((resolve) => child.once('exit', resolve));
-    writeFileSync(join(folder, 'host.lock'), JSON.stringify({ ...info, pid: child.pid, port: 1 }));
+  it('is free when its process is gone, however it went', async () => {
+    const child = fork(join(import.meta.dirname, '../../test/fixtures/workers/holds-lock.ts'), [folder]);
+    await once(child, 'message');
+    expect(findHost(folder)).toMatchObject({ pid: child.pid });
+    expect(() => takeLock(folder, info)).toThrow(expect.objectContaining({ code: 'HOME_LOCKED' }));
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    expect(findHost(folder)).toBeNull();
     takeLock(folder, info).release();
-    writeFileSync(join(folder, 'host.lock'), '{"pid":');
-    takeLock(folder, info).release();
+  });
+
+  it('goes to one of many that want it at once', async () => {
+    const children = Array.from({ length: 4 }, () =>
+      fork(join(import.meta.dirname, '../../test/fixtures/workers/holds-lock.ts'), [folder]),
+    );
+    const said = await Promise.all(children.map(async (child) => (await once(child, 'message'))[0] as string));
+    for (const child of children) child.kill('SIGKILL');
+    expect(said.toSorted()).toEqual(['HOME_LOCKED', 'HOME_LOCKED', 'HOME_LOCKED', 'held']);
   });
 });
 

@@ -106,12 +106,14 @@ export function createJobs({
     );
     const job = show(id);
     events.publish('jobs', { type: 'job', job });
-    if (over) {
-      const waiting = waiters.get(id) ?? [];
-      waiters.delete(id);
-      for (const resolve of waiting) resolve(job);
-    }
+    if (over) wake(job);
     return job;
+  }
+
+  function wake(job: Job): void {
+    const waiting = waiters.get(job.id) ?? [];
+    waiters.delete(job.id);
+    for (const resolve of waiting) resolve(job);
   }
 
   /** Starts what waits, where nothing works. */
@@ -132,6 +134,29 @@ export function createJobs({
   }
 
   async function work(job: Job, entry: Working): Promise<void> {
+    try {
+      const state = await handle(job, entry);
+      write(job.id, { state, ...(state === 'completed' ? { progress: 1, stage: 'Done' } : {}) });
+    } catch (error) {
+      const known = toFettleError(error);
+      if (known.code === 'INTERNAL')
+        log.error(`${job.title} failed`, {
+          message: known.message,
+          stack: error instanceof Error ? error.stack : undefined,
+        });
+      const state = entry.ask === 'cancel' ? 'cancelled' : known.code === 'INTERRUPTED' ? 'interrupted' : 'failed';
+      const end = { state, error: known.toShape() } as const;
+      try {
+        write(job.id, end);
+      } catch (full) {
+        // Not even its end can be written down: the next start will find it at work and call it interrupted.
+        log.error(`${job.title}: its end could not be kept`, { message: toFettleError(full).message });
+        wake({ ...job, ...end, error: publicError(end.error) });
+      }
+    }
+  }
+
+  async function handle(job: Job, entry: Working): Promise<'completed' | 'paused' | 'cancelled'> {
     const control: JobControl = {
       job: write(job.id, { state: 'starting' }),
       update: (update) => {
@@ -144,21 +169,9 @@ export function createJobs({
         if (entry.ask) listener(entry.ask);
       },
     };
-    try {
-      const handler = handlers.get(job.kind);
-      if (!handler) throw new FettleError('INTERNAL', `Nothing handles jobs of kind ${job.kind}.`);
-      const state = await handler(control);
-      write(job.id, { state, ...(state === 'completed' ? { progress: 1, stage: 'Done' } : {}) });
-    } catch (error) {
-      const known = toFettleError(error);
-      if (known.code === 'INTERNAL')
-        log.error(`${job.title} failed`, {
-          message: known.message,
-          stack: error instanceof Error ? error.stack : undefined,
-        });
-      const state = entry.ask === 'cancel' ? 'cancelled' : known.code === 'INTERRUPTED' ? 'interrupted' : 'failed';
-      write(job.id, { state, error: known.toShape() });
-    }
+    const handler = handlers.get(job.kind);
+    if (!handler) throw new FettleError('INTERNAL', `Nothing handles jobs of kind ${job.kind}.`);
+    return handler(control);
   }
 
   function ask(id: string, what: Ask): Job {

@@ -1,12 +1,13 @@
-/** @file One host a home: the lock file says which process that is, and where commands reach it. */
-import { closeSync, openSync, readFileSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+/** @file One host a home: a lock that the system frees with the process, and a file that says who holds it and where commands reach it. */
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { z } from 'zod';
 import { FettleError } from '../contract/errors.ts';
 
 const HostInfo = z.object({
   pid: z.int(),
-  /** Of the local API; 0 until it listens. */
+  /** Of the local API; 0 until it listens, and again when it closes. */
   port: z.int(),
   token: z.string(),
   kind: z.enum(['electron', 'web', 'command']),
@@ -15,60 +16,70 @@ const HostInfo = z.object({
 export type HostInfo = z.infer<typeof HostInfo>;
 
 export interface Lock {
-  /** Writes down where the host listens. */
+  /** Writes down where the host listens; 0 while it does not take new clients. */
   announce(port: number): void;
   release(): void;
 }
 
-const fileOf = (home: string): string => join(home, 'host.lock');
+/** Whoever only looks whether it is held has it for a moment; that long a taker waits. Milliseconds. */
+const PATIENCE = 500;
+const infoFile = (home: string): string => join(home, 'host.json');
 
-/** The living host of a home, null where there is none. */
-export function findHost(home: string): HostInfo | null {
+/**
+ * An exclusive transaction on a database that holds nothing. SQLite locks the file through the system on every
+ * platform, and the system frees it when the process ends, however it ends: a lock can be neither stale nor stolen.
+ * @returns how to let go, null where another holds it.
+ */
+function hold(home: string, patience: number): (() => void) | null {
+  const db = new Database(join(home, 'host.lock.sqlite'), { timeout: patience });
   try {
-    const info = HostInfo.parse(JSON.parse(readFileSync(fileOf(home), 'utf8')));
-    return alive(info.pid) ? info : null;
+    db.exec('BEGIN EXCLUSIVE');
+    return () => void db.close();
+  } catch (error) {
+    db.close();
+    if (error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')) return null;
+    throw error;
+  }
+}
+
+const readInfo = (home: string): HostInfo | null => {
+  try {
+    return HostInfo.parse(JSON.parse(readFileSync(infoFile(home), 'utf8')));
   } catch {
     return null;
   }
-}
+};
 
-/** Removes the lock of a host that no longer listens: its process is gone, and another has got its number. */
-export function breakLock(home: string, host: HostInfo): void {
-  const found = findHost(home);
-  if (found?.pid === host.pid && found.startedAt === host.startedAt) rmSync(fileOf(home), { force: true });
-}
-
-/** @throws HOME_LOCKED, naming who holds it. A lock whose process is gone is taken over. */
-export function takeLock(home: string, info: Omit<HostInfo, 'port'>): Lock {
-  const file = fileOf(home);
-  for (let tries = 0; ; tries++) {
-    try {
-      const handle = openSync(file, 'wx', 0o600);
-      writeSync(handle, JSON.stringify({ ...info, port: 0 }));
-      closeSync(handle);
-      break;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      const holder = findHost(home);
-      if (holder || tries > 3) throw locked(home, holder);
-      // Renamed before it is removed: of two that find it stale only one can rename it.
-      const stale = `${file}.stale-${process.pid}`;
-      try {
-        renameSync(file, stale);
-        rmSync(stale, { force: true });
-      } catch {
-        // Somebody else was quicker; look again.
-      }
-    }
+/** The living host of a home; `unknown` where one has just taken the lock and not said yet who it is; null where there is none. */
+export function findHost(home: string): HostInfo | 'unknown' | null {
+  let free: (() => void) | null;
+  try {
+    free = hold(home, 0);
+  } catch {
+    // No such home yet.
+    return null;
   }
-  const mine = (): boolean => findHost(home)?.pid === info.pid;
+  if (!free) return readInfo(home) ?? 'unknown';
+  free();
+  return null;
+}
+
+/** @throws HOME_LOCKED, naming who holds it. */
+export function takeLock(home: string, info: Omit<HostInfo, 'port'>): Lock {
+  const letGo = hold(home, PATIENCE);
+  if (!letGo) throw locked(home, readInfo(home));
+  const announce = (port: number): void => {
+    const next = `${infoFile(home)}.next`;
+    writeFileSync(next, JSON.stringify({ ...info, port }), { mode: 0o600 });
+    renameSync(next, infoFile(home));
+  };
+  announce(0);
   return {
-    announce(port) {
-      const next = `${file}.next-${process.pid}`;
-      writeFileSync(next, JSON.stringify({ ...info, port }), { mode: 0o600 });
-      renameSync(next, file);
+    announce,
+    release() {
+      rmSync(infoFile(home), { force: true });
+      letGo();
     },
-    release: () => mine() && rmSync(file, { force: true }),
   };
 }
 
@@ -82,14 +93,4 @@ function locked(home: string, holder: HostInfo | null): FettleError {
     'Use that one, close it, or choose another home with --home.',
     { details: { pid: holder?.pid } },
   );
-}
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // It lives and belongs to somebody else.
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }

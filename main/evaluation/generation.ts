@@ -54,7 +54,7 @@ export function createGeneration(
     const entry: Loaded = { worker, open: new Set(), usedAt: core.clock.ticks() };
     loaded.set(key, entry);
     const gone = (error?: unknown): void => {
-      loaded.delete(key);
+      if (loaded.get(key) === entry) loaded.delete(key);
       // What was asked in the moment in which it left for idleness, or what a crash left open.
       const known =
         error === undefined

@@ -42,6 +42,15 @@ export function createExports(core: Core, parts: Parts): Exports {
   const one = db.prepare<[string], Row>('SELECT * FROM export WHERE id = ?');
   const all = db.prepare<[string], Row>('SELECT * FROM export WHERE project = ? ORDER BY created_at DESC, id DESC');
 
+  // As with runs, a number is never given twice: an export's folder may outlive its row.
+  const nextNumber = db.prepare<[{ prefix: string; project: string }], { n: number }>(
+    `SELECT 1 + coalesce(max(CAST(substr(id, length(:prefix) + 1) AS INTEGER)), 0) AS n FROM (
+       SELECT id FROM export WHERE project = :project
+       UNION ALL
+       SELECT subject AS id FROM job WHERE kind = 'export' AND project = :project
+     )`,
+  );
+
   const view = (row: Row): Export => {
     const job = core.jobs.of('export', row.id);
     const result = row.result === null ? {} : JSON.parse(row.result);
@@ -74,9 +83,7 @@ export function createExports(core: Core, parts: Parts): Exports {
     const run = runs.show(input.run);
     const checkpoint = checkpointNamed(run.id, run.checkpoints, input.checkpoint);
     const dtype = input.format === 'adapter' ? 'f32' : input.dtype;
-    const number =
-      db.prepare<[string], { n: number }>('SELECT count(*) + 1 AS n FROM export WHERE project = ?').get(run.project)
-        ?.n ?? 1;
+    const number = nextNumber.get({ prefix: `${run.project}-export-`, project: run.project })?.n ?? 1;
     const id = `${run.project}-export-${number}`;
     const folder =
       input.out ??

@@ -1,5 +1,6 @@
 /** @file Puts Fettle together: core, features, router. Every host and every command begins here. */
 import { randomBytes } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Client, OutputOf, ProcedureName, Reply } from '../contract/api.ts';
@@ -47,7 +48,7 @@ export interface App {
   readonly client: Client;
   /** Writes down in the lock where commands reach this host. */
   announce(port: number): void;
-  /** Pauses a run at work, ends the rest, frees the home. */
+  /** Takes no more clients, pauses a run at work, ends the rest, frees the home. A second call waits for the first. */
   close(): Promise<void>;
 }
 
@@ -57,6 +58,8 @@ export function createApp({ home: root, kind, threads = availableParallelism(), 
   const token = randomBytes(24).toString('base64url');
   const lock = takeLock(root, { pid: process.pid, token, kind, startedAt: systemClock.now() });
   try {
+    // What a browser handed to a host that is gone belongs to nobody.
+    rmSync(join(home.temporary, 'uploads'), { recursive: true, force: true });
     const log = openLog(home.logs, systemClock);
     const db = openDatabase(join(root, 'fettle.sqlite'));
     const events = createEvents(db, systemClock);
@@ -77,18 +80,21 @@ export function createApp({ home: root, kind, threads = availableParallelism(), 
     const router = createRouter(handlersOf(core), log);
     const dispatch = (name: string, input: unknown): Promise<Reply> => router.dispatch(name, input);
     jobs.start();
+    const close = async (): Promise<void> => {
+      lock.announce(0);
+      await jobs.close();
+      workers.close();
+      db.close();
+      lock.release();
+    };
+    let closing: Promise<void> | undefined;
     return {
       core,
       token,
       dispatch,
       client: { call: (name, input) => callThrough(dispatch, name, input), subscribe: events.subscribe },
       announce: (port) => lock.announce(port),
-      async close() {
-        await jobs.close();
-        workers.close();
-        db.close();
-        lock.release();
-      },
+      close: () => (closing ??= close()),
     };
   } catch (error) {
     lock.release();
@@ -116,7 +122,13 @@ function handlersOf(core: Core): AllHandlers {
     'app.browse': browse,
     'jobs.list': (input) => core.jobs.list(input),
     'jobs.show': ({ job }) => core.jobs.show(job),
-    'jobs.cancel': ({ job }) => core.jobs.ask(job, 'cancel'),
+    'jobs.cancel': ({ job }) => {
+      const { kind, subject } = core.jobs.show(job);
+      // A run writes down how it ended.
+      if (kind === 'train') runs.ask(subject, 'cancel');
+      else core.jobs.ask(job, 'cancel');
+      return core.jobs.show(job);
+    },
     ...projects.handlers,
     ...models.handlers,
     ...datasets.handlers,

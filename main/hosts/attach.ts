@@ -1,46 +1,31 @@
 /** @file A client of a host in another process, over its local API. */
-import { createConnection } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import type { Client, EventOf, InputOf, OutputOf, ProcedureName, Reply, Topic } from '../contract/api.ts';
 import { FettleError } from '../contract/errors.ts';
 import type { HostMessage } from '../contract/wire.ts';
-import { breakLock, findHost, type HostInfo } from '../core/lock.ts';
+import { findHost, type HostInfo } from '../core/lock.ts';
 import { callThrough } from './app.ts';
 
 export interface Attached extends Client {
   close(): void;
+  /** Rejects when the host has gone without being asked to. */
+  readonly lost: Promise<never>;
 }
 
-/** A host that has just taken its lock needs a moment until it listens. */
-const TRIES = 50;
+/** A host that has just taken its lock needs a moment until it listens, and one that closes until its run is paused. */
+const TRIES = 300;
 const PAUSE_MS = 100;
 
-/** The living host of a home, once it listens; null where there is none. A lock that nobody listens behind is removed. */
+/** The living host of a home, once it listens; null where there is none, or where it never comes to listen. */
 export async function runningHost(home: string): Promise<HostInfo | null> {
   for (let tries = 0; tries < TRIES; tries++) {
     const host = findHost(home);
     if (!host) return null;
-    if (host.port > 0) {
-      if (await listens(host.port)) return host;
-      breakLock(home, host);
-      return null;
-    }
+    if (host !== 'unknown' && host.port > 0) return host;
     await wait(PAUSE_MS);
   }
   return null;
-}
-
-/** Refused means that nobody is there; a host that is only busy accepts and answers late. */
-function listens(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = createConnection({ host: '127.0.0.1', port });
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ECONNREFUSED'));
-  });
 }
 
 /** @throws HOST_UNREACHABLE */
@@ -60,9 +45,15 @@ export async function attach({ port, token }: Pick<HostInfo, 'port' | 'token'>):
       calls.delete(message.id);
     } else listeners.get(message.id)?.(message.event.seq, message.event.event);
   });
-  socket.on('close', () => {
-    for (const { reject } of calls.values()) reject(unreachable());
-  });
+  let closed = false;
+  const lost = new Promise<never>((_, reject) =>
+    socket.on('close', () => {
+      for (const call of calls.values()) call.reject(unreachable());
+      if (!closed) reject(unreachable());
+    }),
+  );
+  // Whoever waits for it hears of it; nobody has to.
+  lost.catch(() => undefined);
   socket.on('error', () => socket.terminate());
 
   const dispatch = (name: string, input: unknown): Promise<Reply> =>
@@ -83,7 +74,11 @@ export async function attach({ port, token }: Pick<HostInfo, 'port' | 'token'>):
         if (socket.readyState === socket.OPEN) socket.send(JSON.stringify({ id, unsubscribe: true }));
       };
     },
-    close: () => socket.close(),
+    lost,
+    close() {
+      closed = true;
+      socket.close();
+    },
   };
 }
 

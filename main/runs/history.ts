@@ -26,6 +26,8 @@ export interface History {
   figures(run: string): Figures;
   /** Everything after a number; steps thinned evenly to about `limit`, the last one and all else always there. */
   events(run: string, after: number, limit: number): { last: number; events: NumberedTrainEvent[] };
+  /** Epochs done at a step, 0 where it was never reported. */
+  epochAt(run: string, step: number): number;
   /** Forgets what lies beyond a step: a run that goes on from there reports it again. */
   rewind(run: string, step: number): void;
   /** Training tokens a second of the newest run on a model that reported any, null where none did. */
@@ -91,6 +93,14 @@ export function createHistory(db: Db): History {
   return {
     figures,
     events,
+    epochAt(run, step) {
+      const row = db
+        .prepare<[string, number], { epoch: number }>(
+          "SELECT json_extract(event, '$.epoch') AS epoch FROM run_event WHERE run = ? AND type = 'step' AND json_extract(event, '$.step') <= ? ORDER BY seq DESC LIMIT 1",
+        )
+        .get(run, step);
+      return row ? Number(row.epoch.toFixed(6)) : 0;
+    },
     rewind: (run, step) =>
       void db
         .prepare(

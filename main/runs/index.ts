@@ -4,6 +4,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
+import { Recipe } from '../contract/recipe.ts';
 import type { JobState } from '../contract/training.ts';
 import type { Ask, Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
@@ -40,6 +41,8 @@ export interface Runs {
   show(id: string): Run;
   has(id: string): boolean;
   /** The model's and the data's hashes that it was started with. */
+  /** Asks a run to pause, stop or be cancelled, and writes down how one that does not work at the moment ended. */
+  ask(id: string, what: Ask): Run;
   hashes(id: string): { readonly model: string; readonly dataset: string };
   /** Absolute folder of one of its checkpoints. */
   checkpointFolder(run: Run, checkpoint: string): string;
@@ -67,11 +70,11 @@ export function createRuns(
     const size = await measureRows(readRows(datasets.rowsFile(run.project, run.dataset)));
     checkMemory(estimate(run.recipe, models.show(run.model), size, await planner.free(run.model)));
   }
-  handleTraining(core, { table, history, models, datasets, checkMemory: checkRunMemory });
+  const training = handleTraining(core, { table, history, models, datasets, checkMemory: checkRunMemory });
 
   /** Puts a run into the queue and says so. */
   function queue(run: RunRow, title: string): Run {
-    core.jobs.enqueue({ kind: 'train', project: run.project, subject: run.id, title });
+    training.enqueue(run, title);
     core.events.publish(`run:${run.id}`, { type: 'state', state: 'queued' });
     core.events.changed('run', run.id, run.project);
     core.events.changed('project', run.project, run.project);
@@ -159,24 +162,21 @@ export function createRuns(
       throw state(run, job?.state, 'and only a finished run goes on; resume it instead');
     if (more.epochs !== undefined && more.steps !== undefined)
       throw new FettleError('INPUT_INVALID', 'Name epochs or steps, not both.', 'Leave one of them out.');
-    const { step, checkpoints } = history.figures(id);
-    if (checkpoints.length === 0)
+    const last = history.figures(id).checkpoints.at(-1);
+    if (!last)
       throw new FettleError('CHECKPOINT_NOT_FOUND', `Run ${id} has saved nothing to go on from.`, 'Start a new run.');
     sameParts(run);
     const { maxSteps: _, ...rest } = run.recipe;
-    table.setRecipe(
-      id,
+    // Counted from where it goes on: a run that was cancelled had gone a little further than its last checkpoint.
+    const longer = Recipe.safeParse(
       more.steps !== undefined
-        ? { ...run.recipe, maxSteps: step + more.steps }
-        : { ...rest, epochs: epochsSoFar(id) + (more.epochs ?? 1) },
+        ? { ...run.recipe, maxSteps: last.step + more.steps }
+        : { ...rest, epochs: history.epochAt(id, last.step) + (more.epochs ?? 1) },
     );
+    if (!longer.success)
+      throw new FettleError('RECIPE_INVALID', `A run of that length is too long.`, 'Ask for fewer epochs or steps.');
+    table.setRecipe(id, longer.data);
     return queue(table.row(id), `Continuing run ${run.number}`);
-  }
-
-  function epochsSoFar(id: string): number {
-    const { events } = history.events(id, 0, 1);
-    const last = events.findLast(({ event }) => event.type === 'step')?.event;
-    return last?.type === 'step' ? Number(last.epoch.toFixed(6)) : 0;
   }
 
   /** A run goes on only with the model and the data it began with. */
@@ -211,6 +211,7 @@ export function createRuns(
 
   return {
     show,
+    ask,
     has: (id) => core.db.prepare('SELECT 1 FROM run WHERE id = ?').get(id) !== undefined,
     hashes: (id) => ({ model: table.row(id).model_hash, dataset: table.row(id).dataset_hash }),
     checkpointFolder: (run, checkpoint) => join(checkpointsOf(core.home.run(run.project, run.id)), checkpoint),

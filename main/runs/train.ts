@@ -1,10 +1,12 @@
 /** @file The job of a run: starts the training process, keeps what it reports, and writes down how it ended. */
+import { mkdir } from 'node:fs/promises';
 import type { Job } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import type { ResultEvent, TrainEvent } from '../contract/training.ts';
 import type { Core, JobControl } from '../core/context.ts';
 import type { Datasets } from '../datasets/index.ts';
 import { listCheckpoints, type Checkpoint } from '../engine/train/checkpoint.ts';
+import { sweepTemporary } from '../engine/train/durable.ts';
 import type { Models } from '../models/index.ts';
 import type { TrainJob, TrainOutcome } from '../workers/train.ts';
 import { checkpointsOf } from './folders.ts';
@@ -23,16 +25,20 @@ export interface TrainParts {
   readonly checkMemory: (run: RunRow) => Promise<void>;
 }
 
+export interface Training {
+  /** Puts a run into the queue; however that ends, before it began too, its last words follow the job's row. */
+  enqueue(run: RunRow, title: string): void;
+}
+
 /** Handles jobs of kind 'train'; their subject is the run's id. */
-export function handleTraining(core: Core, parts: TrainParts): void {
+export function handleTraining(core: Core, parts: TrainParts): Training {
   const { table, history, models, datasets } = parts;
+  /** What the process of a run said at its end. */
+  const outcomes = new Map<string, TrainOutcome>();
 
   core.jobs.handle('train', async (control) => {
     const run = table.row(control.job.subject);
-    let outcome: TrainOutcome | null = null;
-    // However it ends (done, asked, crashed), the job's row is written first and the run's last words follow it.
-    void core.jobs.settled(control.job.id).then((job) => tellEnd(core, parts, run, job, outcome));
-
+    outcomes.delete(run.id);
     await parts.checkMemory(run);
     const folder = core.home.run(run.project, run.id);
     const last = await recoverCheckpoints(run, folder);
@@ -41,6 +47,7 @@ export function handleTraining(core: Core, parts: TrainParts): void {
     publish({ type: 'state', state: 'running', stage: last ? `Going on from step ${last.step}` : 'Starting' });
     // The steps beyond the checkpoint will be taken, and reported, again.
     history.rewind(run.id, last?.step ?? -1);
+    const continued = run.result !== null;
     table.setResult(run.id, null);
 
     const job: TrainJob = {
@@ -52,31 +59,66 @@ export function handleTraining(core: Core, parts: TrainParts): void {
       recipe: run.recipe,
       threads: core.threads,
       resume: last !== undefined,
+      continued,
     };
     const worker = core.workers.run<TrainEvent, TrainOutcome>('train', job, createReporter(control, publish));
     control.onAsk((ask) => worker.ask(ask));
-    outcome = await worker.result.catch((error: unknown) => {
+    const outcome = await worker.result.catch((error: unknown) => {
       throw asInterrupted(error);
     });
+    outcomes.set(run.id, outcome);
     return outcome.reason === 'paused' || outcome.reason === 'cancelled' ? outcome.reason : 'completed';
   });
 
-  /** What lies on the disk is what a run goes on from. A checkpoint that was written in the moment of a crash was not told: it is now. */
+  return {
+    enqueue(run, title) {
+      const { id } = core.jobs.enqueue({ kind: 'train', project: run.project, subject: run.id, title });
+      core.jobs
+        .settled(id)
+        .then((job) => tellEnd(core, parts, run, job, outcomes.get(run.id) ?? null))
+        .catch((error: unknown) =>
+          core.log.error('the end of a run could not be kept', { run: run.id, error: String(error) }),
+        )
+        .finally(() => outcomes.delete(run.id));
+    },
+  };
+
+  /**
+   * What lies on the disk is what a run goes on from. A checkpoint that was written in the moment of a crash was not
+   * told: it is now; and one that was told and is damaged or gone is taken back.
+   * @throws CHECKPOINT_INVALID where all are damaged; then nothing that was reported is forgotten.
+   */
   async function recoverCheckpoints(run: RunRow, folder: string): Promise<Checkpoint | undefined> {
-    const told = new Set(history.figures(run.id).checkpoints.map((checkpoint) => checkpoint.name));
-    const { checkpoints } = await listCheckpoints(checkpointsOf(folder), { deep: true });
-    for (const { name, step, heldOutLoss, bytes, state } of checkpoints)
-      if (!told.has(name))
-        core.events.publish(`run:${run.id}`, {
-          type: 'checkpoint',
-          step,
-          name,
-          heldOutLoss,
-          bytes,
-          best: state.best?.step === step,
-          removed: [],
-        });
-    return checkpoints.at(-1);
+    const known = history.figures(run.id).checkpoints;
+    const told = new Set(known.map((checkpoint) => checkpoint.name));
+    await mkdir(checkpointsOf(folder), { recursive: true });
+    await sweepTemporary(checkpointsOf(folder));
+    const { checkpoints, damaged } = await listCheckpoints(checkpointsOf(folder), { deep: true });
+    if (checkpoints.length === 0 && damaged[0])
+      throw new FettleError(
+        'CHECKPOINT_INVALID',
+        `Every checkpoint of run ${run.id} is damaged: ${damaged[0].error.message}`,
+        'Start a new run; `fettle run clone` takes the same settings.',
+        { cause: damaged[0].error },
+      );
+    const removed = known.map(({ name }) => name).filter((name) => !checkpoints.some((each) => each.name === name));
+    const last = checkpoints.at(-1);
+    if (removed.length > 0 && last && told.has(last.name)) publishCheckpoint(run, last, removed);
+    for (const each of checkpoints) if (!told.has(each.name)) publishCheckpoint(run, each, removed);
+    return last;
+  }
+
+  function publishCheckpoint(run: RunRow, checkpoint: Checkpoint, removed: string[]): void {
+    const { name, step, heldOutLoss, bytes, state } = checkpoint;
+    core.events.publish(`run:${run.id}`, {
+      type: 'checkpoint',
+      step,
+      name,
+      heldOutLoss,
+      bytes,
+      best: state.best?.step === step,
+      removed,
+    });
   }
 }
 

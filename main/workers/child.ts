@@ -22,6 +22,8 @@ export function runChild<Job, Event, Result>(main: (job: Job, context: ChildCont
   const listeners: ((message: unknown) => void)[] = [];
   let requested: 'none' | Ask = 'none';
   let started = false;
+  // Ctrl-C in a terminal goes to every process of the command. The host decides what it means here, and asks.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
 
   const start = async (job: unknown): Promise<void> => {
     const heartbeat = setInterval(() => port.send({ type: 'heartbeat' }), HEARTBEAT_MS);

@@ -5,7 +5,7 @@ import { exampleOf, type TextModel } from '../datasets/tokens.ts';
 import { generate } from '../engine/generate/generate.ts';
 import type { BaseModel, LoraModel } from '../engine/index.ts';
 import { chatPrompt } from '../engine/train/examples.ts';
-import { evaluate } from '../engine/train/evaluate.ts';
+import { evaluate, perplexityOf } from '../engine/train/evaluate.ts';
 import type { Example } from '../engine/types.ts';
 import { FettleError } from '../contract/errors.ts';
 import { measure, type RowLoss } from '../evaluation/bootstrap.ts';
@@ -154,7 +154,7 @@ function resultOf(
       target,
       label,
       loss: losses[i]!,
-      perplexity: Math.exp(losses[i]!.value),
+      perplexity: perplexityOf(losses[i]!.value),
     })),
     differences: targets.slice(1).map(({ target, label }, i) => {
       const loss = differences[i]!;

@@ -1,7 +1,7 @@
 /** @file Starts child processes and looks after them: ready in time, alive by their heartbeat, ended by asking, waiting and at last killing. */
 import { fork } from 'node:child_process';
 import { join } from 'node:path';
-import { FettleError } from '../contract/errors.ts';
+import { FettleError, toFettleError } from '../contract/errors.ts';
 import type { Ask, Log, WorkerEntry, WorkerHandle, Workers } from '../core/context.ts';
 import type { FromChild, ToChild } from './protocol.ts';
 
@@ -91,8 +91,15 @@ export function createProcessHost({
         if (message.type === 'ready') {
           isReady = true;
           for (const waiting of queue.splice(0)) child.send(waiting);
-        } else if (message.type === 'event') onEvent(message.event as Event);
-        else if (message.type === 'done') settle(() => resolve(message.result as Result));
+        } else if (message.type === 'event') {
+          try {
+            onEvent(message.event as Event);
+          } catch (error) {
+            // What it reports cannot be kept (a full disk): its work would be lost, so it ends here.
+            settle(() => reject(toFettleError(error)));
+            child.kill();
+          }
+        } else if (message.type === 'done') settle(() => resolve(message.result as Result));
         else if (message.type === 'failed') settle(() => reject(FettleError.fromShape(message.error)));
       });
       child.onError((text) => (errors = (errors + text).slice(-KEPT_ERRORS)));

@@ -29,6 +29,8 @@ export interface TrainJob {
   readonly threads: number;
   /** Go on from the newest checkpoint that is whole. */
   readonly resume: boolean;
+  /** It had ended for good, and a person asked for more. */
+  readonly continued: boolean;
 }
 export type TrainOutcome =
   { readonly reason: 'paused' } | Pick<ResultEvent, 'peakMemoryBytes' | 'tokensPerSecond' | 'reason'>;
@@ -57,6 +59,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
       runId: job.run,
       checkpointDir: checkpointsOf(job.folder),
       resume: job.resume,
+      continued: job.continued,
       // How it ended is for the host to tell, together with the job's row.
       onEvent: (event) => {
         if (event.type !== 'result' && !(event.type === 'state' && event.state !== 'running')) context.emit(event);

@@ -5,6 +5,9 @@ import type { Example, Trainable } from '../types.ts';
 import { assembleBatch } from './batches.ts';
 import { fitExamples, labelledCount, packRows } from './packing.ts';
 
+/** exp(loss); a loss beyond 709 nats gives the largest number there is, since JSON knows no infinity. */
+export const perplexityOf = (loss: number): number => Math.min(Number.MAX_VALUE, Math.exp(loss));
+
 /** Summed negative log likelihood in nats, over `count` labelled tokens. */
 export interface ExampleLoss {
   readonly sum: number;
@@ -66,5 +69,5 @@ export async function evaluate(
   }
   const sum = examples.reduce((total, example) => total + example.sum, 0);
   const tokens = examples.reduce((total, example) => total + example.count, 0);
-  return { loss: sum / tokens, perplexity: Math.exp(sum / tokens), tokens, examples };
+  return { loss: sum / tokens, perplexity: perplexityOf(sum / tokens), tokens, examples };
 }

@@ -38,6 +38,7 @@ export interface BeginOptions {
   readonly runId: string;
   readonly checkpointDir: string;
   readonly resume: boolean;
+  readonly continued: boolean;
   readonly environment: TrainingState['environment'];
   /** Told what a person should know, in plain sentences. */
   readonly notice: (sentence: string) => void;
@@ -96,7 +97,7 @@ export async function begin(
     notice(`Going on with other ${changed.join(', ')} than before: the last digits of the results may differ.`);
   await loadWeights(path, parameters);
   await loadOptimizer(path, parameters, optimizer);
-  const continued = state.steps !== steps;
+  const continued = options.continued || state.steps !== steps;
   return {
     ...state,
     steps,

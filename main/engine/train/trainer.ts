@@ -21,6 +21,8 @@ export interface TrainOptions {
   readonly checkpointDir: string;
   /** Go on from the newest whole checkpoint, or begin afresh where there is none. Without it the folder must hold none. */
   readonly resume?: boolean;
+  /** With resume: the run had ended, by itself too, and goes on because a person asked for more. */
+  readonly continued?: boolean;
   readonly onEvent: (event: TrainEvent) => void;
   /** Asked between steps, and for `cancel` between micro-batches. */
   readonly control: { requested(): 'none' | 'pause' | 'stop' | 'cancel' };
@@ -74,8 +76,13 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
   const stage = (text: string): void => onEvent({ type: 'state', state: 'running', stage: text });
   for (const sentence of describeData(plan.report, recipe)) stage(sentence);
 
-  const { resume = false, environment = {} } = options;
-  const progress = await begin({ ...options, resume, environment, notice: stage }, plan, parameters, optimizer);
+  const { resume = false, continued = false, environment = {} } = options;
+  const progress = await begin(
+    { ...options, resume, continued, environment, notice: stage },
+    plan,
+    parameters,
+    optimizer,
+  );
   const { steps } = progress;
   const lap = stopwatch(options.clock);
   /** Came here by a step or by a fresh start, not by resuming. */

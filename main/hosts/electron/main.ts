@@ -6,6 +6,7 @@ import { toFettleError } from '../../contract/errors.ts';
 import { defaultHome } from '../../core/home.ts';
 import { createApp, type App } from '../app.ts';
 import { runningHost } from '../attach.ts';
+import { serveWeb, type WebHost } from '../web/server.ts';
 import { connectWindow, pickOptions } from './ipc.ts';
 import { resolveRequest, RENDERER_ORIGIN, SCHEME } from './scheme.ts';
 import { utilitySpawn } from './spawn.ts';
@@ -43,7 +44,9 @@ function openWindow(): BrowserWindow {
 
 async function begin(): Promise<void> {
   let fettle: App;
+  let web: WebHost;
   try {
+    // One that is just closing gives the home free.
     await runningHost(defaultHome());
     const packaged = join(process.resourcesPath, 'resources');
     if (app.isPackaged && existsSync(packaged)) process.env['FETTLE_RESOURCES'] = packaged;
@@ -57,6 +60,12 @@ async function begin(): Promise<void> {
         entry: (name) => join(here, 'workers', `${name}.js`),
       },
     });
+    // Commands in a terminal reach the window's home through the window.
+    web = await serveWeb(
+      { dispatch: fettle.dispatch, events: fettle.core.events },
+      { port: 0, token: fettle.token, renderer: null, uploads: join(fettle.core.home.temporary, 'uploads') },
+    );
+    fettle.announce(web.port);
   } catch (error) {
     const { message, hint } = toFettleError(error);
     dialog.showErrorBox('Fettle cannot start', `${message}\n\n${hint ?? ''}`);
@@ -80,10 +89,13 @@ async function begin(): Promise<void> {
     if (closed) return;
     event.preventDefault();
     // A run at work writes a checkpoint first.
-    void fettle.close().finally(() => {
-      closed = true;
-      app.quit();
-    });
+    void fettle
+      .close()
+      .then(() => web.close())
+      .finally(() => {
+        closed = true;
+        app.quit();
+      });
   });
   openWindow();
   app.on('activate', () => BrowserWindow.getAllWindows().length === 0 && openWindow());

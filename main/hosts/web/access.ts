@@ -15,7 +15,7 @@ export function authorised(request: IncomingMessage, token: string): boolean {
     const [name = '', value = ''] = cookie.trim().split('=', 2);
     return /^fettle-\d+$/.test(name) ? [value] : [];
   });
-  const query = new URL(request.url ?? '/', 'http://localhost').searchParams.get('token');
+  const query = URL.parse(request.url ?? '/', 'http://localhost')?.searchParams.get('token');
   return [bearer, ...cookies, query].some((given) => typeof given === 'string' && same(given, token));
 }
 

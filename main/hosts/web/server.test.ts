@@ -1,6 +1,7 @@
 /** @file The web host: who gets in, what is served, and what travels over its socket. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -167,15 +168,47 @@ describe('the socket', () => {
   });
 });
 
-describe('a lock that nobody listens behind', () => {
-  it('is removed: the process with its number is another', async () => {
+describe('a stranger', () => {
+  const knock = (request: string, reset = false): Promise<string> =>
+    new Promise((resolve) => {
+      const socket = connect(host.port, '127.0.0.1', () => {
+        socket.write(request);
+        if (reset) setImmediate(() => (socket.resetAndDestroy(), resolve('')));
+      });
+      let answer = '';
+      socket.on('data', (data) => (answer += String(data)));
+      socket.on('error', () => resolve(answer));
+      socket.on('close', () => resolve(answer));
+    });
+
+  it('with an address that is none, or who goes in mid-word, does no harm', async () => {
+    const upgrade = `Host: 127.0.0.1:${host.port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
+    expect(await knock(`GET //[ HTTP/1.1\r\n${upgrade}`)).toContain('403');
+    expect(await knock(`GET //[ HTTP/1.1\r\nHost: 127.0.0.1:${host.port}\r\nConnection: close\r\n\r\n`)).toContain(
+      '400',
+    );
+    for (let i = 0; i < 20; i++) await knock(`GET /ws HTTP/1.1\r\n${upgrade}`, true);
+    expect((await fetch(`http://127.0.0.1:${host.port}/health`)).ok).toBe(true);
+  });
+});
+
+describe('a host that closes', () => {
+  it('is waited for', async () => {
     const home = join(folder, 'home');
     mkdirSync(home);
     const lock = takeLock(home, { pid: process.pid, token: TOKEN, kind: 'command', startedAt: '2026-01-01T00:00:00Z' });
     lock.announce(host.port);
     expect(await runningHost(home)).toMatchObject({ port: host.port });
-    lock.announce(1);
-    expect(await runningHost(home)).toBeNull();
-    takeLock(home, { pid: process.pid, token: TOKEN, kind: 'command', startedAt: '2026-01-02T00:00:00Z' }).release();
+    lock.announce(0);
+    const waiting = runningHost(home);
+    setTimeout(() => lock.release(), 150);
+    expect(await waiting).toBeNull();
+  });
+
+  it('is told of to those attached', async () => {
+    const client = await attach({ port: host.port, token: TOKEN });
+    const lost = expect(client.lost).rejects.toMatchObject({ code: 'HOST_UNREACHABLE' });
+    await host.close();
+    await lost;
   });
 });

@@ -1,4 +1,5 @@
 /** @file The web host: the workbench's files, uploads and the WebSocket, on 127.0.0.1 and for those who know the token. */
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { WebSocketServer } from 'ws';
@@ -28,6 +29,10 @@ export interface WebHost {
   readonly port: number;
   /** With the token: opening it lets the browser in. */
   readonly url: string;
+  /** Sockets that are open now. */
+  clients(): number;
+  /** Resolves when no socket is open, or at the signal. */
+  left(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -53,6 +58,8 @@ export async function serveWeb(served: Served, options: WebOptions): Promise<Web
     );
   });
   server.on('upgrade', (request, socket, head) => {
+    // A peer that goes in mid-word is nobody's fault.
+    socket.on('error', () => socket.destroy());
     const port = portOf(server);
     const allowed =
       localHost(request, port) && localOrigin(request, port) && authorised(request, token) && pathOf(request) === '/ws';
@@ -66,6 +73,11 @@ export async function serveWeb(served: Served, options: WebOptions): Promise<Web
   const port = portOf(server);
   return {
     port,
+    clients: () => sockets.clients.size,
+    async left(signal) {
+      while (sockets.clients.size > 0 && !signal.aborted)
+        await Promise.race([...[...sockets.clients].map((client) => once(client, 'close')), once(signal, 'abort')]);
+    },
     url: `http://127.0.0.1:${port}/?token=${token}`,
     close: () =>
       new Promise((resolve) => {
@@ -86,7 +98,8 @@ async function answer(
   // A page of another site that had its name pointed here would still say its own name.
   if (!localHost(request, port))
     return refuse(response, 421, { code: 'UNAUTHORISED', message: 'Fettle answers on 127.0.0.1 only.' });
-  const url = new URL(request.url ?? '/', 'http://localhost');
+  const url = URL.parse(request.url ?? '/', 'http://localhost');
+  if (!url) return refuse(response, 400, { code: 'INPUT_INVALID', message: 'That is no address.' });
   if (url.pathname === '/health') return send(response, 200, { ok: true });
   if (request.method === 'GET' && url.searchParams.has('token') && authorised(request, token)) {
     response.setHeader('set-cookie', cookieFor(token, port));
@@ -131,7 +144,8 @@ function refuse(
   else send(response, status, { error: { code, message, hint } });
 }
 
-const pathOf = (request: IncomingMessage): string => new URL(request.url ?? '/', 'http://localhost').pathname;
+/** Empty where the address is none. */
+const pathOf = (request: IncomingMessage): string => URL.parse(request.url ?? '/', 'http://localhost')?.pathname ?? '';
 const portOf = (server: Server): number => (server.address() as AddressInfo | null)?.port ?? 0;
 
 function listen(server: Server, port: number): Promise<void> {

@@ -18,7 +18,8 @@ export async function receiveUpload(request: IncomingMessage, uploads: string, n
       .at(-1)!
       .replaceAll(/[<>:"|?*\x00-\x1f]/g, '_')
       .replace(/^\.+/, '')
-      .slice(-120) || 'file';
+      // At most 255 bytes may name a file, and a character takes up to four.
+      .slice(-50) || 'file';
   const folder = join(uploads, randomUUID());
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const partial = join(folder, `.${safe}.part`);
