@@ -11,16 +11,22 @@ import {
   DatasetKind,
   DatasetRow,
   DoctorReport,
+  DroppedRow,
   ErrorInfo,
   Export,
   ExportFormat,
+  ImportPreview,
   Job,
   Machine,
+  Mark,
   Model,
+  PersonalKind,
   Plan,
   Project,
+  Quality,
   Question,
   RenderedRow,
+  RowContent,
   Run,
   Sampling,
   Target,
@@ -32,6 +38,9 @@ import { TrainEvent } from './training.ts';
 
 const slug = z.string().min(1).max(120);
 const none = z.strictObject({});
+const paths = z.array(z.string().min(1)).min(1).max(1000);
+/** Column of the file by its meaning: {instruction: 'question', response: 'answer'}. */
+const columnMap = z.record(z.string(), z.string());
 const done = z.object({ ok: z.literal(true) });
 const overrides = z.record(z.string(), z.unknown());
 const of = <I extends z.ZodType, O extends z.ZodType>(input: I, output: O): { input: I; output: O } => ({
@@ -87,18 +96,20 @@ export const api = {
   'models.starter': of(none, z.object({ model: Model.nullable(), job: Job.nullable() })),
   'models.delete': of(z.strictObject({ model: slug }), done),
 
+  /** What files hold, from their first rows, before anything is kept. */
+  'datasets.preview': of(z.strictObject({ paths, map: columnMap.optional() }), ImportPreview),
+  /** Reads files in the background and keeps one version for each kind of data in them: examples, documents, preferences. */
   'datasets.import': of(
     z.strictObject({
       project: slug,
-      paths: z.array(z.string().min(1)).min(1).max(1000),
+      paths,
       name: z.string().max(120).optional(),
       kind: DatasetKind.optional(),
-      /** Column of the file by its meaning: {instruction: 'question', response: 'answer'}. */
-      map: z.record(z.string(), z.string()).optional(),
+      map: columnMap.optional(),
       /** Share held out, by document or conversation. */
       heldOut: z.number().min(0.01).max(0.5).default(0.1),
     }),
-    Dataset,
+    Job,
   ),
   'datasets.list': of(z.strictObject({ project: slug }), z.array(Dataset)),
   'datasets.show': of(z.strictObject({ project: slug, dataset: slug }), Dataset),
@@ -109,9 +120,53 @@ export const api = {
       offset: z.int().min(0).default(0),
       limit: z.int().min(1).max(200).default(50),
       search: z.string().max(200).optional(),
+      mark: Mark.optional(),
     }),
-    z.object({ total: z.int(), rows: z.array(DatasetRow) }),
+    /** `total` is null where the search stopped at the page's end: there is more. */
+    z.object({ total: z.int().nullable(), rows: z.array(DatasetRow) }),
   ),
+  'datasets.dropped': of(
+    z.strictObject({
+      project: slug,
+      dataset: slug,
+      offset: z.int().min(0).default(0),
+      limit: z.int().min(1).max(1000).default(50),
+      reason: z.string().optional(),
+    }),
+    z.object({ total: z.int(), rows: z.array(DroppedRow) }),
+  ),
+  /** What was found in the rows; a job looks where nobody has yet. */
+  'datasets.quality': of(
+    z.strictObject({ project: slug, dataset: slug }),
+    z.object({ quality: Quality.nullable(), job: Job.nullable() }),
+  ),
+  /** A new version without the rows that carry any of these marks, or are longer than `longerThan` tokens of a model. */
+  'datasets.clean': of(
+    z.strictObject({
+      project: slug,
+      dataset: slug,
+      drop: z.array(Mark).default([]),
+      longerThan: z.strictObject({ model: slug, tokens: z.int().min(8) }).optional(),
+    }),
+    Job,
+  ),
+  /** A new version with rows changed, removed (null) and added. */
+  'datasets.edit': of(
+    z.strictObject({
+      project: slug,
+      dataset: slug,
+      changes: z
+        .array(z.strictObject({ index: z.int().min(0), row: RowContent.nullable() }))
+        .max(10000)
+        .default([]),
+      add: z.array(RowContent).max(10000).default([]),
+    }),
+    Job,
+  ),
+  /** A new version with personal data of these kinds replaced by its kind in brackets. */
+  'datasets.mask': of(z.strictObject({ project: slug, dataset: slug, kinds: z.array(PersonalKind).min(1) }), Job),
+  /** A new version of pairs from the chosen answers of preference rows. */
+  'datasets.chosen': of(z.strictObject({ project: slug, dataset: slug }), Job),
   'datasets.render': of(
     z.strictObject({
       project: slug,
@@ -124,7 +179,8 @@ export const api = {
   ),
   'datasets.tokens': of(
     z.strictObject({ project: slug, dataset: slug, model: slug, maxLength: z.int().min(8).default(512) }),
-    TokenStats,
+    /** A job counts them where nobody has yet. */
+    z.object({ stats: TokenStats.nullable(), job: Job.nullable() }),
   ),
   'datasets.delete': of(z.strictObject({ project: slug, dataset: slug }), done),
 

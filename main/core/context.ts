@@ -74,7 +74,7 @@ export interface JobControl {
 /** Ends with the state that the job ended in; a rejection ends it as failed (or interrupted, for INTERRUPTED). */
 export type JobHandler = (control: JobControl) => Promise<'completed' | 'paused' | 'cancelled'>;
 
-/** One queue, one heavy job at a time; the row in the database is the truth. 'generate' jobs do not wait in it. */
+/** One queue; a job that needs a model and one that works on data run at a time; the row in the database is the truth. 'generate' jobs do not wait in it. */
 export interface Jobs {
   handle(kind: JobKind, handler: JobHandler): void;
   enqueue(job: {

@@ -3,9 +3,10 @@ import Database from 'better-sqlite3';
 import { FettleError, toFettleError } from '../contract/errors.ts';
 import type { Db } from './context.ts';
 import { initial } from './migrations/001-initial.ts';
+import { datasets } from './migrations/002-datasets.ts';
 
 /** In order; the number of a migration is its place, from 1, and is kept in user_version. */
-const MIGRATIONS: readonly string[] = [initial];
+const MIGRATIONS: readonly string[] = [initial, datasets];
 
 /** @throws DATABASE_NEWER, DATABASE_BROKEN, FILE_UNREADABLE, DISK_FULL */
 export function openDatabase(path: string): Db {

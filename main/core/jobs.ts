@@ -1,4 +1,4 @@
-/** @file The queue of jobs. The row in the database is the truth; one heavy job works at a time. */
+/** @file The queue of jobs. The row in the database is the truth; one job of each lane works at a time. */
 import { randomUUID } from 'node:crypto';
 import { Job, type ErrorInfo, type JobKind } from '../contract/entities.ts';
 import { FettleError, toFettleError, type ErrorShape } from '../contract/errors.ts';
@@ -33,7 +33,12 @@ export interface OwnedJobs extends Jobs {
   close(): Promise<void>;
 }
 
+/** Data comes in beside a training that takes hours; in each lane one job works at a time. */
+const laneOf = (kind: JobKind): 'data' | 'model' =>
+  ['import', 'inspect', 'tokens', 'derive'].includes(kind) ? 'data' : 'model';
+
 interface Working {
+  readonly lane: ReturnType<typeof laneOf>;
   readonly listeners: ((ask: Ask) => void)[];
   ask: Ask | null;
   readonly done: Promise<void>;
@@ -56,7 +61,7 @@ export function createJobs({
   let open = false;
 
   const byId = db.prepare<[string], Row>('SELECT * FROM job WHERE id = ?');
-  const nextQueued = db.prepare<[], Row>("SELECT * FROM job WHERE state = 'queued' ORDER BY created_at, rowid LIMIT 1");
+  const queued = db.prepare<[], Row>("SELECT * FROM job WHERE state = 'queued' ORDER BY created_at, rowid");
   const newest = db.prepare<[string, string], Row>(
     'SELECT * FROM job WHERE kind = ? AND subject = ? ORDER BY created_at DESC, rowid DESC LIMIT 1',
   );
@@ -116,15 +121,24 @@ export function createJobs({
     for (const resolve of waiting) resolve(job);
   }
 
-  /** Starts what waits, where nothing works. */
+  /** Starts what waits, where nothing works in its lane. */
   function advance(): void {
-    if (!open || working.size > 0) return;
-    const row = nextQueued.get();
-    if (!row) return;
-    const job = view(row);
+    if (!open) return;
+    for (const row of queued.all()) {
+      const job = view(row);
+      if (![...working.values()].some((entry) => entry.lane === laneOf(job.kind))) begin(job);
+    }
+  }
+
+  function begin(job: Job): void {
     const listeners: ((ask: Ask) => void)[] = [];
     let finish = (): void => undefined;
-    const entry: Working = { listeners, ask: null, done: new Promise((resolve) => (finish = resolve)) };
+    const entry: Working = {
+      lane: laneOf(job.kind),
+      listeners,
+      ask: null,
+      done: new Promise((resolve) => (finish = resolve)),
+    };
     working.set(job.id, entry);
     void work(job, entry).finally(() => {
       working.delete(job.id);

@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { importDataset, type ImportResult } from './import.ts';
+import { found, need } from '../../test/support/needs.ts';
+import { importFiles, type ImportedVersion } from './import.ts';
 import { readRows, type StoredRow } from './rows.ts';
 
 let folder: string;
@@ -18,10 +19,17 @@ const file = (name: string, content: string | Uint8Array): string => {
   return path;
 };
 const out = (): string => join(folder, 'datasets');
-const bring = (paths: string[], more: object = {}): Promise<ImportResult> =>
-  importDataset({ paths, heldOut: 0.2, folder: out(), ...more });
+const bringAll = (paths: string[], more: object = {}): Promise<ImportedVersion[]> => {
+  mkdirSync(out(), { recursive: true });
+  return importFiles({ paths, heldOut: 0.2, folder: out(), ...more });
+};
+const bring = async (paths: string[], more: object = {}): Promise<ImportedVersion> => {
+  const [version, ...others] = await bringAll(paths, more);
+  expect(others).toEqual([]);
+  return version!;
+};
 const jsonl = (rows: readonly unknown[]): string => rows.map((row) => JSON.stringify(row)).join('\n');
-const stored = async (result: ImportResult): Promise<StoredRow[]> =>
+const stored = async (result: ImportedVersion): Promise<StoredRow[]> =>
   Array.fromAsync(readRows(join(out(), result.id, 'rows.jsonl')));
 const pairs = (n: number, from = 0): object[] =>
   Array.from({ length: n }, (_, i) => ({ question: `What is ${from + i}?`, answer: `It is ${from + i}.` }));
@@ -37,11 +45,11 @@ describe('bringing data in', () => {
       duplicates: 0,
       dropped: [],
     });
-    expect(result.shape).toMatchObject({
+    expect(result.shapes[0]).toMatchObject({
       name: 'question and answer',
       mapping: { instruction: 'question', response: 'answer' },
     });
-    expect(result.shape.evidence[0]).toContain('"question" in 100%');
+    expect(result.shapes[0]!.evidence[0]).toContain('"question" in 100%');
     const rows = await stored(result);
     expect(rows[3]).toMatchObject({
       index: 3,
@@ -114,7 +122,7 @@ describe('bringing data in', () => {
         ),
       ),
     ]);
-    expect(openai).toMatchObject({ kind: 'conversation', rows: 3, shape: { name: 'OpenAI messages' } });
+    expect(openai).toMatchObject({ kind: 'conversation', rows: 3, shapes: [{ name: 'OpenAI messages' }] });
     const share = await bring([
       file(
         's.json',
@@ -139,7 +147,7 @@ describe('bringing data in', () => {
       file(`book/part-${i}/chapter.md`, `# Chapter ${i}\n\n${`Words of chapter ${i}. `.repeat(50)}`);
     file('book/picture.png', 'no text');
     const result = await bring([join(folder, 'book')]);
-    expect(result).toMatchObject({ kind: 'prose', rows: 6, shape: { name: 'documents' } });
+    expect(result).toMatchObject({ kind: 'prose', rows: 6, shapes: [{ name: 'documents' }] });
     expect(result.heldOutRows).toBeGreaterThanOrEqual(1);
     expect(result.files.map((entry) => entry.name)).toContain('book/part-0/chapter.md');
   });
@@ -164,7 +172,7 @@ describe('bringing data in', () => {
       kind: 'instruction',
       rows: 3,
     });
-    await expect(bring([path], { map: { instruction: 'tikcet' } })).rejects.toMatchObject({
+    await expect(bring([path], { map: { instruction: 'tikcet', response: 'repyl' } })).rejects.toMatchObject({
       code: 'DATA_SHAPE_UNKNOWN',
     });
     await expect(bring([path], { map: { colour: 'ticket' } })).rejects.toMatchObject({ code: 'USAGE' });
@@ -191,7 +199,11 @@ describe('bringing data in', () => {
     ['an empty file', () => [file('empty.jsonl', '')], 'FILE_EMPTY'],
     ['an unknown kind of file', () => [file('table.xlsx', 'PK')], 'FORMAT_UNKNOWN'],
     ['a folder with nothing to read', () => [(file('pics/a.png', 'x'), join(folder, 'pics'))], 'FILE_EMPTY'],
-    ['text that is not UTF-8', () => [file('latin.txt', Buffer.from('caf\xe9', 'latin1'))], 'FILE_ENCODING'],
+    [
+      'bytes that are no text',
+      () => [file('noise.txt', Buffer.from([1, 2, 3, 0x90, 5, 6, 7, 0x81, 14, 15]))],
+      'FILE_ENCODING',
+    ],
     [
       'nothing left after cleaning',
       () => [
@@ -229,7 +241,7 @@ describe('bringing data in', () => {
       { messages: [turn('user', 'a2'), turn('assistant', 'b')] },
       { messages: [turn('assistant', 'hello'), turn('user', 'x')] },
       { messages: [turn('user', 'x')] },
-      { messages: [turn('tool', 'x')] },
+      { messages: [turn('narrator', 'x')] },
       { messages: [] },
     ];
     const result = await bring([file('m.jsonl', jsonl(rows))]);
@@ -238,7 +250,107 @@ describe('bringing data in', () => {
       'no answer of the assistant',
       'no messages',
       'starts with the assistant',
-      'the role "tool" is not supported',
+      'the role "narrator" is not supported',
     ]);
+  });
+
+  it('takes a mixed folder apart by kind, and several shapes in one file', async () => {
+    file(
+      'm/pairs.jsonl',
+      jsonl([
+        ...pairs(8),
+        { instruction: 'Do it.', output: 'Done.' },
+        {
+          messages: [
+            { role: 'user', content: 'a' },
+            { role: 'assistant', content: 'b' },
+          ],
+        },
+      ]),
+    );
+    file('m/table.csv', `question;answer\n${Array.from({ length: 6 }, (_, i) => `q${i};a${i}`).join('\n')}\n`);
+    for (let i = 0; i < 4; i++) file(`m/doc${i}.md`, `# Part ${i}\n\n${`Words of part ${i}. `.repeat(30)}`);
+    file(
+      'm/pref.jsonl',
+      jsonl(Array.from({ length: 4 }, (_, i) => ({ prompt: `p${i}`, chosen: 'good', rejected: 'bad' }))),
+    );
+    file('m/odd.jsonl', jsonl([{ prompt: 'p', completion: 'c', question: 'q', answer: 'a' }]));
+    const versions = await bringAll([join(folder, 'm')]);
+    const of = (kind: string): ImportedVersion => versions.find((version) => version.kind === kind)!;
+    expect(versions).toHaveLength(3);
+    expect(of('conversation')).toMatchObject({ rows: 16 });
+    expect(of('conversation').shapes.map(({ name, rows }) => [name, rows])).toEqual([
+      ['question and answer', 14],
+      ['Alpaca', 1],
+      ['OpenAI messages', 1],
+    ]);
+    expect(of('prose')).toMatchObject({ rows: 4 });
+    expect(of('preference')).toMatchObject({ rows: 4 });
+    expect(of('prose').files.find((entry) => entry.name === 'm/odd.jsonl')).toMatchObject({
+      error: { code: 'DATA_SHAPE_UNKNOWN' },
+    });
+  });
+
+  it('takes each instance of a nested row, tools and their calls, and the system message', async () => {
+    const nested = await bring([
+      file(
+        'n.jsonl',
+        jsonl(
+          [1, 2].map((i) => ({
+            id: i,
+            instruction: `Task ${i}`,
+            instances: [
+              { input: 'x', output: `y${i}` },
+              { input: '', output: `z${i}` },
+            ],
+          })),
+        ),
+      ),
+    ]);
+    expect(nested).toMatchObject({ rows: 4, shapes: [{ name: 'nested instances', rows: 2 }] });
+    expect((await stored(nested))[0]!.messages).toEqual([
+      { role: 'user', content: 'Task 1\n\nx' },
+      { role: 'assistant', content: 'y1' },
+    ]);
+    const tools = await bring([
+      file(
+        't.jsonl',
+        jsonl(
+          [1, 2].map((i) => ({
+            tools: [{ name: 'stock' }],
+            conversations: [
+              { from: 'system', value: 'Be short.' },
+              { from: 'human', value: `How many ${i}?` },
+              { from: 'function_call', value: '{"name":"stock"}' },
+              { from: 'observation', value: '7' },
+              { from: 'gpt', value: 'Seven.' },
+            ],
+          })),
+        ),
+      ),
+    ]);
+    const talk = (await stored(tools))[0]!.messages!;
+    expect(talk.map((turn) => turn.role)).toEqual(['system', 'user', 'assistant', 'tool', 'assistant']);
+    expect(talk[0]!.content).toBe('Be short.\n\nTools: [{"name":"stock"}]');
+  });
+
+  it('stops where it is cancelled, and keeps nothing', async () => {
+    const path = file('many.jsonl', jsonl(pairs(5000)));
+    mkdirSync(out(), { recursive: true });
+    await expect(
+      importFiles({ paths: [path], heldOut: 0.1, folder: out() }, { cancelled: () => true }),
+    ).rejects.toMatchObject({ code: 'CANCELLED' });
+    expect(readdirSync(out())).toEqual([]);
+  });
+
+  it('brings in real data: a book, Word chapters, and both files of instructions', async (test) => {
+    const shared = need(test, 'shared-data', found.sharedData);
+    const [book] = await bringAll([join(shared, 'prose-rust-book')]);
+    expect(book).toMatchObject({ kind: 'prose', rows: 101 });
+    expect(book!.words).toBeGreaterThan(170_000);
+    expect(await bring([join(shared, 'docx')])).toMatchObject({ kind: 'prose', rows: 3 });
+    expect(await bring([join(shared, 'instruct/gsm8k-test.jsonl')])).toMatchObject({ kind: 'instruction', rows: 1319 });
+    const seeds = await bring([join(shared, 'instruct/self-instruct-seed-tasks.jsonl')]);
+    expect(seeds.shapes).toMatchObject([{ name: 'nested instances', rows: 175 }]);
   });
 });

@@ -1,228 +1,403 @@
-/** @file From files to an immutable dataset version. Pure work on files: knows no database, runs in a child process. */
-import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+/** @file From files to dataset versions, one for each kind of data in them. Works row by row in bounded memory; knows no database, runs in a child process. */
+import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Dataset, DatasetKind } from '../contract/entities.ts';
-import { FettleError, toFettleError, type ErrorShape } from '../contract/errors.ts';
-import { listFiles, readFile, type RawRecord, type SourceFile } from './read.ts';
-import { textOfRow, type StoredRow } from './rows.ts';
-import { mapRow, recognise, type Mapped, type Shape } from './shape.ts';
-import { chooseHeldOut, cutTail } from './split.ts';
+import type { DatasetKind, DroppedReason, ErrorInfo, Removed, ShapeFound } from '../contract/entities.ts';
+import { FettleError, toFettleError } from '../contract/errors.ts';
+import { isRow, mapRow, type Row } from './map-row.ts';
+import { listFiles, readFile } from './read/index.ts';
+import type { RawRecord, RemovedText, SourceFile } from './read/record.ts';
+import { askFor, Recogniser, type Reading } from './shape.ts';
+import type { Content } from './rows.ts';
+import { cutTail } from './split.ts';
+import { VersionWriter, type Version } from './version.ts';
 
 export interface ImportRequest {
   readonly paths: readonly string[];
+  /** Only this kind is wanted; rows of another are left out, with that reason. */
   readonly kind?: DatasetKind | undefined;
   readonly map?: Readonly<Record<string, string>> | undefined;
+  /** Share, by rows, or by words of documents. */
   readonly heldOut: number;
-  /** The project's datasets/ folder; the version becomes a folder in it. */
+  /** The project's datasets/ folder; each version becomes a folder in it. */
   readonly folder: string;
 }
-export type ImportResult = Pick<
-  Dataset,
-  | 'id'
-  | 'kind'
-  | 'rows'
-  | 'trainRows'
-  | 'heldOutRows'
-  | 'words'
-  | 'bytes'
-  | 'files'
-  | 'shape'
-  | 'dropped'
-  | 'duplicates'
-  | 'hash'
->;
-
-const SAMPLE_ROWS = 200;
-const EXAMPLES_KEPT = 5;
-
-type Content = Pick<StoredRow, 'messages' | 'text' | 'source'>;
-interface Item {
-  readonly content: Content;
-  readonly digest: string;
-  readonly words: number;
+export interface FileReport {
+  readonly name: string;
+  rows: number;
+  error: ErrorInfo | null;
+}
+export interface ImportedVersion extends Version {
+  readonly kind: DatasetKind;
+  readonly shapes: ShapeFound[];
+  readonly removed: Removed[];
+  readonly files: FileReport[];
+}
+export interface ImportProgress {
+  readonly stage: string;
+  readonly bytes: number;
+  readonly totalBytes: number;
+  readonly rows: number;
+}
+export interface ImportControl {
+  readonly onProgress?: (progress: ImportProgress) => void;
+  /** Asked between blocks of rows. */
+  readonly cancelled?: () => boolean;
 }
 
-/** Reads, recognises, maps, removes exact duplicates, splits, and writes the version; nothing is left behind where it fails. */
-export async function importDataset(request: ImportRequest): Promise<ImportResult> {
-  const files = await listFiles(request.paths);
-  const dropped = new Map<string, { count: number; examples: { file: string; line: number | null }[] }>();
-  const items: Item[] = [];
-  const seen = new Set<string>();
-  const report: { name: string; rows: number; error: ErrorShape | null }[] = [];
-  let duplicates = 0;
-  let shape: Shape | undefined;
+/** What is kept together: pairs and conversations train the same way. */
+type Bucket = 'pairs' | 'prose' | 'preference';
+const bucketOf = (kind: DatasetKind): Bucket => (kind === 'prose' || kind === 'preference' ? kind : 'pairs');
+/** So many rows of a file are looked at before any is kept. */
+export const SAMPLE_ROWS = 200;
+const PROGRESS_MS = 200;
+/** Rows left out before the first good one that are held in memory. */
+const UNPLACED = 10_000;
+/** What was removed from documents is listed for so many of them. */
+const REMOVED_KEPT = 1000;
 
-  const drop = (reason: string, file: string, line: number | null): void => {
-    const entry = dropped.get(reason) ?? { count: 0, examples: [] };
-    entry.count++;
-    if (entry.examples.length < EXAMPLES_KEPT) entry.examples.push({ file, line });
-    dropped.set(reason, entry);
-  };
-  const keep = (mapped: Mapped, file: SourceFile, line: number | null): boolean => {
-    if (!mapped.ok) return (drop(mapped.reason, file.name, line), false);
-    const source = line === null ? file.name : `${file.name}:${line}`;
-    const content: Content = 'text' in mapped ? { source, text: mapped.text } : { source, messages: mapped.messages };
-    const digest = createHash('sha256')
-      .update(JSON.stringify(content.messages ?? content.text))
-      .digest('hex');
-    if (seen.has(digest)) return (duplicates++, drop('the same as an earlier row', file.name, line), false);
-    seen.add(digest);
-    items.push({ content, digest, words: countWords(textOfRow(content)) });
-    return true;
-  };
-
-  for (const file of files) {
-    let rows = 0;
-    try {
-      const { records, found } = await withShape(readFile(file), shape, request.map);
-      if (found && shape && found.kind !== shape.kind)
-        throw new FettleError(
-          'DATA_SHAPE_UNKNOWN',
-          `${file.name} holds ${found.name}, the files before it ${shape.name}.`,
-          'Bring in one kind of data at a time.',
-        );
-      shape ??= found;
-      for await (const record of records) {
-        if (record.kind === 'bad') drop(record.reason, file.name, record.line);
-        else if (record.kind === 'text') rows += Number(keep({ ok: true, text: record.text }, file, null));
-        else rows += Number(keep(mapRow(record.value, found!), file, record.line));
+/**
+ * Reads, recognises, maps, leaves exact duplicates out, splits and writes. A file that cannot be read is listed with its
+ * reason and the rest goes on; nothing is left behind where the whole fails.
+ * @throws DATA_EMPTY where nothing is left, what the one file given fails with, CANCELLED, DISK_FULL.
+ */
+export async function importFiles(request: ImportRequest, control: ImportControl = {}): Promise<ImportedVersion[]> {
+  const scratch = mkdtempSync(join(request.folder, '.unpacking-'));
+  const buckets = new Buckets(request);
+  try {
+    const { files, refused } = await listFiles(request.paths, scratch);
+    const reports: FileReport[] = refused.map(({ name, error }) => ({ name, rows: 0, error: errorInfo(error) }));
+    const first = refused[0];
+    if (files.length === 0 && first) throw first.error;
+    const progress = new Progress(files, control);
+    for (const file of files) {
+      const report: FileReport = { name: file.name, rows: 0, error: null };
+      reports.push(report);
+      try {
+        await bringIn(file, request.map, buckets, report, progress);
+      } catch (error) {
+        const known = toFettleError(error);
+        const fatal = ['INTERNAL', 'DISK_FULL', 'CANCELLED', 'USAGE'].includes(known.code);
+        if (fatal || (files.length === 1 && reports.length === 1)) throw known;
+        report.error = errorInfo(known);
       }
-      report.push({ name: file.name, rows, error: null });
-    } catch (error) {
-      const known = toFettleError(error);
-      if (files.length === 1 || known.code === 'INTERNAL' || known.code === 'DISK_FULL') throw known;
-      report.push({ name: file.name, rows, error: known.toShape() });
+      progress.done(file);
+    }
+    progress.say('Choosing what is held out');
+    return buckets.finish(reports);
+  } catch (error) {
+    buckets.discard();
+    throw toFettleError(error);
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+export const errorInfo = ({ code, message, hint }: FettleError): ErrorInfo => ({
+  code,
+  message,
+  ...(hint ? { hint } : {}),
+});
+
+async function bringIn(
+  file: SourceFile,
+  map: ImportRequest['map'],
+  buckets: Buckets,
+  report: FileReport,
+  progress: Progress,
+): Promise<void> {
+  const recogniser = new Recogniser(map);
+  const sink = buckets.at(file, report);
+  try {
+    for await (const block of recognised(file, recogniser, (bytes) => progress.read(bytes))) {
+      for (const record of block) sink.take(record);
+      progress.tick(sink.rows);
+    }
+  } finally {
+    buckets.learn(recogniser.found);
+  }
+}
+
+/** A record with what it was recognised as. */
+export type RecognisedRecord =
+  | { readonly kind: 'row'; readonly row: Row; readonly reading: Reading; readonly line: number | null }
+  | Extract<RawRecord, { kind: 'text' | 'bad' }>;
+
+/**
+ * A file's records by blocks, recognised. The first rows are looked at before any is given: where one of them can be read in two
+ * ways, or none of them in any, the person is asked.
+ * @throws DATA_SHAPE_UNKNOWN and what the reader throws.
+ */
+export async function* recognised(
+  file: SourceFile,
+  recogniser: Recogniser,
+  onBytes: (bytes: number) => void = () => undefined,
+): AsyncGenerator<RecognisedRecord[]> {
+  let looked: RecognisedRecord[] = [];
+  let sure = false;
+  for await (const block of readFile(file, { onBytes })) {
+    const records = block.map((record): RecognisedRecord => {
+      if (record.kind !== 'value') return record;
+      const { value, line } = record;
+      if (!isRow(value))
+        return {
+          kind: 'bad',
+          reason: 'not an object with columns',
+          line,
+          raw: JSON.stringify(value)?.slice(0, 2000) ?? '',
+        };
+      return { kind: 'row', row: value, reading: recogniser.read(value), line };
+    });
+    if (sure) {
+      yield records;
+      continue;
+    }
+    looked = looked.concat(records);
+    if (looked.length < SAMPLE_ROWS) continue;
+    check(looked, file.name);
+    sure = true;
+    yield looked;
+    looked = [];
+  }
+  if (sure) return;
+  check(looked, file.name);
+  yield looked;
+}
+
+function check(records: readonly RecognisedRecord[], name: string): void {
+  const readings = records.slice(0, SAMPLE_ROWS).flatMap((record) => (record.kind === 'row' ? [record.reading] : []));
+  const ambiguous = readings.find((reading) => reading.is === 'ambiguous');
+  if (ambiguous) throw askFor(ambiguous, name);
+  const unknown = readings.find((reading) => reading.is === 'unknown');
+  if (unknown && readings.every((reading) => reading.is === 'unknown')) throw askFor(unknown, name);
+}
+
+/** Where the records of one file go. */
+interface Sink {
+  readonly rows: number;
+  take(record: RecognisedRecord): void;
+}
+interface Filled {
+  readonly writer: VersionWriter;
+  readonly shapes: Map<string, ShapeFound & { kind: DatasetKind }>;
+  readonly removed: Removed[];
+  /** The one text, where there is only one. */
+  only: Content | null;
+}
+interface Dropped {
+  readonly reason: string;
+  readonly file: string;
+  readonly line: number | null;
+  readonly raw: string;
+}
+
+/** One version in the making for each kind of data. */
+class Buckets {
+  readonly #request: ImportRequest;
+  readonly #filled = new Map<Bucket, Filled>();
+  /** Left out before it was known what the rest of the file is. */
+  #unplaced: Dropped[] = [];
+  #rows = 0;
+
+  constructor(request: ImportRequest) {
+    this.#request = request;
+  }
+
+  at(file: SourceFile, report: FileReport): Sink {
+    const rows = (): number => this.#rows;
+    let last: Filled | undefined;
+    const drop = (reason: string, line: number | null, raw: string): void => {
+      if (!last && this.#unplaced.length >= UNPLACED) last = this.#bucket('pairs');
+      if (last) last.writer.drop(reason, file.name, line, raw);
+      else this.#unplaced.push({ reason, file: file.name, line, raw });
+    };
+    const keep = (content: Content, kind: DatasetKind, line: number | null): void => {
+      if (this.#request.kind && bucketOf(this.#request.kind) !== bucketOf(kind))
+        return drop(`not ${this.#request.kind}, which was asked for`, line, '');
+      last = this.#bucket(bucketOf(kind));
+      if (last.writer.add(content)) {
+        this.#rows++;
+        report.rows++;
+        last.only = last.writer.count === 1 ? content : null;
+      } else drop('the same as an earlier row', line, '');
+    };
+    return {
+      get rows() {
+        return rows();
+      },
+      take: (record) => {
+        if (record.kind === 'bad') drop(record.reason, record.line, record.raw);
+        else if (record.kind === 'text') {
+          keep({ source: file.name, text: record.text }, 'prose', null);
+          if (last) this.#describe(last, 'documents', record.removed, file.name);
+        } else {
+          const { reading, row, line } = record;
+          const source = line === null ? file.name : `${file.name}:${line}`;
+          if (reading.is === 'ambiguous') return drop('columns that can be read in more than one way', line, raw(row));
+          if (reading.is === 'unknown') return drop('columns that Fettle does not know', line, raw(row));
+          const { shape } = reading;
+          for (const mapped of mapRow(row, shape)) {
+            if (!mapped.ok) drop(mapped.reason, line, raw(row));
+            else if ('text' in mapped) keep({ source, text: mapped.text }, shape.kind, line);
+            else
+              keep(
+                mapped.rejected === undefined
+                  ? { source, messages: mapped.messages }
+                  : { source, messages: mapped.messages, rejected: mapped.rejected },
+                shape.kind,
+                line,
+              );
+          }
+        }
+      },
+    };
+  }
+
+  #bucket(bucket: Bucket): Filled {
+    let filled = this.#filled.get(bucket);
+    if (!filled) {
+      filled = { writer: new VersionWriter(this.#request.folder, bucket), shapes: new Map(), removed: [], only: null };
+      this.#filled.set(bucket, filled);
+    }
+    for (const { reason, file, line, raw } of this.#unplaced) filled.writer.drop(reason, file, line, raw);
+    this.#unplaced = [];
+    return filled;
+  }
+
+  #describe(filled: Filled, name: string, removed: readonly RemovedText[] | undefined, file: string): void {
+    const shape = filled.shapes.get(name) ?? { name, kind: 'prose', rows: 0, mapping: {}, evidence: [] };
+    filled.shapes.set(name, { ...shape, rows: shape.rows + 1 });
+    if (removed && filled.removed.length < REMOVED_KEPT)
+      filled.removed.push(...removed.map((it) => ({ ...it, examples: [...it.examples], file })));
+  }
+
+  /** What a file's rows were recognised as, once it is read. */
+  learn(found: readonly (ShapeFound & { readonly kind: DatasetKind })[]): void {
+    for (const shape of found) {
+      const filled = this.#filled.get(bucketOf(shape.kind));
+      const known = filled?.shapes.get(shape.name);
+      filled?.shapes.set(shape.name, known ? { ...shape, rows: known.rows + shape.rows } : { ...shape });
     }
   }
-  const why = [...dropped].map(([reason, { count }]) => `${count} with ${reason}`).join(', ');
-  if (items.length === 0)
-    throw new FettleError(
-      'DATA_EMPTY',
-      `Nothing is left to train on${why ? `: ${why}` : ''}.`,
-      report.find((file) => file.error)?.error?.message ?? 'Check the file and its columns.',
+
+  finish(reports: FileReport[]): ImportedVersion[] {
+    const any = [...this.#filled.values()][0];
+    for (const { reason, file, line, raw } of this.#unplaced) any?.writer.drop(reason, file, line, raw);
+    const versions: ImportedVersion[] = [];
+    const skipped: DroppedReason[] = [];
+    for (const [bucket, { writer, shapes, removed, only }] of this.#filled) {
+      if (writer.count === 0) {
+        skipped.push(...writer.dropped);
+        writer.discard();
+        continue;
+      }
+      if (writer.count === 1 && only) this.#cut(bucket, only);
+      const found = [...shapes.values()].sort((a, b) => b.rows - a.rows);
+      const conversation = found.some((shape) => shape.kind === 'conversation');
+      const kind = bucket === 'pairs' ? (conversation ? 'conversation' : 'instruction') : bucket;
+      versions.push({
+        ...(this.#filled.get(bucket)?.writer ?? writer).finish(this.#request.heldOut),
+        kind,
+        removed,
+        files: reports,
+        shapes: found.map(({ name, rows, mapping, evidence }) => ({
+          name,
+          rows,
+          mapping,
+          evidence:
+            name === 'documents' && evidence.length === 0
+              ? [`${rows.toLocaleString('en')} ${rows === 1 ? 'file of text' : 'files of text'}, each one document`]
+              : evidence,
+        })),
+      });
+    }
+    versions[0]?.dropped.push(...skipped);
+    if (versions.length > 0) return versions;
+    throw nothingLeft(
+      this.#filled.size > 0
+        ? [...this.#filled.values()].flatMap(({ writer }) => writer.dropped)
+        : tally(this.#unplaced),
+      reports,
     );
-
-  const kind = shape?.kind ?? 'prose';
-  if (request.kind && kindOf(request.kind) !== kindOf(kind))
-    throw new FettleError(
-      'DATA_SHAPE_UNKNOWN',
-      `This was asked for as ${request.kind}, but it holds ${kind === 'prose' ? 'prose' : `${kind} rows`}.`,
-      'Leave out --kind, or map the columns with --map.',
-    );
-  const rows = split(items, kind, request.heldOut);
-  const { id, hash, bytes } = await write(rows, request.folder);
-  const heldOutRows = rows.filter((row) => row.split === 'held-out').length;
-  return {
-    id,
-    hash,
-    kind,
-    bytes,
-    rows: rows.length,
-    trainRows: rows.length - heldOutRows,
-    heldOutRows,
-    words: items.reduce((sum, item) => sum + item.words, 0),
-    files: report.map((file) => ({
-      ...file,
-      error: file.error && {
-        code: file.error.code,
-        message: file.error.message,
-        ...(file.error.hint ? { hint: file.error.hint } : {}),
-      },
-    })),
-    shape: shape
-      ? { name: shape.name, evidence: [...shape.evidence], mapping: { ...shape.mapping } as Record<string, string> }
-      : {
-          name: 'documents',
-          evidence: [`${files.length} text ${files.length === 1 ? 'file' : 'files'}, each one document`],
-          mapping: {},
-        },
-    dropped: [...dropped].map(([reason, entry]) => ({ reason, ...entry })).sort((a, b) => b.count - a.count),
-    duplicates,
-  };
-}
-
-const kindOf = (kind: DatasetKind): 'prose' | 'pairs' => (kind === 'prose' ? 'prose' : 'pairs');
-const countWords = (text: string): number => text.match(/\S+/g)?.length ?? 0;
-
-/** Looks at the first rows to recognise the shape, then gives all rows, the first ones included. */
-async function withShape(
-  source: AsyncIterable<RawRecord>,
-  known: Shape | undefined,
-  map: Readonly<Record<string, string>> | undefined,
-): Promise<{ records: AsyncIterable<RawRecord>; found: Shape | undefined }> {
-  const iterator = source[Symbol.asyncIterator]();
-  const head: RawRecord[] = [];
-  while (head.length < SAMPLE_ROWS) {
-    const next = await iterator.next();
-    if (next.done) break;
-    head.push(next.value);
   }
-  const values = head.flatMap((record) => (record.kind === 'value' ? [record.value] : []));
-  const found = values.length > 0 ? recognise(values, map) : known;
-  async function* records(): AsyncIterable<RawRecord> {
-    yield* head;
-    for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
-  }
-  return { records: records(), found };
-}
 
-function split(items: readonly Item[], kind: DatasetKind, share: number): StoredRow[] {
-  const only = items[0]!;
-  if (items.length === 1) {
-    const parts = only.content.text === undefined ? null : cutTail(only.content.text, share);
+  /** One row alone cannot be both learned from and judged by; one document is cut at a paragraph near its end. */
+  #cut(bucket: Bucket, only: Content): void {
+    const parts = only.text === undefined ? null : cutTail(only.text, this.#request.heldOut);
     if (!parts)
       throw new FettleError(
         'DATA_EMPTY',
         'One row alone cannot be split into rows to learn from and rows to judge by.',
         'Bring at least two rows or documents.',
       );
-    return [
-      { index: 0, split: 'train', source: only.content.source, text: parts[0] },
-      { index: 1, split: 'held-out', source: `${only.content.source} (its end)`, text: parts[1] },
-    ];
+    const before = this.#filled.get(bucket)!;
+    before.writer.discard();
+    const writer = new VersionWriter(this.#request.folder, bucket);
+    writer.add({ source: only.source, text: parts[0] }, 'train');
+    writer.add({ source: `${only.source} (its end)`, text: parts[1] }, 'held-out');
+    this.#filled.set(bucket, { ...before, writer });
   }
-  const heldOut = chooseHeldOut(
-    items.map(({ digest, words }) => ({ digest, weight: kind === 'prose' ? words : 1 })),
-    share,
-  );
-  return items.map(({ content }, index) => ({ index, split: heldOut.has(index) ? 'held-out' : 'train', ...content }));
+
+  discard(): void {
+    for (const { writer } of this.#filled.values()) writer.discard();
+  }
 }
 
-async function write(rows: readonly StoredRow[], folder: string): Promise<{ id: string; hash: string; bytes: number }> {
-  const temporary = join(folder, `.importing-${process.pid}-${Date.now()}`);
-  await mkdir(temporary, { recursive: true });
-  try {
-    const hash = createHash('sha256');
-    const handle = await open(join(temporary, 'rows.jsonl'), 'w');
-    let bytes = 0;
-    try {
-      let block = '';
-      const flush = async (): Promise<void> => {
-        const data = Buffer.from(block);
-        hash.update(data);
-        bytes += data.length;
-        await handle.writeFile(data);
-        block = '';
-      };
-      for (const row of rows) {
-        block += `${JSON.stringify(row)}\n`;
-        if (block.length > 1 << 20) await flush();
-      }
-      await flush();
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    const digest = hash.digest('hex');
-    const id = digest.slice(0, 12);
-    // A version is immutable: the same content is the same version, and what is there stays.
-    if (existsSync(join(folder, id, 'rows.jsonl'))) await rm(temporary, { recursive: true, force: true });
-    else await rename(temporary, join(folder, id));
-    return { id, hash: digest, bytes };
-  } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    throw toFettleError(error);
+const raw = (row: Row): string => JSON.stringify(row).slice(0, 2000);
+
+function tally(dropped: readonly Dropped[]): Pick<DroppedReason, 'reason' | 'count'>[] {
+  const counts = new Map<string, number>();
+  for (const { reason } of dropped) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  return [...counts].map(([reason, count]) => ({ reason, count }));
+}
+
+function nothingLeft(
+  dropped: readonly Pick<DroppedReason, 'reason' | 'count'>[],
+  reports: readonly FileReport[],
+): FettleError {
+  const why = dropped.map(({ reason, count }) => `${count} with ${reason}`).join(', ');
+  const failed = reports.find((file) => file.error)?.error;
+  return new FettleError(
+    'DATA_EMPTY',
+    `Nothing is left to train on${why ? `: ${why}` : failed ? `: ${failed.message}` : ''}`.replace(/\.?$/, '.'),
+    failed?.hint ?? 'Check the file and its columns.',
+  );
+}
+
+/** Says how far it is, now and then, and stops where it is asked to. */
+class Progress {
+  readonly #control: ImportControl;
+  readonly #total: number;
+  #before = 0;
+  #within = 0;
+  #said = 0;
+  #rows = 0;
+  #stage = 'Reading';
+
+  constructor(files: readonly SourceFile[], control: ImportControl) {
+    this.#control = control;
+    this.#total = files.reduce((sum, file) => sum + file.bytes, 0);
+  }
+  read(bytes: number): void {
+    this.#within = bytes;
+  }
+  done(file: SourceFile): void {
+    this.#before += file.bytes;
+    this.#within = 0;
+    this.tick(this.#rows);
+  }
+  say(stage: string): void {
+    this.#stage = stage;
+    this.#said = 0;
+    this.tick(this.#rows);
+  }
+  tick(rows: number): void {
+    this.#rows = rows;
+    if (this.#control.cancelled?.())
+      throw new FettleError('CANCELLED', 'Bringing data in was cancelled.', 'Nothing was kept.');
+    const now = performance.now();
+    if (now - this.#said < PROGRESS_MS) return;
+    this.#said = now;
+    const bytes = Math.min(this.#total, this.#before + this.#within);
+    this.#control.onProgress?.({ stage: this.#stage, bytes, totalBytes: this.#total, rows });
   }
 }

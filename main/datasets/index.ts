@@ -1,41 +1,45 @@
 /** @file Datasets: immutable versions of a project's rows and documents. The only writer of table dataset. */
-import { rm } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
-import type { Dataset, DatasetRow, TokenStats } from '../contract/entities.ts';
 import type { ParsedInputOf } from '../contract/api.ts';
+import { Quality, type Dataset, type Job, type VersionStep } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
 import type { Models } from '../models/index.ts';
 import type { Projects } from '../projects/index.ts';
-import type { DataJob } from '../workers/data.ts';
-import type { ImportResult } from './import.ts';
-import { readRows, textOfRow, type StoredRow } from './rows.ts';
-import { renderRow } from './tokens.ts';
+import { createDataJobs } from './jobs.ts';
+import type { DeriveRequest, Derived } from './derive.ts';
+import { QUALITY_FILE } from './quality/inspect.ts';
+import { droppedRows, rowsPage } from './pages.ts';
+import { readAt, ROWS_FILE, RowIndex } from './rows.ts';
+import { createDatasetTable } from './table.ts';
+import { lengthsFile, readLengths, renderRow, tokenStats } from './tokens.ts';
+import { changesInWords, cleaningInWords, importInWords, masksInWords } from './words.ts';
 
-interface Row {
-  project: string;
-  id: string;
-  name: string;
-  kind: Dataset['kind'];
-  hash: string;
-  facts: string;
-  created_at: string;
-}
 type Names =
-  | 'datasets.import'
-  | 'datasets.list'
-  | 'datasets.show'
-  | 'datasets.rows'
-  | 'datasets.render'
-  | 'datasets.tokens'
-  | 'datasets.delete';
+  | 'preview'
+  | 'import'
+  | 'list'
+  | 'show'
+  | 'rows'
+  | 'dropped'
+  | 'quality'
+  | 'clean'
+  | 'edit'
+  | 'mask'
+  | 'chosen'
+  | 'render'
+  | 'tokens'
+  | 'delete';
 type ImportInput = Omit<ParsedInputOf<'datasets.import'>, 'heldOut'> & { readonly heldOut?: number };
 
 export interface Datasets {
-  readonly handlers: Handlers<Names>;
-  import(request: ImportInput): Promise<Dataset>;
+  readonly handlers: Handlers<`datasets.${Names}`>;
+  /** Waits until the files are in. @throws what the job fails with. */
+  import(request: ImportInput): Promise<Dataset[]>;
   list(project: string): Dataset[];
   show(project: string, id: string): Dataset;
   /** rows.jsonl of a version; `readRows` reads it. */
@@ -46,129 +50,200 @@ export function createDatasets(
   core: Core,
   { models, projects }: { readonly models: Models; readonly projects: Projects },
 ): Datasets {
-  const { db } = core;
-  const select = db.prepare<[string, string], Row>('SELECT * FROM dataset WHERE project = ? AND id = ?');
-  const all = db.prepare<[string], Row>('SELECT * FROM dataset WHERE project = ? ORDER BY created_at DESC, id');
-  const stats = new Map<string, Promise<TokenStats>>();
-
+  const table = createDatasetTable(core);
+  const { show } = table;
   const folderOf = (project: string): string => join(core.home.project(project), 'datasets');
-  const rowsFile = (project: string, id: string): string => join(folderOf(project), id, 'rows.jsonl');
-  const view = (row: Row): Dataset => ({
-    ...(JSON.parse(row.facts) as Omit<ImportResult, 'id' | 'kind' | 'hash'>),
-    id: row.id,
-    project: row.project,
-    name: row.name,
-    kind: row.kind,
-    hash: row.hash,
-    createdAt: row.created_at,
-  });
-  const show = (project: string, id: string): Dataset => {
-    const row = select.get(project, id);
-    if (!row)
-      throw new FettleError(
-        'DATASET_NOT_FOUND',
-        `There is no dataset ${JSON.stringify(id)} in this project.`,
-        '`fettle data show PROJECT` lists those there are.',
-      );
-    return view(row);
-  };
-  const work = <Result>(job: DataJob): Promise<Result> =>
-    core.workers.run<never, Result>('data', job, () => undefined).result;
+  const versionFolder = (project: string, id: string): string => join(folderOf(project), id);
+  const rowsFile = (project: string, id: string): string => join(versionFolder(project, id), ROWS_FILE);
+  const jobs = createDataJobs(core);
 
-  const bringIn = async (request: ImportInput): Promise<Dataset> => {
-    projects.show(request.project);
-    const folder = folderOf(request.project);
+  const changed = (project: string, id: string): void => {
+    core.events.changed('dataset', id, project);
+    core.events.changed('project', project, project);
+  };
+
+  function bringIn(request: ImportInput): Job {
+    const { project, kind, map } = request;
+    projects.show(project);
+    const folder = folderOf(project);
     mkdirSync(folder, { recursive: true });
     const paths = request.paths.map((path) => resolve(path));
-    const result = await work<ImportResult>({
-      task: 'import',
-      request: { paths, kind: request.kind, map: request.map, heldOut: request.heldOut ?? 0.1, folder },
-    });
-    const { id, kind, hash, ...facts } = result;
     const name = request.name ?? basename(paths[0]!, extname(paths[0]!));
-    db.prepare(
-      'INSERT INTO dataset (project, id, name, kind, hash, facts, created_at) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET name = excluded.name, facts = excluded.facts',
-    ).run(request.project, id, name, kind, hash, JSON.stringify(facts), core.clock.now());
-    core.events.changed('dataset', id, request.project);
-    core.events.changed('project', request.project, request.project);
-    return show(request.project, id);
-  };
+    return jobs.start('import', {
+      project,
+      subject: randomUUID(),
+      title: `Bringing in ${name}`,
+      job: { task: 'import', request: { paths, kind, map, heldOut: request.heldOut ?? 0.1, folder } },
+      done(versions, job) {
+        const many = versions.length > 1;
+        for (const { id, hash, kind: of, ...facts } of versions) {
+          const suffix = many
+            ? ` (${of === 'prose' ? 'documents' : of === 'preference' ? 'preferences' : 'examples'})`
+            : '';
+          const steps = [step('import', importInWords(facts))];
+          table.put(project, {
+            id,
+            hash,
+            kind: of,
+            name: name + suffix,
+            parent: null,
+            facts: { ...facts, steps, job },
+          });
+          changed(project, id);
+          look(project, id);
+        }
+      },
+    });
+  }
+
+  const step = (what: VersionStep['what'], words: string): VersionStep => ({ what, words, at: core.clock.now() });
+
+  /** Looks a version through where nobody has yet. */
+  function look(project: string, id: string): Job {
+    const { name } = show(project, id);
+    return jobs.start('inspect', {
+      project,
+      subject: `${project}/${id}`,
+      title: `Looking through ${name}`,
+      job: { task: 'inspect', rows: rowsFile(project, id) },
+      done: () => changed(project, id),
+    });
+  }
+
+  async function quality(project: string, id: string): Promise<{ quality: Quality | null; job: Job | null }> {
+    show(project, id);
+    const kept = await readFile(join(versionFolder(project, id), QUALITY_FILE), 'utf8').catch(() => null);
+    return kept === null
+      ? { quality: null, job: look(project, id) }
+      : { quality: Quality.parse(JSON.parse(kept)), job: null };
+  }
+
+  const lengthsOf = (project: string, id: string, model: string): string =>
+    lengthsFile(rowsFile(project, id), models.show(model).hash);
+
+  function countTokens(project: string, id: string, model: string): Job {
+    return jobs.start('tokens', {
+      project,
+      subject: `${project}/${id}/${model}`,
+      title: `Counting the tokens of ${show(project, id).name}`,
+      job: {
+        task: 'tokens',
+        request: { rows: rowsFile(project, id), model: models.pathOf(model), file: lengthsOf(project, id, model) },
+      },
+      done: () => changed(project, id),
+    });
+  }
+
+  function makeFrom(
+    project: string,
+    id: string,
+    request: Omit<DeriveRequest, 'rows' | 'folder'>,
+    what: VersionStep['what'],
+    words: (made: Derived) => string,
+    lengths: string | null = null,
+  ): Job {
+    const from = show(project, id);
+    return jobs.start('derive', {
+      project,
+      subject: randomUUID(),
+      title: `Making a new version of ${from.name}`,
+      job: { task: 'derive', request: { ...request, rows: rowsFile(project, id), folder: folderOf(project) }, lengths },
+      done(made, job) {
+        const { id: next, hash, left: _l, changed: _c, added: _a, masked: _m, ...facts } = made;
+        table.put(project, {
+          id: next,
+          hash,
+          kind: request.chosen ? 'instruction' : from.kind,
+          name: from.name,
+          parent: next === id ? from.parent : id,
+          facts: {
+            ...facts,
+            files: from.files,
+            shapes: from.shapes,
+            removed: from.removed,
+            steps: [...from.steps, step(what, words(made))],
+            job,
+          },
+        });
+        changed(project, next);
+        look(project, next);
+      },
+    });
+  }
 
   return {
-    import: bringIn,
+    async import(request) {
+      const job = await core.jobs.settled(bringIn(request).id);
+      if (job.error) throw FettleError.fromInfo(job.error);
+      if (job.state !== 'completed') throw new FettleError('CANCELLED', 'Bringing data in was cancelled.');
+      return table.list(request.project).filter((dataset) => dataset.job === job.id);
+    },
     show,
     rowsFile,
-    list: (project) => all.all(project).map(view),
+    list: table.list,
     handlers: {
+      'datasets.preview': ({ paths, map }) =>
+        jobs.now({
+          task: 'preview',
+          request: { paths: paths.map((path) => resolve(path)), map, temporary: core.home.temporary },
+        }),
       'datasets.import': bringIn,
-      'datasets.list': ({ project }) => {
-        projects.show(project);
-        return all.all(project).map(view);
-      },
+      'datasets.list': ({ project }) => (projects.show(project), table.list(project)),
       'datasets.show': ({ project, dataset }) => show(project, dataset),
-      'datasets.rows': async ({ project, dataset, offset, limit, search }) => {
-        const known = show(project, dataset);
-        return page(rowsFile(project, dataset), offset, limit, search?.toLowerCase(), known.rows);
+      'datasets.rows': ({ project, dataset, ...page }) => {
+        show(project, dataset);
+        return rowsPage(rowsFile(project, dataset), page);
+      },
+      'datasets.dropped': ({ project, dataset, ...page }) => {
+        show(project, dataset);
+        return droppedRows(versionFolder(project, dataset), page);
+      },
+      'datasets.quality': ({ project, dataset }) => quality(project, dataset),
+      'datasets.clean': async ({ project, dataset, drop, longerThan }) => {
+        const lengths = longerThan ? lengthsOf(project, dataset, longerThan.model) : null;
+        if (lengths && !(await readLengths(lengths)))
+          throw new FettleError(
+            'INPUT_INVALID',
+            'The tokens of this version were not counted yet.',
+            'Wait until they are, then clean.',
+          );
+        const request = { drop, ...(longerThan ? { longerThan: longerThan.tokens } : {}) };
+        return makeFrom(project, dataset, request, 'clean', (made) => cleaningInWords(made, drop, longerThan), lengths);
+      },
+      'datasets.edit': ({ project, dataset, changes, add }) =>
+        makeFrom(project, dataset, { changes, add }, 'edit', changesInWords),
+      'datasets.mask': ({ project, dataset, kinds }) =>
+        makeFrom(project, dataset, { mask: kinds }, 'mask', (made) => masksInWords(made, kinds)),
+      'datasets.chosen': ({ project, dataset }) => {
+        if (show(project, dataset).kind !== 'preference')
+          throw new FettleError(
+            'INPUT_INVALID',
+            'This version holds no preferences.',
+            'Its rows can be used as they are.',
+          );
+        return makeFrom(project, dataset, { chosen: true }, 'chosen', () => 'The chosen answers were taken as pairs.');
       },
       'datasets.render': async ({ project, dataset, model, index, maxLength }) => {
         show(project, dataset);
         const text = await models.text(model);
-        for await (const row of readRows(rowsFile(project, dataset)))
-          if (row.index === index) return renderRow(row, text, maxLength);
+        const file = rowsFile(project, dataset);
+        const [row] = await readAt(file, await RowIndex.open(file), [index]);
+        if (row) return renderRow(row, text, maxLength);
         throw new FettleError('INPUT_INVALID', `There is no row ${index} in this dataset.`, 'Rows are counted from 0.');
       },
-      'datasets.tokens': ({ project, dataset, model, maxLength }) => {
-        const key = [show(project, dataset).hash, models.show(model).hash, maxLength].join(' ');
-        let found = stats.get(key);
-        if (!found) {
-          found = work<TokenStats>({
-            task: 'tokens',
-            rows: rowsFile(project, dataset),
-            model: models.pathOf(model),
-            maxLength,
-          });
-          found.catch(() => stats.delete(key));
-          stats.set(key, found);
-        }
-        return found;
+      'datasets.tokens': async ({ project, dataset, model, maxLength }) => {
+        const { kind } = show(project, dataset);
+        const lengths = await readLengths(lengthsOf(project, dataset, model));
+        return lengths
+          ? { stats: tokenStats(lengths, maxLength, kind !== 'prose'), job: null }
+          : { stats: null, job: countTokens(project, dataset, model) };
       },
       'datasets.delete': async ({ project, dataset }) => {
-        show(project, dataset);
-        const used = db
-          .prepare<[string, string], { id: string }>('SELECT id FROM run WHERE project = ? AND dataset = ? LIMIT 1')
-          .get(project, dataset);
-        if (used)
-          throw new FettleError(
-            'INPUT_INVALID',
-            `Run ${used.id} was trained on this version.`,
-            'Delete the run first; a run always keeps the data it used.',
-          );
-        db.prepare('DELETE FROM dataset WHERE project = ? AND id = ?').run(project, dataset);
-        await rm(join(folderOf(project), dataset), { recursive: true, force: true });
-        core.events.changed('dataset', dataset, project);
-        core.events.changed('project', project, project);
+        table.remove(project, dataset);
+        await rm(versionFolder(project, dataset), { recursive: true, force: true });
+        changed(project, dataset);
         return { ok: true };
       },
     },
   };
 }
-
-async function page(
-  file: string,
-  offset: number,
-  limit: number,
-  search: string | undefined,
-  total: number,
-): Promise<{ total: number; rows: DatasetRow[] }> {
-  const rows: DatasetRow[] = [];
-  let matched = 0;
-  for await (const row of readRows(file)) {
-    if (search && !matches(row, search)) continue;
-    if (matched >= offset && rows.length < limit) rows.push(row);
-    matched++;
-    if (!search && rows.length === limit) return { total, rows };
-  }
-  return { total: matched, rows };
-}
-
-const matches = (row: StoredRow, search: string): boolean => textOfRow(row).toLowerCase().includes(search);

@@ -1,9 +1,21 @@
-/** @file What a row's columns mean: the common shapes of instruction and conversation data, recognised by their keys and shown with the evidence. */
+/** @file What a row's columns mean: the common shapes of examples, conversations, preferences and text, recognised by their columns and shown with the evidence. */
+import type { DatasetKind, ShapeFound } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
-import type { ChatTurn, DatasetKind } from '../contract/entities.ts';
+import type { Row } from './map-row.ts';
 
 /** The meanings a column can have. */
-export const MEANINGS = ['instruction', 'input', 'response', 'system', 'messages', 'text'] as const;
+export const MEANINGS = [
+  'instruction',
+  'input',
+  'response',
+  'system',
+  'messages',
+  'instances',
+  'prompt',
+  'chosen',
+  'rejected',
+  'text',
+] as const;
 export type Meaning = (typeof MEANINGS)[number];
 export type Mapping = Readonly<Partial<Record<Meaning, string>>>;
 
@@ -11,177 +23,210 @@ export interface Shape {
   readonly name: string;
   readonly kind: DatasetKind;
   readonly mapping: Mapping;
-  readonly evidence: readonly string[];
 }
 
-/** Known pairs of columns, most specific first: [name, instruction, response, optional input]. */
+/** Known pairs of columns: [name, instruction, response, optional input]. */
 const PAIRS: readonly (readonly [name: string, instruction: string, response: string, input?: string])[] = [
   ['Alpaca', 'instruction', 'output', 'input'],
   ['instruction and response', 'instruction', 'response', 'input'],
   ['prompt and completion', 'prompt', 'completion'],
   ['prompt and response', 'prompt', 'response'],
-  ['question and answer', 'question', 'answer'],
+  ['question and answer', 'question', 'answer', 'context'],
   ['input and output', 'input', 'output'],
+  ['text and label', 'text', 'label'],
 ];
 const CONVERSATIONS: readonly (readonly [name: string, column: string])[] = [
   ['OpenAI messages', 'messages'],
   ['ShareGPT', 'conversations'],
 ];
 const TEXTS = ['text', 'content', 'document'];
+/** Rows of the same columns are recognised once; so many different sets of columns are remembered. */
+const MAX_SIGNATURES = 2000;
 
-type Row = Readonly<Record<string, unknown>>;
-const isRow = (value: unknown): value is Row => typeof value === 'object' && value !== null && !Array.isArray(value);
+/** What a row is: its shape, two that are possible, or none. */
+export type Reading =
+  | { readonly is: 'shape'; readonly shape: Shape }
+  | { readonly is: 'ambiguous'; readonly shapes: readonly Shape[]; readonly columns: readonly string[] }
+  | { readonly is: 'unknown'; readonly columns: readonly string[] };
 
-/**
- * The shape of some rows by their columns; `map` decides where it is given. A guess is never made where two readings are possible.
- * @throws DATA_SHAPE_UNKNOWN naming the columns found.
- */
-export function recognise(sample: readonly unknown[], map: Readonly<Record<string, string>> = {}): Shape {
-  const rows = sample.filter(isRow);
-  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
-  const share = (column: string): number =>
-    rows.filter((row) => present(row[column])).length / Math.max(1, rows.length);
-  const said = (column: string): string =>
-    `column "${column}" in ${Math.round(share(column) * 100)}% of the rows looked at`;
-  if (Object.keys(map).length > 0) return mapped(map, columns, said);
+/** Reads rows one by one and counts what it recognised. One a file: what a column means may differ between files. */
+export class Recogniser {
+  readonly #mapped: Shape | null;
+  readonly #known = new Map<string, Reading>();
+  readonly #found = new Map<string, { shape: Shape; rows: number; present: Map<string, number> }>();
+  #rows = 0;
 
+  /** @param map meaning to column, decided by hand; it goes before every guess. Throws USAGE. */
+  constructor(map: Readonly<Record<string, string>> = {}) {
+    this.#mapped = Object.keys(map).length > 0 ? mappedShape(map) : null;
+  }
+
+  read(row: Row): Reading {
+    this.#rows++;
+    const reading = this.#mapped ? this.#byHand(row, this.#mapped) : this.#guess(row);
+    if (reading.is === 'shape') this.#count(row, reading.shape);
+    return reading;
+  }
+
+  /** The shapes recognised so far, most rows first, each with its evidence. */
+  get found(): (ShapeFound & { readonly kind: DatasetKind })[] {
+    return [...this.#found.values()]
+      .sort((a, b) => b.rows - a.rows)
+      .map(({ shape, rows, present }) => ({
+        name: shape.name,
+        kind: shape.kind,
+        rows,
+        mapping: { ...shape.mapping } as Record<string, string>,
+        evidence: [
+          ...(this.#mapped ? ['as mapped by hand'] : []),
+          ...[...present].map(
+            ([column, count]) => `column "${column}" in ${Math.floor((count / this.#rows) * 100)}% of the rows`,
+          ),
+        ],
+      }));
+  }
+
+  #byHand(row: Row, shape: Shape): Reading {
+    const columns = Object.keys(row);
+    // Rows that have none of the mapped columns are another kind of row, and are recognised by themselves.
+    return Object.values(shape.mapping).some((column) => column in row)
+      ? { is: 'shape', shape }
+      : { is: 'unknown', columns };
+  }
+
+  #guess(row: Row): Reading {
+    const columns = Object.keys(row);
+    let signature = '';
+    for (const column of columns) signature += `${column}\u0001${typeOf(row[column])}`;
+    let reading = this.#known.get(signature);
+    if (!reading) {
+      reading = readingOf(row, columns, (column) => present(row[column]));
+      // Columns that are there and empty say what was meant; mapping the row will say what it lacks.
+      if (reading.is === 'unknown') reading = readingOf(row, columns, (column) => column in row);
+      if (this.#known.size < MAX_SIGNATURES) this.#known.set(signature, reading);
+    }
+    if (reading.is !== 'unknown') return reading;
+    // A row that lacks a column of the shape its neighbours have is one of them, and will say what it lacks.
+    const like = [...this.#found.values()].find(({ shape }) =>
+      Object.values(shape.mapping).some((column) => column in row),
+    );
+    return like ? { is: 'shape', shape: like.shape } : reading;
+  }
+
+  #count(row: Row, shape: Shape): void {
+    let entry = this.#found.get(shape.name);
+    if (!entry) {
+      entry = { shape, rows: 0, present: new Map(Object.values(shape.mapping).map((column) => [column, 0])) };
+      this.#found.set(shape.name, entry);
+    }
+    // The same shape with one more optional column is still that shape.
+    if (Object.keys(shape.mapping).length > Object.keys(entry.shape.mapping).length) entry.shape = shape;
+    entry.rows++;
+    for (const column of Object.values(shape.mapping))
+      if (present(row[column])) entry.present.set(column, (entry.present.get(column) ?? 0) + 1);
+  }
+}
+
+const present = (value: unknown): boolean => value !== undefined && value !== null && value !== '';
+const typeOf = (value: unknown): string =>
+  !present(value) ? '-' : Array.isArray(value) ? 'a' : typeof value === 'object' ? 'o' : 's';
+
+/** A guess is never made where two readings are possible. */
+function readingOf(row: Row, columns: readonly string[], has: (column: string) => boolean): Reading {
+  const isList = (column: string): boolean => Array.isArray(row[column]);
+  const optional = (meaning: Meaning, column: string | undefined): Mapping =>
+    column !== undefined && has(column) ? { [meaning]: column } : {};
+  if (has('chosen') && has('rejected'))
+    return {
+      is: 'shape',
+      shape: {
+        name: 'preferences',
+        kind: 'preference',
+        mapping: {
+          ...optional('prompt', ['prompt', 'question', 'instruction', 'input'].find(has)),
+          ...optional('system', 'system'),
+          chosen: 'chosen',
+          rejected: 'rejected',
+        },
+      },
+    };
   const readings: Shape[] = [];
   for (const [name, column] of CONVERSATIONS)
-    if (columns.includes(column) && rows.some((row) => Array.isArray(row[column])))
-      readings.push({ name, kind: 'conversation', mapping: { messages: column }, evidence: [said(column)] });
+    if (isList(column))
+      readings.push({ name, kind: 'conversation', mapping: { messages: column, ...optional('system', 'system') } });
+  if (has('instruction') && isList('instances'))
+    readings.push({
+      name: 'nested instances',
+      kind: 'instruction',
+      mapping: { instruction: 'instruction', instances: 'instances' },
+    });
   for (const [name, instruction, response, input] of PAIRS)
-    if (columns.includes(instruction) && columns.includes(response)) {
-      const withInput = input !== undefined && columns.includes(input);
-      const system = columns.includes('system');
+    if (has(instruction) && has(response))
       readings.push({
         name,
         kind: 'instruction',
-        mapping: { instruction, response, ...(withInput ? { input } : {}), ...(system ? { system: 'system' } : {}) },
-        evidence: [instruction, ...(withInput ? [input] : []), response].map(said),
+        mapping: { instruction, ...optional('input', input), response, ...optional('system', 'system') },
       });
-    }
+  const text = TEXTS.find((column) => typeof row[column] === 'string' && has(column));
+  const labelled = text === 'text' && has('label');
+  if (text && (readings.length === 0 || labelled)) readings.push({ name: 'text', kind: 'prose', mapping: { text } });
   // "input and output" is a part of Alpaca's columns, not a second reading of them.
-  const distinct = readings.filter((a) => !readings.some((b) => b !== a && contains(b.mapping, a.mapping)));
-  if (distinct.length > 1)
-    throw new FettleError(
-      'DATA_SHAPE_UNKNOWN',
-      `The columns ${list(columns)} can be read in more than one way: ${distinct.map((shape) => shape.name).join(' or ')}.`,
-      'Say which columns to use, for example --map instruction=question --map response=answer.',
-    );
-  if (distinct[0]) return distinct[0];
-  const text = TEXTS.find((column) => columns.includes(column) && rows.some((row) => typeof row[column] === 'string'));
-  if (text) return { name: 'text', kind: 'prose', mapping: { text }, evidence: [said(text)] };
-  throw new FettleError(
-    'DATA_SHAPE_UNKNOWN',
-    columns.length > 0 ? `The columns ${list(columns)} are none that Fettle knows.` : 'The rows have no columns.',
-    'Say what they mean, for example --map instruction=question --map response=answer.',
-  );
+  const distinct = readings.filter((a) => !readings.some((b) => b !== a && b.kind === a.kind && contains(b, a)));
+  if (distinct.length > 1) return { is: 'ambiguous', shapes: distinct, columns };
+  return distinct[0] ? { is: 'shape', shape: distinct[0] } : { is: 'unknown', columns };
 }
 
-function mapped(
-  map: Readonly<Record<string, string>>,
-  columns: readonly string[],
-  said: (column: string) => string,
-): Shape {
-  for (const [meaning, column] of Object.entries(map)) {
+function contains(outer: Shape, inner: Shape): boolean {
+  const columns = new Set(Object.values(outer.mapping));
+  const own = Object.values(inner.mapping);
+  return own.every((column) => columns.has(column)) && own.length < columns.size;
+}
+
+/** Throws USAGE where a meaning is none, or the mapping lacks one. */
+function mappedShape(map: Readonly<Record<string, string>>): Shape {
+  for (const meaning of Object.keys(map))
     if (!(MEANINGS as readonly string[]).includes(meaning))
       throw new FettleError(
         'USAGE',
         `${JSON.stringify(meaning)} is not a meaning that a column can have.`,
         `Meanings are ${MEANINGS.join(', ')}.`,
       );
-    if (!columns.includes(column))
-      throw new FettleError(
-        'DATA_SHAPE_UNKNOWN',
-        `There is no column ${JSON.stringify(column)}.`,
-        `The columns are ${list(columns)}.`,
-      );
-  }
   const mapping = map as Mapping;
-  const evidence = ['as mapped by hand', ...Object.values(map).map(said)];
-  if (mapping.messages) return { name: 'mapped conversations', kind: 'conversation', mapping, evidence };
-  if (mapping.text) return { name: 'mapped text', kind: 'prose', mapping, evidence };
-  if (mapping.instruction && mapping.response) return { name: 'mapped pairs', kind: 'instruction', mapping, evidence };
-  throw new FettleError('USAGE', 'The mapping is not complete.', 'Map instruction and response, or messages, or text.');
+  if (mapping.messages) return { name: 'mapped conversations', kind: 'conversation', mapping };
+  if (mapping.chosen && mapping.rejected) return { name: 'mapped preferences', kind: 'preference', mapping };
+  if (mapping.text) return { name: 'mapped text', kind: 'prose', mapping };
+  if (mapping.instruction && (mapping.response || mapping.instances))
+    return { name: 'mapped pairs', kind: 'instruction', mapping };
+  throw new FettleError(
+    'USAGE',
+    'The mapping is not complete.',
+    'Map instruction and response, or messages, or chosen and rejected, or text.',
+  );
 }
 
-const contains = (outer: Mapping, inner: Mapping): boolean => {
-  const columns = new Set(Object.values(outer));
-  return Object.values(inner).every((column) => columns.has(column)) && Object.values(inner).length < columns.size;
-};
-const list = (columns: readonly string[]): string =>
-  columns
+/** @throws DATA_SHAPE_UNKNOWN for a file whose rows cannot be read without asking; `details.readings` has the possible ones. */
+export function askFor(reading: Exclude<Reading, { is: 'shape' }>, file: string): FettleError {
+  const columns = reading.columns
     .slice(0, 12)
     .map((column) => JSON.stringify(column))
     .join(', ');
-const present = (value: unknown): boolean => value !== undefined && value !== null && value !== '';
-
-/** A row in Fettle's own form, or why it cannot be used. */
-export type Mapped =
-  | { readonly ok: true; readonly messages: ChatTurn[] }
-  | { readonly ok: true; readonly text: string }
-  | { readonly ok: false; readonly reason: string };
-const drop = (reason: string): Mapped => ({ ok: false, reason });
-
-export function mapRow(value: unknown, shape: Shape): Mapped {
-  if (!isRow(value)) return drop('not an object with columns');
-  const { mapping } = shape;
-  if (mapping.messages) return conversation(value[mapping.messages], textOf(value[mapping.system ?? 'system']));
-  if (mapping.text) {
-    const text = textOf(value[mapping.text]);
-    return text ? { ok: true, text } : drop('no text');
-  }
-  const instruction = textOf(value[mapping.instruction ?? '']);
-  const input = mapping.input ? textOf(value[mapping.input]) : '';
-  const response = textOf(value[mapping.response ?? '']);
-  const system = mapping.system ? textOf(value[mapping.system]) : '';
-  const user = [instruction, input].filter((part) => part !== '').join('\n\n');
-  if (user === '') return drop('no instruction');
-  if (response === '') return drop('no response');
-  return {
-    ok: true,
-    messages: [
-      ...(system ? [{ role: 'system' as const, content: system }] : []),
-      { role: 'user', content: user },
-      { role: 'assistant', content: response },
-    ],
-  };
-}
-
-/** Numbers are taken as written; anything else that is no text counts as missing. NUL bytes have no meaning in text. */
-const textOf = (value: unknown): string =>
-  typeof value === 'number' ? String(value) : typeof value === 'string' ? value.replaceAll('\0', '').trim() : '';
-
-const ROLES: Readonly<Record<string, ChatTurn['role']>> = {
-  system: 'system',
-  developer: 'system',
-  user: 'user',
-  human: 'user',
-  assistant: 'assistant',
-  gpt: 'assistant',
-  model: 'assistant',
-  bot: 'assistant',
-};
-
-/** OpenAI's {role, content} and ShareGPT's {from, value}, roles in any case. */
-function conversation(value: unknown, system: string): Mapped {
-  if (!Array.isArray(value) || value.length === 0) return drop('no messages');
-  const turns: ChatTurn[] = system ? [{ role: 'system', content: system }] : [];
-  for (const item of value) {
-    if (!isRow(item)) return drop('a message that is no object');
-    const said = String(item.role ?? item.from ?? '').toLowerCase();
-    const role = ROLES[said];
-    if (!role) return drop(said ? `the role "${said.slice(0, 30)}" is not supported` : 'a message without a role');
-    const content = textOf(item.content ?? item.value);
-    if (content === '') return drop('an empty message');
-    if (role === 'system' && turns.some((turn) => turn.role !== 'system'))
-      return drop('a system message in the middle');
-    turns.push({ role, content });
-  }
-  const spoken = turns.filter((turn) => turn.role !== 'system');
-  if (spoken[0]?.role === 'assistant') return drop('starts with the assistant');
-  if (!spoken.some((turn) => turn.role === 'assistant')) return drop('no answer of the assistant');
-  if (spoken.some((turn, i) => i > 0 && turn.role === spoken[i - 1]!.role))
-    return drop('two turns of the same speaker in a row');
-  return { ok: true, messages: turns };
+  const example = 'for example --map instruction=question --map response=answer.';
+  if (reading.is === 'ambiguous')
+    return new FettleError(
+      'DATA_SHAPE_UNKNOWN',
+      `${file}: the columns ${columns} can be read in more than one way: ${reading.shapes.map(({ name }) => name).join(' or ')}.`,
+      `Say which columns to use, ${example}`,
+      {
+        details: {
+          readings: reading.shapes.map(({ name, mapping }) => ({ name, mapping })),
+          columns: reading.columns.slice(0, 200),
+        },
+      },
+    );
+  return new FettleError(
+    'DATA_SHAPE_UNKNOWN',
+    columns ? `${file}: the columns ${columns} are none that Fettle knows.` : `${file}: the rows have no columns.`,
+    `Say what they mean, ${example}`,
+    { details: { columns: reading.columns.slice(0, 200) } },
+  );
 }

@@ -1,28 +1,30 @@
 /** @file Which rows are held out: by whole rows and whole documents, chosen by the hash of their content, so that the same data always split the same way. */
 
-export interface Splittable {
-  /** Hex digest of the content. */
-  readonly digest: string;
-  /** What the share is counted in: 1 for a row, words for a document. */
-  readonly weight: number;
+/**
+ * Which rows are held out: those with the lowest keys until their share is reached; at least one, and never all.
+ * @param keys a number from each row's digest.
+ */
+export function chooseRows(keys: Float64Array, share: number): (row: number) => boolean {
+  const wanted = Math.max(1, Math.min(keys.length - 1, Math.ceil(keys.length * share)));
+  const highest = keys.toSorted()[wanted - 1] ?? -1;
+  return (row) => keys[row]! <= highest;
 }
 
-/** Indices of the held-out items: the lowest digests until their weight reaches the share; at least one, and never all. */
-export function chooseHeldOut(items: readonly Splittable[], share: number): Set<number> {
-  const total = items.reduce((sum, item) => sum + item.weight, 0);
-  const order = items.map((_, i) => i).sort((a, b) => (items[a]!.digest < items[b]!.digest ? -1 : 1));
+/** The same for documents, whose share is counted in words: a long one must not take far more than its share. */
+export function chooseDocuments(keys: Float64Array, words: Float32Array, share: number): (document: number) => boolean {
+  const total = words.reduce((sum, weight) => sum + weight, 0);
+  const order = Uint32Array.from(keys.keys()).sort((a, b) => keys[a]! - keys[b]!);
   const chosen = new Set<number>();
   let weight = 0;
   for (const i of order) {
-    if (chosen.size >= items.length - 1) break;
-    const next = weight + items[i]!.weight;
-    // A long document must not take far more than the share when a shorter one comes next.
+    if (chosen.size >= keys.length - 1) break;
+    const next = weight + words[i]!;
     if (chosen.size > 0 && next > total * share * 1.5) continue;
     chosen.add(i);
     weight = next;
     if (weight >= total * share) break;
   }
-  return chosen;
+  return (document) => chosen.has(document);
 }
 
 /** A single document is cut at a paragraph near its end: its tail is held out as a document of its own. Null where it has no paragraph to cut at. */

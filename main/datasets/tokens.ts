@@ -1,10 +1,12 @@
 /** @file Rows through a model's own template and tokenizer: what it sees, which tokens carry loss, what maxLength would cut. */
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { RenderedRow, TokenStats } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { chatExample, documentExample } from '../engine/train/examples.ts';
 import type { Example } from '../engine/types.ts';
 import type { ChatTemplate, Tokenizer } from '../formats/model.ts';
-import type { StoredRow } from './rows.ts';
+import { readLines, RowIndex, type StoredRow } from './rows.ts';
 
 export interface TextModel {
   readonly tokenizer: Tokenizer;
@@ -42,35 +44,69 @@ export function renderRow(row: StoredRow, model: TextModel, maxLength: number): 
   };
 }
 
-export async function tokenStats(
-  rows: AsyncIterable<StoredRow>,
+/** Tokens of every row, and how many of them carry loss. */
+export interface TokenLengths {
+  readonly tokens: Uint32Array;
+  readonly labelled: number;
+}
+
+/** Where a version keeps what was counted for a model. */
+export const lengthsFile = (rows: string, modelHash: string): string =>
+  join(dirname(rows), `tokens-${modelHash.slice(0, 16)}.bin`);
+
+/** @throws CANCELLED; then nothing was written. Kept as 4 bytes a row, after 8 bytes for the labelled ones. */
+export async function countTokens(
+  rows: string,
+  file: string,
   model: TextModel,
-  maxLength: number,
-): Promise<TokenStats> {
-  const lengths: number[] = [];
+  { onProgress, cancelled }: { readonly onProgress?: (share: number) => void; readonly cancelled?: () => boolean },
+): Promise<void> {
+  const { count } = await RowIndex.open(rows);
+  const lengths = new Uint32Array(count);
   let labelled = 0;
-  let truncated = 0;
-  for await (const row of rows) {
-    const { ids, loss } = exampleOf(row, model);
-    lengths.push(ids.length);
-    labelled += loss.reduce((sum, mark) => sum + mark, 0);
-    if (row.text === undefined && ids.length > maxLength) truncated++;
+  for await (const block of readLines(rows)) {
+    for (const line of block) {
+      const { ids, loss } = exampleOf(line.row(), model);
+      lengths[line.index] = ids.length;
+      labelled += loss.reduce((sum, mark) => sum + mark, 0);
+      if (line.index % 500 !== 0) continue;
+      if (cancelled?.()) throw new FettleError('CANCELLED', 'Counting tokens was cancelled.');
+      onProgress?.(line.index / count);
+    }
   }
-  lengths.sort((a, b) => a - b);
+  const head = Buffer.alloc(8);
+  head.writeDoubleLE(labelled);
+  await writeFile(`${file}.part`, Buffer.concat([head, Buffer.from(lengths.buffer)]));
+  await rename(`${file}.part`, file);
+}
+
+/** Null where nobody has counted yet. */
+export async function readLengths(file: string): Promise<TokenLengths | null> {
+  const bytes = await readFile(file).catch(() => null);
+  if (!bytes || bytes.length < 8) return null;
   return {
-    tokens: lengths.reduce((a, b) => a + b, 0),
+    labelled: bytes.readDoubleLE(),
+    tokens: new Uint32Array(bytes.buffer.slice(bytes.byteOffset + 8, bytes.byteOffset + bytes.length)),
+  };
+}
+
+/** @param cut rows longer than maxLength lose their end; documents are split instead. */
+export function tokenStats({ tokens, labelled }: TokenLengths, maxLength: number, cut: boolean): TokenStats {
+  const sorted = tokens.toSorted();
+  return {
+    tokens: sorted.reduce((a, b) => a + b, 0),
     labelled,
-    longest: lengths.at(-1) ?? 0,
-    median: lengths[lengths.length >> 1] ?? 0,
-    truncated,
-    histogram: histogram(lengths),
+    longest: sorted.at(-1) ?? 0,
+    median: sorted[sorted.length >> 1] ?? 0,
+    truncated: cut ? sorted.reduce((count, length) => count + Number(length > maxLength), 0) : 0,
+    histogram: histogram(sorted),
   };
 }
 
 const BARS = 20;
 
 /** Equal bins from 0 to the longest, `upTo` a round number of tokens. */
-function histogram(sorted: readonly number[]): { upTo: number; rows: number }[] {
+function histogram(sorted: Uint32Array): { upTo: number; rows: number }[] {
   const longest = sorted.at(-1) ?? 0;
   const magnitude = 10 ** Math.max(0, Math.floor(Math.log10(Math.max(1, longest / BARS))));
   const width = Math.max(1, Math.ceil(longest / BARS / magnitude) * magnitude);

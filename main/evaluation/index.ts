@@ -1,6 +1,7 @@
 /** @file Comparisons: held-out loss with its margin, the same prompts answered side by side. The only writer of table comparison. */
 import { z } from 'zod';
 import { Comparison, type Dataset } from '../contract/entities.ts';
+import { trainsBy } from '../contract/trains.ts';
 import { FettleError } from '../contract/errors.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
@@ -62,7 +63,7 @@ export function createEvaluation(
   /** Named, else what a compared run was trained on, else the newest of the project. */
   function datasetFor(project: string, named: string | undefined, targets: readonly ResolvedTarget[]): Dataset {
     const run = targets.find((target) => target.run?.project === project)?.run;
-    const id = named ?? run?.dataset ?? datasets.list(project).at(0)?.id;
+    const id = named ?? run?.dataset ?? datasets.list(project).find((each) => trainsBy(each.kind))?.id;
     if (id === undefined)
       throw new FettleError('DATASET_NOT_FOUND', 'This project has no data to compare on.', 'Import data first.');
     return datasets.show(project, id);

@@ -81,7 +81,12 @@ export function createApp({ home: root, kind, threads = availableParallelism(), 
     const dispatch = (name: string, input: unknown): Promise<Reply> => router.dispatch(name, input);
     jobs.start();
     const close = async (): Promise<void> => {
-      lock.announce(0);
+      try {
+        lock.announce(0);
+      } catch (error) {
+        // A home that was removed under its host has no clients to tell.
+        log.warn('closing could not be announced', { error: String(error) });
+      }
       await jobs.close();
       workers.close();
       db.close();

@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { dirname, extname, join, resolve } from 'node:path';
 import type { OutputOf, ParsedInputOf } from '../contract/api.ts';
 import { toFettleError } from '../contract/errors.ts';
-import { READABLE } from '../datasets/read.ts';
+import { READABLE } from '../datasets/read/kinds.ts';
 
 /** Endings that can be chosen for a purpose; folders always. */
 const ENDINGS: Readonly<Record<ParsedInputOf<'app.browse'>['purpose'], readonly string[]>> = {

@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import type { ReadableStream } from 'node:stream/web';
 import { pipeline } from 'node:stream/promises';
 import { FettleError } from '../contract/errors.ts';
 
@@ -247,7 +248,7 @@ async function fetchFile(
             throw new FettleError('MODEL_UNAVAILABLE', `${file.name}: the hub answered ${response.status}.`);
           const resumed = response.status === 206;
           let bytes = resumed ? have : 0;
-          const body = Readable.fromWeb(response.body);
+          const body = Readable.fromWeb(response.body as ReadableStream);
           body.on('data', (chunk: Buffer) => {
             clearTimeout(timer);
             timer = setTimeout(() => stalled.abort(), STALL_MS);

@@ -174,10 +174,15 @@ function readFacts(
       exports: number;
     }
   >(`
+    WITH newest AS (
+      -- Versions that another was made from are the same data before it was changed.
+      SELECT kind, facts FROM dataset AS one WHERE project = :slug
+        AND NOT EXISTS (SELECT 1 FROM dataset WHERE project = :slug AND parent = one.id)
+    )
     SELECT
       (SELECT count(*) FROM answer WHERE project = :slug) AS answers,
-      (SELECT coalesce(sum(json_extract(facts, '$.rows')), 0) FROM dataset WHERE project = :slug AND kind <> 'prose') AS pairs,
-      (SELECT coalesce(sum(json_extract(facts, '$.rows')), 0) FROM dataset WHERE project = :slug AND kind = 'prose') AS documents,
+      (SELECT coalesce(sum(json_extract(facts, '$.rows')), 0) FROM newest WHERE kind IN ('instruction', 'conversation')) AS pairs,
+      (SELECT coalesce(sum(json_extract(facts, '$.rows')), 0) FROM newest WHERE kind = 'prose') AS documents,
       (SELECT count(*) FROM run WHERE project = :slug) AS runs,
       (SELECT count(*) FROM run WHERE project = :slug AND json_extract(result, '$.state') = 'completed') AS finished,
       (SELECT count(*) FROM comparison WHERE project = :slug AND result IS NOT NULL) AS comparisons,

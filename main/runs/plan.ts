@@ -4,6 +4,7 @@ import { isAbsolute, resolve } from 'node:path';
 import { bytes as inWords } from '../contract/bytes.ts';
 import type { Dataset, Model, Plan } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
+import { trainsBy } from '../contract/trains.ts';
 import { Recipe, Strategy } from '../contract/recipe.ts';
 import type { Core } from '../core/context.ts';
 import { availableMemory } from '../core/memory.ts';
@@ -35,9 +36,6 @@ export interface Planner {
   free(model: string): Promise<{ freeMemoryBytes: number; freeDiskBytes: number; tokensPerSecond: number | null }>;
 }
 
-const fits = (dataset: Dataset, strategy: Strategy): boolean =>
-  (dataset.kind === 'prose') === (strategy === 'non-instruct');
-
 export function createPlanner(
   core: Core,
   parts: {
@@ -63,12 +61,12 @@ export function createPlanner(
     if (request.strategy) return request.strategy;
     const set = readOverrides(request.set)['strategy'];
     if (set !== undefined) return Strategy.parse(set);
-    if (named) return named.kind === 'prose' ? 'non-instruct' : 'instruct';
+    if (named) return trainsBy(named.kind) ?? 'instruct';
     const chosen = parts.strategy.choice(request.project);
     if (chosen) return chosen.strategy;
     const { strategy } = await parts.strategy.advise(request.project, request.model);
     if (strategy === 'instruct' || strategy === 'non-instruct') return strategy;
-    const pairs = datasets.list(request.project).some((each) => each.kind !== 'prose');
+    const pairs = datasets.list(request.project).some((each) => trainsBy(each.kind) === 'instruct');
     return strategy === 'staged' || !pairs ? 'non-instruct' : 'instruct';
   }
 
@@ -85,7 +83,13 @@ export function createPlanner(
           : 'This project has no text of its own to train on.',
         `Import ${strategy === 'instruct' ? 'examples' : 'documents'} first, or choose the other strategy.`,
       );
-    if (!fits(dataset, strategy))
+    if (dataset.kind === 'preference')
+      throw new FettleError(
+        'INPUT_INVALID',
+        `“${dataset.name}” holds preferences, which do not train yet.`,
+        'Take its chosen answers as pairs: `fettle data chosen`, or the button on its page.',
+      );
+    if (trainsBy(dataset.kind) !== strategy)
       throw new FettleError(
         'INPUT_INVALID',
         strategy === 'instruct'
@@ -204,6 +208,6 @@ function located(given: Readonly<Record<string, unknown>>): Record<string, unkno
 
 const newest = (datasets: readonly Dataset[], strategy: Strategy): Dataset | undefined =>
   datasets
-    .filter((dataset) => fits(dataset, strategy))
+    .filter((dataset) => trainsBy(dataset.kind) === strategy)
     .toSorted((a, b) => b.createdAt.localeCompare(a.createdAt))
     .at(0);

@@ -1,6 +1,7 @@
 /** @file The strategy guide as a service: keeps answers and the choice, measures the data, asks the rules. */
 import { FettleError } from '../contract/errors.ts';
 import { Choice, type Advice, type Answers } from '../contract/entities.ts';
+import { trainsBy } from '../contract/trains.ts';
 import type { Strategy } from '../contract/recipe.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
@@ -57,8 +58,8 @@ export function createStrategy(
     if (given) checkAnswers(given);
     // The newest version of each kind: older ones are the same data before it was changed.
     const all = datasets.list(project).toSorted((a, b) => b.createdAt.localeCompare(a.createdAt));
-    const pairs = all.find((dataset) => dataset.kind !== 'prose');
-    const prose = all.find((dataset) => dataset.kind === 'prose');
+    const pairs = all.find((dataset) => trainsBy(dataset.kind) === 'instruct');
+    const prose = all.find((dataset) => trainsBy(dataset.kind) === 'non-instruct');
     const named = model ?? shown.model;
     return advise({
       answers: given ?? answers(project),

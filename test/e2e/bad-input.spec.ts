@@ -23,7 +23,11 @@ test('files that cannot be read are refused, and the project stays empty', async
   ];
   for (const [path, said] of files) {
     await page.getByRole('button', { name: 'Choose files' }).click();
-    await pick(page, path, 'Bring them in');
+    await pick(page, path, 'Look into them');
+    if (path.endsWith('no-answers.jsonl')) {
+      await expect(page.getByText('1 row left out: no response')).toBeVisible();
+      await page.getByRole('button', { name: 'Bring in this file' }).click();
+    }
     await expect(page.getByRole('alert')).toContainText(said);
     await page.getByRole('button', { name: 'Dismiss' }).click();
   }
@@ -42,6 +46,7 @@ test('a dropped file goes over, is read, and its bad rows are told', async ({ pa
     `{ const data = new DataTransfer(); data.items.add(new File([${JSON.stringify(text)}], 'sums.jsonl')); data }`,
   );
   await page.locator('.drop').dispatchEvent('drop', { dataTransfer: data });
+  await page.getByRole('button', { name: 'Bring in this file' }).click();
   await expect(page.getByText('40 pairs remain after cleaning')).toBeVisible();
   await expect(page.getByText('left out 1 of 41')).toBeVisible();
 });

@@ -31,13 +31,33 @@ test('examples come in, with what was recognised and what was left out', async (
   const examples = await writeExamples(host.folder);
   await page.getByRole('button', { name: 'Choose files' }).click();
   await expectAccessible(page);
-  await pick(page, examples, 'Bring them in');
+  await pick(page, examples, 'Look into them');
+  await expect(page.getByRole('heading', { name: 'Looked into' })).toBeVisible();
+  await expect(page.getByText('column "instruction" in 100% of the rows')).toBeVisible();
+  await expectAccessible(page);
+  await page.getByRole('button', { name: 'Bring in this file' }).click();
   await expect(page.getByRole('heading', { name: 'What was recognised' })).toBeVisible();
   await expect(page.getByText('240 pairs remain after cleaning')).toBeVisible();
   await expect(page.getByText('left out 2 of 242')).toBeVisible();
   await page.getByLabel('Search the rows').fill('umbrella is scratched');
   await expect(page.getByText('1 to 5 of 5 rows')).toBeVisible();
   await expectAccessible(page);
+});
+
+test('a row is changed and one removed: a new version, and the old one stays', async ({ page, host }) => {
+  await open(page, host, `${PROJECT}/data`, 'Data');
+  await page.getByRole('button', { name: 'Change row 1', exact: true }).click();
+  await page.getByLabel('Answer').fill('We mend it on Tuesday.');
+  await expectAccessible(page);
+  await page.getByRole('button', { name: 'Keep the change' }).click();
+  await page.getByRole('button', { name: 'Change row 2', exact: true }).click();
+  await page.getByRole('button', { name: 'Remove this row' }).click();
+  await expect(page.getByText('2 changes open')).toBeVisible();
+  await page.getByRole('button', { name: 'Keep as a new version' }).click();
+  await expect(page.getByText('239 pairs remain after cleaning')).toBeVisible();
+  await expect(page.getByText('By hand: 1 row changed, 1 row removed')).toBeVisible();
+  await expect(page.getByText('We mend it on Tuesday.')).toBeVisible();
+  await expect(page.getByRole('group', { name: 'Which data are shown' }).getByRole('button')).toHaveCount(2);
 });
 
 test('a model is added and chosen; its kind is shown with evidence', async ({ page, host }) => {

@@ -32,7 +32,11 @@ describe.skipIf(process.platform === 'win32')('a run whose process is killed', (
     app = createApp({ home: join(folder, 'home'), kind: 'command', threads: 2 });
     const { client } = app;
     const project = await client.call('projects.create', { name: 'Kill' });
-    await client.call('datasets.import', { project: project.slug, paths: [await writeExamples(folder)] });
+    const brought = await client.call('datasets.import', {
+      project: project.slug,
+      paths: [await writeExamples(folder)],
+    });
+    expect((await app.core.jobs.settled(brought.id)).state).toBe('completed');
     const job = await client.call('models.add', { path: await writeTinyModel(join(folder, 'tiny')) });
     expect((await app.core.jobs.settled(job.id)).state).toBe('completed');
     request = { project: project.slug, model: job.subject, strategy: 'instruct', set: SET };

@@ -8,7 +8,7 @@ const root = resolve(import.meta.dirname, '../..');
 export const ALLOWED_SKIPS = {
   'electron-binary': 'Electron’s binary comes from outside the package registries and is not on every machine.',
   'shared-data':
-    'gsm8k-test.jsonl lies beside the checkout on some machines only; the same checks run on the sample project everywhere.',
+    'Real data of others lie beside the checkout on some machines only; the same checks run on the sample project everywhere.',
 } as const;
 
 /** What must be there in CI, and how to get it elsewhere. */
@@ -34,6 +34,8 @@ export const found = {
     join(root, 'test/.cache/home/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf'),
   ].find((path) => path !== undefined && existsSync(path)),
   gsm8k: [resolve(root, '../shared/data/instruct/gsm8k-test.jsonl')].find(existsSync),
+  /** Folder of real documents and instructions. */
+  sharedData: [resolve(root, '../shared/data')].find(existsSync),
   chromium: [
     process.env.FETTLE_CHROMIUM,
     '/usr/bin/chromium',

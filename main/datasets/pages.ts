@@ -1,0 +1,70 @@
+/** @file A page of a version's rows or of what was left out, without loading the rest. */
+import { createReadStream, existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { DroppedRow, type DatasetRow, type Mark } from '../contract/entities.ts';
+import { readAt, readLines, RowIndex, textOfRow, type StoredRow } from './rows.ts';
+import { DROPPED_FILE } from './version.ts';
+
+interface PageRequest {
+  readonly offset: number;
+  readonly limit: number;
+  readonly search?: string | undefined;
+  readonly mark?: Mark | undefined;
+}
+
+/** Rows by number, by what is marked, or by a text in them (case ignored); a search ends with the page, and `total` is null then. */
+export async function rowsPage(
+  file: string,
+  { offset, limit, search, mark }: PageRequest,
+): Promise<{ total: number | null; rows: DatasetRow[] }> {
+  const index = await RowIndex.open(file);
+  const view = ({ messages, ...row }: StoredRow): DatasetRow => ({
+    ...row,
+    ...(messages ? { messages: [...messages] } : {}),
+    marks: index.marks(row.index),
+  });
+  if (search) {
+    const wanted = search.toLowerCase();
+    const rows: DatasetRow[] = [];
+    let matched = 0;
+    for await (const block of readLines(file))
+      for (const line of block) {
+        // JSON writes some signs otherwise: what is plain is looked for in the line, before it is parsed.
+        if (/^[\w ]+$/.test(wanted) && !line.raw.toLowerCase().includes(wanted)) continue;
+        const row = line.row();
+        if (!textOfRow(row).toLowerCase().includes(wanted)) continue;
+        if (mark && !index.marks(row.index).includes(mark)) continue;
+        if (matched++ < offset) continue;
+        if (rows.length === limit) return { total: null, rows };
+        rows.push(view(row));
+      }
+    return { total: matched, rows };
+  }
+  if (mark) {
+    const numbers = Array.from({ length: index.count }, (_, i) => i).filter((i) => index.marks(i).includes(mark));
+    return {
+      total: numbers.length,
+      rows: (await readAt(file, index, numbers.slice(offset, offset + limit))).map(view),
+    };
+  }
+  const numbers = Array.from({ length: Math.max(0, Math.min(limit, index.count - offset)) }, (_, i) => offset + i);
+  return { total: index.count, rows: (await readAt(file, index, numbers)).map(view) };
+}
+
+export async function droppedRows(
+  folder: string,
+  { offset, limit, reason }: { readonly offset: number; readonly limit: number; readonly reason?: string | undefined },
+): Promise<{ total: number; rows: DroppedRow[] }> {
+  const path = join(folder, DROPPED_FILE);
+  const rows: DroppedRow[] = [];
+  let total = 0;
+  if (!existsSync(path)) return { total, rows };
+  for await (const line of createInterface({ input: createReadStream(path), crlfDelay: Infinity })) {
+    const row = DroppedRow.parse(JSON.parse(line));
+    if (reason !== undefined && row.reason !== reason) continue;
+    if (total >= offset && rows.length < limit) rows.push(row);
+    total++;
+  }
+  return { total, rows };
+}

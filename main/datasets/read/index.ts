@@ -1,0 +1,146 @@
+/** @file Files, folders and archives as raw records: one JSON value a record, or one document a record. */
+import { readdir, stat } from 'node:fs/promises';
+import { basename, extname, join, relative } from 'node:path';
+import { FettleError, toFettleError } from '../../contract/errors.ts';
+import { readHtml } from './html.ts';
+import { readJson, readJsonLines } from './json.ts';
+import { ARCHIVE, FILE_KINDS, READABLE } from './kinds.ts';
+import { readDocx, readEpub } from './office.ts';
+import { readPdf } from './pdf.ts';
+import type { RawRecord, Reader, SourceFile } from './record.ts';
+import { readCsv, readParquet } from './table.ts';
+import { decode, readBytes, tidy } from './text.ts';
+import { openZip, unpack } from './zip.ts';
+
+const MAX_FILES = 100_000;
+
+/** A reader of files that are one document each. */
+const document = (read: (file: SourceFile, onShare: (share: number) => void) => Promise<RawRecord>): Reader =>
+  async function* (file, { onBytes }) {
+    yield [await read(file, (share) => onBytes?.(Math.round(share * file.bytes)))];
+    onBytes?.(file.bytes);
+  };
+
+const plain = document(async (file) => {
+  const text = tidy(decode(await readBytes(file), file.name));
+  return text === '' ? { kind: 'bad', reason: 'an empty document', line: null, raw: '' } : { kind: 'text', text };
+});
+
+const READERS: Readonly<Record<(typeof FILE_KINDS)[number], Reader>> = {
+  '.jsonl': readJsonLines,
+  '.ndjson': readJsonLines,
+  '.json': readJson,
+  '.csv': readCsv,
+  '.tsv': readCsv,
+  '.parquet': readParquet,
+  '.txt': plain,
+  '.text': plain,
+  '.md': plain,
+  '.markdown': plain,
+  '.html': document(readHtml),
+  '.htm': document(readHtml),
+  '.docx': document(readDocx),
+  '.pdf': document(readPdf),
+  '.epub': document(readEpub),
+};
+
+const readerOf = (name: string): Reader | undefined => (READERS as Readonly<Record<string, Reader>>)[extension(name)];
+const extension = (name: string): string => extname(name).toLowerCase();
+
+export interface Listed {
+  readonly files: readonly SourceFile[];
+  /** What cannot be read, with why; the rest goes on. */
+  readonly refused: readonly { readonly name: string; readonly error: FettleError }[];
+}
+
+/**
+ * The files that the paths name, in a fixed order. A folder stands for the readable files below it, hidden ones and links left
+ * out; an archive for those in it, which are unpacked into `scratch`, a folder that the caller made and removes.
+ * @throws FILE_NOT_FOUND, FILE_EMPTY for a folder with nothing to read, INPUT_INVALID where there are too many.
+ */
+export async function listFiles(paths: readonly string[], scratch: string): Promise<Listed> {
+  const files: SourceFile[] = [];
+  const refused: { name: string; error: FettleError }[] = [];
+  const add = async (path: string, name: string, bytes: number): Promise<void> => {
+    if (extension(name) !== ARCHIVE) files.push({ path, name, bytes });
+    else
+      try {
+        files.push(...(await expand(path, name, join(scratch, String(files.length)))));
+      } catch (error) {
+        refused.push({ name, error: toFettleError(error) });
+      }
+    if (files.length > MAX_FILES)
+      throw new FettleError(
+        'INPUT_INVALID',
+        `More than ${MAX_FILES.toLocaleString('en')} files were given.`,
+        'Bring them in by folders.',
+      );
+  };
+  for (const path of paths) {
+    const info = await stat(path).catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+        throw new FettleError('FILE_NOT_FOUND', `${path} does not exist.`, 'Check the path.');
+      throw toFettleError(error);
+    });
+    if (!info.isDirectory()) await add(path, basename(path), info.size);
+    else for (const inner of await below(path)) await add(inner.path, inner.name, inner.bytes);
+  }
+  return { files, refused };
+}
+
+async function below(folder: string): Promise<SourceFile[]> {
+  const root = join(folder, '..');
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const found = entries
+    .filter((entry) => entry.isFile() && READABLE.includes(extension(entry.name)))
+    .map((entry) => join(entry.parentPath, entry.name))
+    .filter(
+      (path) =>
+        !relative(folder, path)
+          .split(/[\\/]/)
+          .some((part) => part.startsWith('.')),
+    )
+    .sort();
+  if (found.length === 0)
+    throw new FettleError(
+      'FILE_EMPTY',
+      `The folder ${basename(folder)} holds no file that can be read.`,
+      `Fettle reads ${READABLE.join(', ')}.`,
+    );
+  return Promise.all(found.map(async (path) => ({ path, name: relative(root, path), bytes: (await stat(path)).size })));
+}
+
+async function expand(path: string, name: string, scratch: string): Promise<SourceFile[]> {
+  const zip = await openZip(path, name);
+  try {
+    const inner = zip.entries
+      .filter(
+        ({ name: own }) => readerOf(own) && !own.split('/').some((part) => part.startsWith('.') || part === '__MACOSX'),
+      )
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+    if (inner.length === 0)
+      throw new FettleError(
+        'FILE_EMPTY',
+        `${name} holds no file that can be read.`,
+        `Fettle reads ${FILE_KINDS.join(', ')} in it.`,
+      );
+    const files: SourceFile[] = [];
+    for (const [i, entry] of inner.entries())
+      files.push({ path: await unpack(entry, scratch, i), name: `${name}/${entry.name}`, bytes: entry.bytes });
+    return files;
+  } finally {
+    zip.close();
+  }
+}
+
+/** Records by blocks. @throws FORMAT_UNKNOWN, FORMAT_INVALID, FILE_EMPTY, FILE_ENCODING, FILE_UNREADABLE, INPUT_INVALID */
+export const readFile: Reader = (file, options) => {
+  const reader = readerOf(file.name);
+  if (!reader)
+    throw new FettleError(
+      'FORMAT_UNKNOWN',
+      `${file.name}: Fettle cannot read this kind of file.`,
+      `It reads ${READABLE.join(', ')}.`,
+    );
+  return reader(file, options);
+};
