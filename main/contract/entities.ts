@@ -21,6 +21,7 @@ export const JobKind = z.enum([
   'inspect',
   'tokens',
   'derive',
+  'measure',
   'compare',
   'export',
   'generate',
@@ -258,6 +259,22 @@ export const Question = z.object({
 export type Question = z.infer<typeof Question>;
 export const Answers = z.record(z.string(), z.string());
 export type Answers = z.infer<typeof Answers>;
+/** What a base model already does on a project's held-out examples, measured before anything is tuned. */
+export const BaseMeasure = z.object({
+  model: z.string(),
+  dataset: z.string(),
+  at: Time,
+  /** Held-out rows that were looked at. */
+  rows: z.int(),
+  /** Mean loss a token of the answers, in nats. */
+  loss: Measured,
+  /** Token F1 (SQuAD) of its own answers to the expected ones, 0 to 1; null where it has no chat template. */
+  f1: Measured.nullable(),
+  /** Answers that are the expected one, word for word. */
+  exact: z.int(),
+  answers: z.array(z.object({ prompt: z.string(), expected: z.string(), answer: z.string(), f1: z.number() })),
+});
+export type BaseMeasure = z.infer<typeof BaseMeasure>;
 export const Advice = z.object({
   strategy: AdviceStrategy,
   title: z.string(),
@@ -285,6 +302,8 @@ export const Advice = z.object({
   contradictions: z.array(z.string()),
   /** True until a model is named; says what the model would add. */
   provisional: z.string().nullable(),
+  /** What the model already does, where that was measured on the newest examples. */
+  measured: BaseMeasure.nullable().default(null),
   answered: z.int(),
   questions: z.int(),
 });

@@ -4,9 +4,10 @@ import { FettleError, toFettleError } from '../contract/errors.ts';
 import type { Db } from './context.ts';
 import { initial } from './migrations/001-initial.ts';
 import { datasets } from './migrations/002-datasets.ts';
+import { measurements } from './migrations/003-measurements.ts';
 
 /** In order; the number of a migration is its place, from 1, and is kept in user_version. */
-const MIGRATIONS: readonly string[] = [initial, datasets];
+const MIGRATIONS: readonly string[] = [initial, datasets, measurements];
 
 /** @throws DATABASE_NEWER, DATABASE_BROKEN, FILE_UNREADABLE, DISK_FULL */
 export function openDatabase(path: string): Db {

@@ -68,7 +68,8 @@ export function createDatasets(
     const folder = folderOf(project);
     mkdirSync(folder, { recursive: true });
     const paths = request.paths.map((path) => resolve(path));
-    const name = request.name ?? basename(paths[0]!, extname(paths[0]!));
+    const first = basename(paths[0]!, extname(paths[0]!));
+    const name = request.name ?? (paths.length === 1 ? first : `${first} and ${paths.length - 1} more`);
     return jobs.start('import', {
       project,
       subject: randomUUID(),

@@ -4,14 +4,14 @@
  * Which rows are held out: those with the lowest keys until their share is reached; at least one, and never all.
  * @param keys a number from each row's digest.
  */
-export function chooseRows(keys: Float64Array, share: number): (row: number) => boolean {
+export function chooseRows(keys: Uint32Array, share: number): (row: number) => boolean {
   const wanted = Math.max(1, Math.min(keys.length - 1, Math.ceil(keys.length * share)));
   const highest = keys.toSorted()[wanted - 1] ?? -1;
   return (row) => keys[row]! <= highest;
 }
 
 /** The same for documents, whose share is counted in words: a long one must not take far more than its share. */
-export function chooseDocuments(keys: Float64Array, words: Float32Array, share: number): (document: number) => boolean {
+export function chooseDocuments(keys: Uint32Array, words: Float32Array, share: number): (document: number) => boolean {
   const total = words.reduce((sum, weight) => sum + weight, 0);
   const order = Uint32Array.from(keys.keys()).sort((a, b) => keys[a]! - keys[b]!);
   const chosen = new Set<number>();

@@ -86,7 +86,7 @@ export class VersionWriter {
   readonly #dropped: Appender;
   readonly #offsets = new Growing(Float64Array);
   /** From each row's digest: decides who is held out. */
-  readonly #keys = new Growing(Float64Array);
+  readonly #keys = new Growing(Uint32Array);
   /** Words of documents; of rows, which count alike, nothing. */
   readonly #weights = new Growing(Float32Array);
   /** 0 where it is not known yet. */
@@ -124,7 +124,7 @@ export class VersionWriter {
     this.#splits.push(split === undefined ? 0 : split === 'train' ? TRAIN : HELD);
     this.#given ||= split !== undefined;
     this.#offsets.push(this.#rows.add(`{"source":${JSON.stringify(content.source)},"${name}":${body}${rejected}}\n`));
-    this.#keys.push(digest.readUIntBE(0, 6));
+    this.#keys.push(digest.readUInt32BE(0));
     if (content.text !== undefined) this.#weights.push(words);
     this.#words += words;
     return true;
@@ -206,9 +206,9 @@ export function countWords(text: string): number {
   let inside = false;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
-    const space = code === 32 || (code >= 9 && code <= 13) || code === 0xa0 || code === 0x3000;
-    if (!space && !inside) count++;
-    inside = !space;
+    const word = code > 32 && code !== 0xa0 && code !== 0x3000;
+    if (word && !inside) count++;
+    inside = word;
   }
   return count;
 }

@@ -27,9 +27,21 @@ const situation = (
   proseTokens: proseTokensOf(proseWords),
   noise: 0,
   model: null,
+  measured: null,
   ...rest,
 });
 
+/** A model whose own answers share that much with the expected ones. */
+const measuredWith = (f1: number, asked = 12): NonNullable<Situation['measured']> => ({
+  model: 'm',
+  dataset: 'd',
+  at: '2026-01-01T00:00:00Z',
+  rows: 20,
+  loss: { value: 1, low: 0.9, high: 1.1 },
+  f1: { value: f1, low: f1 - 0.05, high: Math.min(1, f1 + 0.05) },
+  exact: 0,
+  answers: Array.from({ length: asked }, () => ({ prompt: 'q', expected: 'e', answer: 'a', f1 })),
+});
 const answers = fc.record(
   Object.fromEntries(QUESTIONS.map((q) => [q.id, fc.constantFrom(...q.options.map((option) => option.value))])),
   { requiredKeys: [], noNullPrototype: true },
@@ -42,13 +54,15 @@ const anySituation: fc.Arbitrary<Situation> = fc
     noise: fc.double({ min: 0, max: 1, noNaN: true }),
     kind: fc.constantFrom('base', 'instruct', null),
     variety: fc.double({ min: 0.01, max: 1, noNaN: true }),
+    able: fc.constantFrom(null, 0.3, 0.95),
   })
-  .map(({ answers, pairs, words, noise, kind, variety }) => ({
+  .map(({ answers, pairs, words, noise, kind, variety, able }) => ({
     answers,
     pairs: pairs > 0 ? { rows: pairs, different: pairs, variety, heldOut: Math.round(pairs / 10) } : null,
     proseTokens: proseTokensOf(words),
     noise,
     model: kind && model(kind),
+    measured: able === null ? null : measuredWith(able),
   }));
 
 describe('properties', () => {

@@ -23,6 +23,7 @@ const DOES: Readonly<Record<AdviceStrategy, string>> = {
 
 function titleOf({ strategy, rule }: Decision): string {
   if (rule === 'no-data') return 'Bring your data first';
+  if (rule === 'already-does') return 'Do not tune: it already does this';
   if (rule === 'clear-without-examples') return 'Write examples first';
   if (['look-up', 'changing-field', 'cited-field'].includes(rule)) return 'Do not tune: look it up instead';
   return TITLES[strategy];
@@ -35,6 +36,8 @@ function summaryOf({ strategy, rule, why }: Decision, situation: Situation): str
     const pointing = toward ?? (aimOf(situation.answers) >= T.clear.value ? 'instruct' : null);
     return `There is nothing to learn from yet. ${pointing ? `Your answers point to ${pointing} tuning; the data will say whether it carries.` : 'Import finished examples, or text of your own.'}`;
   }
+  if (rule === 'already-does')
+    return `${because} On ${situation.measured?.answers.length ?? 0} unseen examples its own answers share ${Math.round((situation.measured?.f1?.value ?? 0) * 100)}% of their words with yours.`;
   if (rule === 'clear-without-examples')
     return `${because} About ${T.pairsFloor.value} finished examples are enough to begin.`;
   if (['look-up', 'changing-field', 'cited-field'].includes(rule)) return because;
@@ -75,7 +78,7 @@ function missingOf(decision: Decision, situation: Situation): string[] {
   const missing: string[] = [];
   const wantsPairs = decision.strategy === 'instruct' || decision.strategy === 'staged';
   const pairsGoal = !wantsPairs && pairs < T.pairsFloor.value ? T.pairsFloor.value : T.pairsComfortable.value;
-  const gated = ['look-up', 'changing-field', 'cited-field'].includes(decision.rule);
+  const gated = ['look-up', 'changing-field', 'cited-field', 'already-does'].includes(decision.rule);
   if (!gated && decision.strategy !== 'non-instruct' && pairs < pairsGoal)
     missing.push(
       `About ${about(pairsGoal - pairs)} more different pairs ${wantsPairs ? 'would make it comfortable' : 'to begin with instruct tuning'}; you have ${count(pairs)}.`,
@@ -150,6 +153,15 @@ function confidenceOf(situation: Situation, answered: number, contradictions: nu
   return { value: Math.round(value * 100) / 100, words };
 }
 
+/** What is still missing for an advice that is not provisional: a model, and what it already does. */
+function provisionalOf({ model, measured, pairs }: Situation): string | null {
+  if (!model)
+    return 'No model is chosen yet. It would say whether it was tuned to answer already, whether examples can be put to it, and, measured, what it already does on yours.';
+  if (!measured && pairs && pairs.heldOut > 0 && model.hasChatTemplate)
+    return `It was not measured yet what ${model.name} already does on your unseen examples. If it already does it, there is nothing to tune.`;
+  return null;
+}
+
 /** The same situation always gets the same advice. */
 export function advise(situation: Situation): Advice {
   const decision = decide(situation);
@@ -169,9 +181,8 @@ export function advise(situation: Situation): Advice {
     risk: riskOf(decision, situation),
     missing: missingOf(decision, situation),
     contradictions,
-    provisional: situation.model
-      ? null
-      : 'No model is chosen yet. It would say whether it was tuned to answer already, and whether examples can be put to it.',
+    provisional: provisionalOf(situation),
+    measured: situation.measured,
     answered,
     questions: QUESTIONS.length,
   };

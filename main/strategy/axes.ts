@@ -1,5 +1,5 @@
 /** @file The three axes of an advice as a person reads them: where it stands, how far off that could be, why, and the evidence. */
-import type { Advice, AdviceStrategy, Answers } from '../contract/entities.ts';
+import type { Advice, AdviceStrategy, Answers, BaseMeasure } from '../contract/entities.ts';
 import { about, count } from './neighbours.ts';
 import { answerLabel } from './questions.ts';
 import { dataPlace, flexibilityPlace, goalPlace, type Place } from './rules.ts';
@@ -80,7 +80,7 @@ function dataLean(pairs: number, prose: number): AdviceStrategy {
   return prose < T.proseField.value ? 'instruct' : 'staged';
 }
 
-function dataAxis({ pairs, proseTokens, noise }: Situation): AxisView {
+function dataAxis({ pairs, proseTokens, noise, measured }: Situation): AxisView {
   const different = pairs?.different ?? 0;
   const leansTo = dataLean(different, proseTokens);
   const reason = {
@@ -102,9 +102,26 @@ function dataAxis({ pairs, proseTokens, noise }: Situation): AxisView {
       ...(pairs && pairs.rows > 0 ? [{ label: 'Held out', value: count(pairs.heldOut) }] : []),
       { label: 'Prose, estimated tokens', value: count(proseTokens) },
       { label: 'Noise (dropped or duplicate)', value: percent(noise) },
+      ...(measured ? measuredEvidence(measured) : []),
     ],
   };
 }
+
+const measuredEvidence = ({ f1, exact, loss, answers }: BaseMeasure): AxisView['evidence'] => [
+  {
+    label: 'Loss of the model as it is, nats a token',
+    value: `${loss.value.toFixed(2)} (${loss.low.toFixed(2)} to ${loss.high.toFixed(2)})`,
+  },
+  ...(f1
+    ? [
+        {
+          label: `Its own answers, words shared (F1, ${answers.length} asked)`,
+          value: `${f1.value.toFixed(2)} (${f1.low.toFixed(2)} to ${f1.high.toFixed(2)})`,
+        },
+        { label: 'Word for word', value: count(exact) },
+      ]
+    : []),
+];
 
 export const axesOf = (situation: Situation): AxisView[] => [
   goalAxis(situation),

@@ -1,6 +1,6 @@
 /** @file The strategy guide as a service: keeps answers and the choice, measures the data, asks the rules. */
 import { FettleError } from '../contract/errors.ts';
-import { Choice, type Advice, type Answers } from '../contract/entities.ts';
+import { BaseMeasure, Choice, type Advice, type Answers, type Dataset, type Job } from '../contract/entities.ts';
 import { trainsBy } from '../contract/trains.ts';
 import type { Strategy } from '../contract/recipe.ts';
 import type { Core } from '../core/context.ts';
@@ -10,10 +10,11 @@ import { readRows } from '../datasets/rows.ts';
 import type { Models } from '../models/index.ts';
 import type { Projects } from '../projects/index.ts';
 import { advise } from './advise.ts';
+import type { MeasureEvent, MeasureJob, MeasureResult } from '../workers/measure.ts';
 import { checkAnswers, QUESTIONS } from './questions.ts';
 import { measurePairs, noiseOf, proseTokensOf, type PairEvidence } from './situation.ts';
 
-type Names = 'questions' | 'answers' | 'answer' | 'advise' | 'choose';
+type Names = 'questions' | 'answers' | 'answer' | 'advise' | 'measure' | 'choose';
 export interface StrategyService {
   readonly handlers: Handlers<`strategy.${Names}`>;
   answers(project: string): Answers;
@@ -37,6 +38,13 @@ export function createStrategy(
     'SELECT strategy, reason, advised, at FROM choice WHERE project = ?',
   );
 
+  const measurement = db.prepare<[string, string, string], { result: string }>(
+    'SELECT result FROM measurement WHERE project = ? AND dataset_hash = ? AND model_hash = ?',
+  );
+  const keepMeasurement = db.prepare(
+    'INSERT INTO measurement (project, dataset_hash, model_hash, result) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET result = excluded.result',
+  );
+
   const answers = (project: string): Answers =>
     Object.fromEntries(answered.all(project).map(({ question, value }) => [question, value]));
 
@@ -56,10 +64,8 @@ export function createStrategy(
   async function adviseFor(project: string, model: string | null = null, given?: Answers): Promise<Advice> {
     const shown = projects.show(project);
     if (given) checkAnswers(given);
-    // The newest version of each kind: older ones are the same data before it was changed.
-    const all = datasets.list(project).toSorted((a, b) => b.createdAt.localeCompare(a.createdAt));
-    const pairs = all.find((dataset) => trainsBy(dataset.kind) === 'instruct');
-    const prose = all.find((dataset) => trainsBy(dataset.kind) === 'non-instruct');
+    const pairs = newest(project, 'instruct');
+    const prose = newest(project, 'non-instruct');
     const named = model ?? shown.model;
     return advise({
       answers: given ?? answers(project),
@@ -67,8 +73,69 @@ export function createStrategy(
       proseTokens: prose ? proseTokensOf(prose.words) : 0,
       noise: noiseOf([pairs, prose].filter((each) => each !== undefined)),
       model: named ? models.show(named) : null,
+      measured: named && pairs ? measuredOf(project, pairs, named) : null,
     });
   }
+
+  /** The newest version of each kind: older ones are the same data before it was changed. */
+  const newest = (project: string, strategy: Strategy): Dataset | undefined =>
+    datasets.list(project).find((dataset) => trainsBy(dataset.kind) === strategy);
+
+  function measuredOf(project: string, { hash }: Dataset, model: string): BaseMeasure | null {
+    const row = measurement.get(project, hash, models.show(model).hash);
+    return row ? BaseMeasure.parse(JSON.parse(row.result)) : null;
+  }
+
+  /** Subject of a job: what is measured on what. */
+  function startMeasuring(project: string, named: string | undefined): Job {
+    const model = named ?? projects.show(project).model;
+    if (!model)
+      throw new FettleError('INPUT_INVALID', 'No model is chosen yet.', 'Choose one, or name it with --model.');
+    const pairs = newest(project, 'instruct');
+    if (!pairs)
+      throw new FettleError(
+        'DATASET_NOT_FOUND',
+        'There are no examples to measure the model on.',
+        'Import examples first.',
+      );
+    const subject = `${project}/${pairs.id}/${models.show(model).id}`;
+    const known = core.jobs.of('measure', subject);
+    if (known && ['queued', 'starting', 'running'].includes(known.state)) return known;
+    return core.jobs.enqueue({
+      kind: 'measure',
+      project,
+      subject,
+      title: `Seeing what ${models.show(model).name} already does`,
+    });
+  }
+
+  core.jobs.handle('measure', async (control) => {
+    const [project = '', dataset = '', model = ''] = control.job.subject.split('/');
+    const { hash, id } = datasets.show(project, dataset);
+    let cancelled = false;
+    try {
+      control.update({ state: 'running', stage: 'Loading the model' });
+      const job: MeasureJob = {
+        model: models.pathOf(model),
+        rows: datasets.rowsFile(project, id),
+        threads: core.threads,
+      };
+      const worker = core.workers.run<MeasureEvent, MeasureResult>('measure', job, ({ stage, share }) =>
+        control.update({ stage, progress: share }),
+      );
+      control.onAsk(() => {
+        cancelled = true;
+        worker.ask('cancel');
+      });
+      const measured: BaseMeasure = { ...(await worker.result), model, dataset: id, at: core.clock.now() };
+      keepMeasurement.run(project, hash, models.show(model).hash, JSON.stringify(measured));
+      core.events.changed('strategy', project, project);
+      return 'completed';
+    } catch (error) {
+      if (cancelled) return 'cancelled';
+      throw error;
+    }
+  });
 
   async function choose(project: string, strategy: Strategy, reason: string): Promise<Choice> {
     const advised = (await adviseFor(project)).strategy;
@@ -108,6 +175,7 @@ export function createStrategy(
       'strategy.answers': ({ project }) => (projects.show(project), answers(project)),
       'strategy.answer': (input) => keep(input.project, input.answers),
       'strategy.advise': (input) => adviseFor(input.project, input.model ?? null, input.answers),
+      'strategy.measure': ({ project, model }) => startMeasuring(project, model),
       'strategy.choose': (input) => choose(input.project, input.strategy, input.reason),
     },
   };

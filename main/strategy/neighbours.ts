@@ -1,7 +1,7 @@
 /** @file How firm an advice is and what would tip it: the same rules asked again with each input a little, or much, different. */
 import type { AdviceStrategy } from '../contract/entities.ts';
 import { QUESTIONS } from './questions.ts';
-import { decide } from './rules.ts';
+import { decide, isAble } from './rules.ts';
 import type { Situation } from './situation.ts';
 import { THRESHOLDS as T, TOKENS_PER_WORD } from './thresholds.ts';
 
@@ -64,7 +64,10 @@ export interface Tip {
 }
 
 /** The changes a person could make or might have meant, the easiest first. */
-function changes(situation: Situation): { change: string; situation: Situation }[] {
+function changes(given: Situation): { change: string; situation: Situation }[] {
+  // What a model can do already is not changed by data: everything else is asked as if it could not.
+  const able = isAble(given);
+  const situation = able ? { ...given, measured: null } : given;
   const pairs = situation.pairs?.different ?? 0;
   const list: { change: string; situation: Situation }[] = [];
   for (const target of [T.pairsFloor.value, T.pairsUsable.value])
@@ -100,7 +103,15 @@ function changes(situation: Situation): { change: string; situation: Situation }
       situation: withPairs(settled, Math.max(pairs, pairsFloor.value)),
     },
   );
-  return list;
+  return able
+    ? [
+        { change: 'if the model did not already answer like your examples', situation },
+        ...list.map(({ change, situation: then }) => ({
+          change: `${change}, and the model did not already answer like your examples`,
+          situation: then,
+        })),
+      ]
+    : list;
 }
 
 /** The first change that brings another advice. */

@@ -53,6 +53,8 @@ interface Seen {
   readonly answers: Answers;
   /** Different pairs. */
   readonly pairs: number;
+  /** The model, as it is, answers like the examples. */
+  readonly able: boolean;
   readonly prose: number;
   readonly aim: number;
 }
@@ -87,6 +89,12 @@ export const RULES: readonly Rule[] = [
     when: ({ answers }) => answers['task'] === 'field' && answers['cite'] === 'always',
     strategy: 'do-not-tune',
     why: 'a tuned model cannot say where it read something, and you need that always',
+  },
+  {
+    id: 'already-does',
+    when: ({ able }) => able,
+    strategy: 'do-not-tune',
+    why: 'the model already answers like your examples: tuning could cost it other abilities and gain next to nothing',
   },
   {
     id: 'no-data',
@@ -132,6 +140,13 @@ export const RULES: readonly Rule[] = [
   },
 ];
 
+/** By its graded answers; the lower end of the margin counts, so that luck is no proof. */
+export const isAble = ({ measured }: Pick<Situation, 'measured'>): boolean =>
+  measured !== null &&
+  measured.f1 !== null &&
+  measured.answers.length >= T.graded.value &&
+  measured.f1.low >= T.alreadyDoes.value;
+
 export interface Decision {
   readonly strategy: AdviceStrategy;
   readonly rule: string;
@@ -144,6 +159,7 @@ export function decide(situation: Situation): Decision {
     pairs: situation.pairs?.different ?? 0,
     prose: situation.proseTokens,
     aim: aimOf(situation.answers),
+    able: isAble(situation),
   };
   const rule = RULES.find((each) => each.when(seen));
   if (!rule) throw new Error('The last rule fits everything.');

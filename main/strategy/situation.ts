@@ -1,5 +1,5 @@
 /** @file What the advice is made from: the answers, what was measured in the data, and the model. Measuring the data is here too. */
-import type { Answers, Dataset, Model } from '../contract/entities.ts';
+import type { Answers, BaseMeasure, Dataset, Model } from '../contract/entities.ts';
 import type { StoredRow } from '../datasets/rows.ts';
 import { TOKENS_PER_WORD } from './thresholds.ts';
 
@@ -21,6 +21,8 @@ export interface Situation {
   /** Share of the rows read that were dropped or duplicates, 0 to 1. */
   readonly noise: number;
   readonly model: Pick<Model, 'name' | 'kind' | 'hasChatTemplate'> | null;
+  /** What that model already does on the held-out examples; null where nobody has measured it. */
+  readonly measured: BaseMeasure | null;
 }
 
 const plain = (text: string): string =>

@@ -74,6 +74,18 @@ export const THRESHOLDS = {
     basis: 'reasoning',
     from: 'One row in ten that had to go says that others may be doubtful too.',
   },
+  alreadyDoes: {
+    value: 0.85,
+    unit: 'token F1 (SQuAD) of the model’s own answers, lower end of the margin',
+    basis: 'reasoning',
+    from: 'From here an answer differs from the expected one by about one word in seven: people who answer the same questions agree about that much (human F1 on SQuAD: 0.91, Rajpurkar et al. 2016), so there is little left to learn.',
+  },
+  graded: {
+    value: 8,
+    unit: 'graded answers',
+    basis: 'reasoning',
+    from: 'With fewer, the margin of their mean is too wide to say that a model already does it.',
+  },
   heldOut: {
     value: 20,
     unit: 'held-out rows',

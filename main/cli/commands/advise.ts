@@ -4,6 +4,7 @@ import { Answers, type Advice } from '../../contract/entities.ts';
 import { FettleError, toFettleError } from '../../contract/errors.ts';
 import { text, type Command, type Context } from '../command.ts';
 import { wrap } from '../format.ts';
+import { waitForJob } from '../wait.ts';
 
 const SCALE = 30;
 
@@ -17,6 +18,7 @@ export function describeAdvice({ say }: Pick<Context, 'say'>, advice: Advice): v
     say(`\n  ${axis.title}`);
     say(`  ${axis.ends[0]} ${line} ${axis.ends[1]}`);
     say(wrap(axis.reason, '  '));
+    for (const { label, value } of axis.evidence) say(`    ${label}: ${value}`);
   }
   say();
   say(wrap(`Second choice: ${advice.second.reason}`, '  '));
@@ -45,11 +47,16 @@ async function readAnswers(path: string): Promise<Answers> {
 export const adviseCommands: readonly Command[] = [
   {
     name: 'advise',
-    usage: 'PROJECT [--answers FILE] [--model MODEL] [--questions]',
+    usage: 'PROJECT [--answers FILE] [--model MODEL] [--measure] [--questions]',
     summary: 'Which way to tune: instruct, non-instruct, both in stages, or not at all',
     args: [0, 1],
-    options: { answers: { type: 'string' }, model: { type: 'string' }, questions: { type: 'boolean' } },
-    help: 'FILE is a JSON object: {"task": "one-job", "flexibility": "yes"}. --questions prints what may be answered.',
+    options: {
+      answers: { type: 'string' },
+      model: { type: 'string' },
+      measure: { type: 'boolean' },
+      questions: { type: 'boolean' },
+    },
+    help: 'FILE is a JSON object: {"task": "one-job", "flexibility": "yes"}. --questions prints what may be answered. --measure first sees what the model already does on the unseen examples.',
     async run(context) {
       const { client } = context;
       if (context.options['questions'] === true) {
@@ -67,6 +74,11 @@ export const adviseCommands: readonly Command[] = [
       const file = text(context, 'answers');
       if (file !== undefined) await client.call('strategy.answer', { project, answers: await readAnswers(file) });
       const model = text(context, 'model');
+      if (context.options['measure'] === true)
+        await waitForJob(
+          context,
+          (await client.call('strategy.measure', { project, ...(model === undefined ? {} : { model }) })).id,
+        );
       const advice = await client.call('strategy.advise', { project, ...(model === undefined ? {} : { model }) });
       context.result(advice);
       describeAdvice(context, advice);
