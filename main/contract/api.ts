@@ -33,7 +33,7 @@ import {
   TokenStats,
 } from './entities.ts';
 import type { ErrorShape } from './errors.ts';
-import { Strategy } from './recipe.ts';
+import { Strategy, Way } from './recipe.ts';
 import { TrainEvent } from './training.ts';
 
 const slug = z.string().min(1).max(120);
@@ -191,7 +191,7 @@ export const api = {
   /** Measures what a model already does on the newest held-out examples; the advice is renewed by it. */
   'strategy.measure': of(z.strictObject({ project: slug, model: slug.optional() }), Job),
   'strategy.choose': of(
-    z.strictObject({ project: slug, strategy: Strategy, reason: z.string().max(1000).default('') }),
+    z.strictObject({ project: slug, strategy: Way, reason: z.string().max(1000).default('') }),
     Choice,
   ),
 
@@ -206,12 +206,15 @@ export const api = {
     }),
     Plan,
   ),
+  /** With way 'staged' two runs: non-instruct on the prose, and over it, after it, instruct on the examples. The first comes back. */
   'runs.start': of(
     z.strictObject({
       project: slug,
       model: slug,
       dataset: slug.optional(),
-      strategy: Strategy.optional(),
+      strategy: Way.optional(),
+      /** A run, or RUN@CHECKPOINT, whose adapter lies merged under this one's. */
+      over: z.string().max(200).optional(),
       /** A whole recipe, or values over the recommended one. */
       recipe: overrides.optional(),
       set: overrides.default({}),
@@ -281,6 +284,8 @@ export const api = {
       checkpoint: z.string().optional(),
       format: ExportFormat,
       dtype: z.enum(['f32', 'f16', 'bf16']).default('f32'),
+      /** Of a run that stands on another: its own adapter only, instead of both as one. */
+      alone: z.boolean().default(false),
       out: z.string().optional(),
     }),
     Export,

@@ -1,6 +1,6 @@
 /** @file The things a person sees: projects, datasets, models, advice, runs, comparisons, exports. */
 import { z } from 'zod';
-import { Recipe, Strategy } from './recipe.ts';
+import { Recipe, Strategy, Way } from './recipe.ts';
 import { JobState } from './training.ts';
 
 /** ISO 8601, UTC. */
@@ -309,7 +309,7 @@ export const Advice = z.object({
 });
 export type Advice = z.infer<typeof Advice>;
 export const Choice = z.object({
-  strategy: Strategy,
+  strategy: Way,
   reason: z.string(),
   overruled: z.boolean(),
   advised: AdviceStrategy,
@@ -389,6 +389,11 @@ export const Run = z.object({
   datasetName: z.string(),
   strategy: Strategy,
   recipe: Recipe,
+  /**
+   * The stage that this run stands on: its adapter is merged into the base before this one's is trained. The checkpoint
+   * is null until this run begins; then it is the best one, for good.
+   */
+  over: z.object({ run: z.string(), checkpoint: z.string().nullable() }).nullable(),
   /** The run this one was cloned from. */
   clonedFrom: z.string().nullable(),
   advice: Advice.nullable(),

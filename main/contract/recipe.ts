@@ -5,6 +5,10 @@ export const STRATEGIES = ['instruct', 'non-instruct'] as const;
 export const Strategy = z.enum(STRATEGIES);
 export type Strategy = z.infer<typeof Strategy>;
 
+/** What a person may choose: one of the two, or both in stages, non-instruct first. */
+export const Way = z.enum([...STRATEGIES, 'staged']);
+export type Way = z.infer<typeof Way>;
+
 /** The linear layers of a block, by the names PEFT uses. */
 export const TARGET_MODULES = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
 

@@ -5,9 +5,10 @@ import type { Db } from './context.ts';
 import { initial } from './migrations/001-initial.ts';
 import { datasets } from './migrations/002-datasets.ts';
 import { measurements } from './migrations/003-measurements.ts';
+import { stages } from './migrations/004-stages.ts';
 
 /** In order; the number of a migration is its place, from 1, and is kept in user_version. */
-const MIGRATIONS: readonly string[] = [initial, datasets, measurements];
+const MIGRATIONS: readonly string[] = [initial, datasets, measurements, stages];
 
 /** @throws DATABASE_NEWER, DATABASE_BROKEN, FILE_UNREADABLE, DISK_FULL */
 export function openDatabase(path: string): Db {

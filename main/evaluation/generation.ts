@@ -39,11 +39,16 @@ export function createGeneration(
   };
 
   function load(target: ResolvedTarget): Loaded {
-    const key = `${target.modelPath}\n${target.adapter ?? ''}`;
+    const key = [target.modelPath, ...target.under, target.adapter ?? ''].join('\n');
     const known = loaded.get(key);
     if (known) return known;
     makeRoom();
-    const job: GenerateJob = { model: target.modelPath, adapter: target.adapter, threads: core.threads };
+    const job: GenerateJob = {
+      model: target.modelPath,
+      adapter: target.adapter,
+      under: target.under,
+      threads: core.threads,
+    };
     const worker = core.workers.run<GenerateEvent, void>('generate', job, ({ id, event }) => {
       if (event.type === 'error') fail(id, entry, event.error);
       else {

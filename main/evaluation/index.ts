@@ -113,7 +113,13 @@ export function createEvaluation(
     control.update({ state: 'running', stage: 'Loading' });
     let cancelled = false;
     const job: CompareJob = {
-      targets: targets.map(({ target, label, modelPath, adapter }) => ({ target, label, model: modelPath, adapter })),
+      targets: targets.map(({ target, label, modelPath, adapter, under }) => ({
+        target,
+        label,
+        model: modelPath,
+        adapter,
+        under,
+      })),
       rows: datasets.rowsFile(project, dataset),
       prose: data.kind === 'prose',
       maxLength: Math.max(...targets.map((target) => target.run?.recipe.maxLength ?? 0)) || 512,

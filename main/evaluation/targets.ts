@@ -15,6 +15,8 @@ export interface ResolvedTarget {
   readonly checkpoint: string | null;
   /** Folder of the adapter; null for the base model as it is. */
   readonly adapter: string | null;
+  /** Adapters of the stages that the run stands on, first to last. */
+  readonly under: readonly string[];
 }
 
 /** @throws MODEL_NOT_FOUND, CHECKPOINT_NOT_FOUND */
@@ -34,6 +36,7 @@ export function resolveTarget(
       run,
       checkpoint: checkpoint.name,
       adapter: runs.checkpointFolder(run, checkpoint.name),
+      under: runs.under(run.id),
     };
   }
   try {
@@ -46,6 +49,7 @@ export function resolveTarget(
       run: null,
       checkpoint: null,
       adapter: null,
+      under: [],
     };
   } catch (error) {
     if (error instanceof FettleError && error.code === 'MODEL_NOT_FOUND')

@@ -24,6 +24,9 @@ export interface CardFacts {
     readonly hash: string;
   };
   readonly recipe: Omit<Recipe, 'initAdapter'>;
+  /** The stages that it stands on, first to last; `alone` where this export leaves them out. */
+  readonly stages: readonly { readonly run: string; readonly strategy: Strategy; readonly checkpoint: string }[];
+  readonly alone: boolean;
   readonly startedFromAdapter: boolean;
   readonly checkpoint: Checkpoint | null;
   readonly steps: number;
@@ -81,6 +84,13 @@ export function modelCard(facts: CardFacts, format: Export['format'], dtype: Exp
         `${data.kind}: ${count(data.trainRows)} rows trained on, ${count(data.heldOutRows)} held out, ${count(data.words)} words`,
       ],
       ['SHA-256 of the data', code(data.hash)],
+      ...facts.stages.map(
+        ({ run, strategy, checkpoint }) =>
+          [
+            'Stands on',
+            `${plain(run)}, ${checkpoint}: ${STRATEGY_WORDS[strategy]}${facts.alone ? '; its adapter must be merged into the base before this one is put on' : ' (part of these files)'}`,
+          ] as const,
+      ),
       ...(facts.startedFromAdapter ? [['Began from', 'another adapter'] as const] : []),
     ]),
     '',

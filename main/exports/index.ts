@@ -27,6 +27,7 @@ interface Row {
   readonly dtype: string;
   readonly folder: string;
   readonly result: string | null;
+  readonly alone: number;
   readonly created_at: string;
 }
 
@@ -83,6 +84,7 @@ export function createExports(core: Core, parts: Parts): Exports {
     const run = runs.show(input.run);
     const checkpoint = checkpointNamed(run.id, run.checkpoints, input.checkpoint);
     const dtype = input.format === 'adapter' ? 'f32' : input.dtype;
+    const alone = input.alone && input.format === 'adapter' && run.over !== null;
     const number = nextNumber.get({ prefix: `${run.project}-export-`, project: run.project })?.n ?? 1;
     const id = `${run.project}-export-${number}`;
     const folder =
@@ -93,8 +95,8 @@ export function createExports(core: Core, parts: Parts): Exports {
     if (existsSync(folder))
       throw new FettleError('TARGET_EXISTS', `${folder} exists already.`, 'Name a folder that does not exist yet.');
     db.prepare(
-      'INSERT INTO export (id, project, run, checkpoint, format, dtype, folder, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-    ).run(id, run.project, run.id, checkpoint.name, input.format, dtype, folder, core.clock.now());
+      'INSERT INTO export (id, project, run, checkpoint, format, dtype, alone, folder, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
+    ).run(id, run.project, run.id, checkpoint.name, input.format, dtype, Number(alone), folder, core.clock.now());
     core.jobs.enqueue({
       kind: 'export',
       project: run.project,
@@ -106,7 +108,7 @@ export function createExports(core: Core, parts: Parts): Exports {
   }
 
   core.jobs.handle('export', async (control) => {
-    const { id, project, run: runId, checkpoint, format, dtype, folder } = row(control.job.subject);
+    const { id, project, run: runId, checkpoint, format, dtype, folder, alone } = row(control.job.subject);
     const run = runs.show(runId);
     control.update({ state: 'running', stage: 'Loading the model' });
     let cancelled = false;
@@ -116,9 +118,11 @@ export function createExports(core: Core, parts: Parts): Exports {
       folder,
       model: models.pathOf(run.model),
       adapter: runs.checkpointFolder(run, checkpoint),
+      under: runs.under(run.id),
+      alone: alone === 1,
       rows: parts.datasets.rowsFile(project, run.dataset),
       threads: core.threads,
-      card: cardFacts(core, run, checkpoint, parts),
+      card: cardFacts(core, run, checkpoint, alone === 1, parts),
     };
     const worker = core.workers.run<ExportEvent, ExportResult>('export', job, ({ stage, progress }) =>
       control.update({ stage, progress }),
@@ -149,8 +153,21 @@ export function createExports(core: Core, parts: Parts): Exports {
   };
 }
 
+/** First stage to last. */
+function stagesUnder({ over }: Run, runs: Runs): CardFacts['stages'] {
+  if (!over || over.checkpoint === null) return [];
+  const below = runs.show(over.run);
+  return [...stagesUnder(below, runs), { run: below.id, strategy: below.strategy, checkpoint: over.checkpoint }];
+}
+
 /** What the model card tells: lineage and figures, nothing of the data itself and nothing of this machine. */
-function cardFacts(core: Core, run: Run, checkpoint: string, { models, datasets }: Parts): CardFacts {
+function cardFacts(
+  core: Core,
+  run: Run,
+  checkpoint: string,
+  alone: boolean,
+  { models, datasets, runs }: Parts,
+): CardFacts {
   const model = models.show(run.model);
   const { kind, trainRows, heldOutRows, words, hash } = datasets.show(run.project, run.dataset);
   const { initAdapter, ...recipe } = run.recipe;
@@ -169,6 +186,8 @@ function cardFacts(core: Core, run: Run, checkpoint: string, { models, datasets 
     choice: run.choice && { reason: run.choice.reason, overruled: run.choice.overruled },
     data: { kind, trainRows, heldOutRows, words, hash },
     recipe,
+    stages: stagesUnder(run, runs),
+    alone,
     startedFromAdapter: initAdapter !== undefined,
     checkpoint: run.checkpoints.find((each) => each.name === checkpoint) ?? null,
     steps: run.step,

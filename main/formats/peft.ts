@@ -133,3 +133,41 @@ export async function readAdapter(folder: string): Promise<Adapter> {
     close: () => weights.close(),
   };
 }
+
+/**
+ * Adapters that stand on each other as one on the base: ranks concatenated. With W + s1 B1 A1 + s2 B2 A2, the one has
+ * A = [A1; A2], B = [s1 B1, s2 B2] and scale 1; a module that one of them leaves alone has zeros there.
+ * @param adapters first stage to last, of the same base model.
+ */
+export async function concatenateAdapters(
+  adapters: readonly Adapter[],
+): Promise<{ lora: LoraSettings; tensors: TensorToWrite[] }> {
+  const rank = adapters.reduce((sum, { lora }) => sum + lora.rank, 0);
+  const stemOf = (name: string): string => name.slice(PEFT_PREFIX.length).replace(/\.lora_[AB]\.weight$/, '');
+  const stems = [...new Set(adapters.flatMap(({ weights }) => weights.names.map(stemOf)))].sort();
+  const tensors: TensorToWrite[] = [];
+  for (const stem of stems) {
+    const nameOf = (part: 'A' | 'B'): string => `${PEFT_PREFIX}${stem}.lora_${part}.weight`;
+    const holder = adapters.find(({ weights }) => weights.names.includes(nameOf('A')))!.weights;
+    const [ins, outs] = [holder.info(nameOf('A')).shape[1]!, holder.info(nameOf('B')).shape[0]!];
+    const a = new Float32Array(rank * ins);
+    const b = new Float32Array(outs * rank);
+    let at = 0;
+    for (const { lora, weights } of adapters) {
+      if (weights.names.includes(nameOf('A'))) {
+        a.set(await weights.read(nameOf('A')), at * ins);
+        const own = await weights.read(nameOf('B'));
+        const scale = lora.alpha / lora.rank;
+        for (let out = 0; out < outs; out++)
+          for (let r = 0; r < lora.rank; r++) b[out * rank + at + r] = scale * own[out * lora.rank + r]!;
+      }
+      at += lora.rank;
+    }
+    tensors.push(
+      { name: `${stem}.lora_A.weight`, shape: [rank, ins], data: a },
+      { name: `${stem}.lora_B.weight`, shape: [outs, rank], data: b },
+    );
+  }
+  const targetModules = [...new Set(adapters.flatMap(({ lora }) => lora.targetModules))];
+  return { lora: { rank, alpha: rank, targetModules }, tensors };
+}

@@ -20,7 +20,7 @@ import { checkpointsOf } from './folders.ts';
 import { createHistory } from './history.ts';
 import { checkMemory, createPlanner, type PlanRequest } from './plan.ts';
 import { createRunTable, type NewRun, type RunRow } from './table.ts';
-import { handleTraining, tellEnd } from './train.ts';
+import { checkpointNamed, handleTraining, tellEnd } from './train.ts';
 
 type Names =
   | 'plan'
@@ -43,6 +43,8 @@ export interface Runs {
   /** The model's and the data's hashes that it was started with. */
   /** Asks a run to pause, stop or be cancelled, and writes down how one that does not work at the moment ended. */
   ask(id: string, what: Ask): Run;
+  /** Folders of the adapters that it stands on, first stage to last. */
+  under(id: string): string[];
   hashes(id: string): { readonly model: string; readonly dataset: string };
   /** Absolute folder of one of its checkpoints. */
   checkpointFolder(run: Run, checkpoint: string): string;
@@ -66,11 +68,17 @@ export function createRuns(
   const planner = createPlanner(core, { models, datasets, strategy, history });
   const show = (id: string): Run => table.view(table.row(id));
 
+  function under({ over_run: first, over_checkpoint: checkpoint }: RunRow): string[] {
+    if (first === null || checkpoint === null) return [];
+    const row = table.row(first);
+    return [...under(row), join(checkpointsOf(core.home.run(row.project, row.id)), checkpoint)];
+  }
+
   async function checkRunMemory(run: RunRow): Promise<void> {
     const size = await measureRows(readRows(datasets.rowsFile(run.project, run.dataset)));
     checkMemory(estimate(run.recipe, models.show(run.model), size, await planner.free(run.model)));
   }
-  const training = handleTraining(core, { table, history, models, datasets, checkMemory: checkRunMemory });
+  const training = handleTraining(core, { table, history, models, datasets, checkMemory: checkRunMemory, under });
 
   /** Puts a run into the queue and says so. */
   function queue(run: RunRow, title: string): Run {
@@ -87,7 +95,37 @@ export function createRuns(
     return queue(added, `Training run ${added.number}`);
   }
 
-  async function start(request: PlanRequest): Promise<Run> {
+  /** Non-instruct on the prose, and over it instruct on the examples: it waits in the queue behind the first. */
+  async function startStaged({ dataset, ...request }: PlanRequest): Promise<Run> {
+    if (dataset !== undefined)
+      throw new FettleError(
+        'INPUT_INVALID',
+        'Both stages together take the newest text and the newest examples.',
+        'Leave the dataset out, or start the stages one by one with --over.',
+      );
+    const first = { ...request, strategy: 'non-instruct' as const };
+    const second = { ...request, strategy: 'instruct' as const };
+    // What keeps the second from being started should be known before the first has run for hours.
+    planner.check(await planner.plan(second));
+    const run = await start(first);
+    await start(second, { run: run.id, checkpoint: null });
+    return run;
+  }
+
+  /** @throws RUN_NOT_FOUND, CHECKPOINT_NOT_FOUND, INPUT_INVALID where it was trained on another model. */
+  function overOf(target: string, model: string): NonNullable<Run['over']> {
+    const [id = '', named] = target.split('@', 2);
+    const first = show(id);
+    if (first.model !== model)
+      throw new FettleError(
+        'INPUT_INVALID',
+        `Run ${id} was trained on ${first.modelName}.`,
+        `Use --model ${first.model}.`,
+      );
+    return { run: id, checkpoint: checkpointNamed(id, first.checkpoints, named).name };
+  }
+
+  async function start(request: PlanRequest, over: Run['over'] = null): Promise<Run> {
     projects.show(request.project);
     const planned = await planner.plan(request);
     planner.check(planned);
@@ -103,6 +141,8 @@ export function createRuns(
       strategy: plan.recipe.strategy,
       recipe: plan.recipe,
       cloned_from: null,
+      over_run: over?.run ?? null,
+      over_checkpoint: over?.checkpoint ?? null,
       advice: await strategy.advise(request.project, model.id),
       choice: strategy.choice(request.project),
       versions: versions(core.version),
@@ -155,6 +195,17 @@ export function createRuns(
     return queue(run, `Training run ${run.number}`);
   }
 
+  /** A stage that another stands on stays as it is. */
+  function free(run: RunRow, what: string): void {
+    const [above] = table.over(run.id);
+    if (above)
+      throw new FettleError(
+        'RUN_STATE',
+        `Run ${above.id} stands on run ${run.id}, so it cannot be ${what}.`,
+        `Delete run ${above.id} first, or clone this one.`,
+      );
+  }
+
   function goOn(id: string, more: { readonly epochs?: number | undefined; readonly steps?: number | undefined }): Run {
     const run = table.row(id);
     const job = core.jobs.of('train', id);
@@ -166,6 +217,7 @@ export function createRuns(
     if (!last)
       throw new FettleError('CHECKPOINT_NOT_FOUND', `Run ${id} has saved nothing to go on from.`, 'Start a new run.');
     sameParts(run);
+    free(run, 'continued');
     const { maxSteps: _, ...rest } = run.recipe;
     // Counted from where it goes on: a run that was cancelled had gone a little further than its last checkpoint.
     const longer = Recipe.safeParse(
@@ -194,6 +246,7 @@ export function createRuns(
     const run = table.row(id);
     const job = core.jobs.of('train', id);
     if (job && ACTIVE.includes(job.state)) throw state(run, job.state, 'so it cannot be deleted');
+    free(run, 'deleted');
     table.remove(id);
     await rm(core.home.run(run.project, id), { recursive: true, force: true });
     core.events.changed('run', id, run.project);
@@ -213,11 +266,17 @@ export function createRuns(
     show,
     ask,
     has: (id) => core.db.prepare('SELECT 1 FROM run WHERE id = ?').get(id) !== undefined,
+    under: (id) => under(table.row(id)),
     hashes: (id) => ({ model: table.row(id).model_hash, dataset: table.row(id).dataset_hash }),
     checkpointFolder: (run, checkpoint) => join(checkpointsOf(core.home.run(run.project, run.id)), checkpoint),
     handlers: {
       'runs.plan': async (input) => (projects.show(input.project), (await planner.plan(input)).plan),
-      'runs.start': (input) => start({ ...input, set: requested(input) }),
+      'runs.start': ({ over, strategy, ...input }) => {
+        const request = { ...input, set: requested(input) };
+        return strategy === 'staged'
+          ? startStaged(request)
+          : start({ ...request, strategy }, over === undefined ? null : overOf(over, input.model));
+      },
       'runs.clone': (input) => clone(input.run, input.set),
       'runs.list': (input) => {
         if (input.project !== undefined) projects.show(input.project);

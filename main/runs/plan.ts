@@ -63,7 +63,7 @@ export function createPlanner(
     if (set !== undefined) return Strategy.parse(set);
     if (named) return trainsBy(named.kind) ?? 'instruct';
     const chosen = parts.strategy.choice(request.project);
-    if (chosen) return chosen.strategy;
+    if (chosen) return chosen.strategy === 'staged' ? 'non-instruct' : chosen.strategy;
     const { strategy } = await parts.strategy.advise(request.project, request.model);
     if (strategy === 'instruct' || strategy === 'non-instruct') return strategy;
     const pairs = datasets.list(request.project).some((each) => trainsBy(each.kind) === 'instruct');

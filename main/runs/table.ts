@@ -23,6 +23,8 @@ const Row = z.object({
   strategy: Strategy,
   recipe: json(Recipe),
   cloned_from: z.string().nullable(),
+  over_run: z.string().nullable(),
+  over_checkpoint: z.string().nullable(),
   advice: json(Advice.nullable()),
   choice: json(Choice.nullable()),
   result: json(ResultEvent.nullable()),
@@ -40,6 +42,10 @@ export interface RunTable {
   add(run: NewRun): RunRow;
   setRecipe(id: string, recipe: Recipe): void;
   setResult(id: string, result: ResultEvent | null): void;
+  /** Which checkpoint of the run under it a run stands on, for good. */
+  setOver(id: string, checkpoint: string): void;
+  /** Runs that stand on this one. */
+  over(id: string): RunRow[];
   remove(id: string): void;
   view(row: RunRow): Run;
 }
@@ -68,8 +74,8 @@ export function createRunTable(core: Core, history: History): RunTable {
      )`,
   );
   const insert = db.prepare(
-    `INSERT INTO run (id, project, number, model, model_name, model_hash, dataset, dataset_name, dataset_hash, strategy, recipe, cloned_from, advice, choice, versions, created_at)
-     VALUES (:id, :project, :number, :model, :model_name, :model_hash, :dataset, :dataset_name, :dataset_hash, :strategy, :recipe, :cloned_from, :advice, :choice, :versions, :created_at)`,
+    `INSERT INTO run (id, project, number, model, model_name, model_hash, dataset, dataset_name, dataset_hash, strategy, recipe, cloned_from, over_run, over_checkpoint, advice, choice, versions, created_at)
+     VALUES (:id, :project, :number, :model, :model_name, :model_hash, :dataset, :dataset_name, :dataset_hash, :strategy, :recipe, :cloned_from, :over_run, :over_checkpoint, :advice, :choice, :versions, :created_at)`,
   );
   const add = db.transaction((run: NewRun): RunRow => {
     const number = nextNumber.get({ project: run.project })?.number ?? 1;
@@ -103,6 +109,7 @@ export function createRunTable(core: Core, history: History): RunTable {
       strategy: run.strategy,
       recipe: run.recipe,
       clonedFrom: run.cloned_from,
+      over: run.over_run === null ? null : { run: run.over_run, checkpoint: run.over_checkpoint },
       advice: run.advice,
       choice: run.choice,
       ...figures,
@@ -129,6 +136,12 @@ export function createRunTable(core: Core, history: History): RunTable {
       void db.prepare('UPDATE run SET recipe = ? WHERE id = ?').run(JSON.stringify(recipe), id),
     setResult: (id, result) =>
       void db.prepare('UPDATE run SET result = ? WHERE id = ?').run(result && JSON.stringify(result), id),
+    setOver: (id, checkpoint) => void db.prepare('UPDATE run SET over_checkpoint = ? WHERE id = ?').run(checkpoint, id),
+    over: (id) =>
+      db
+        .prepare('SELECT * FROM run WHERE over_run = ? ORDER BY number')
+        .all(id)
+        .map((each) => Row.parse(each)),
     remove: (id) => void db.prepare('DELETE FROM run WHERE id = ?').run(id),
   };
 }

@@ -21,6 +21,8 @@ export interface TrainParts {
   readonly history: History;
   readonly models: Models;
   readonly datasets: Datasets;
+  /** Folders of the adapters that a run stands on, first stage to last. */
+  readonly under: (run: RunRow) => string[];
   /** Throws MEMORY_SHORT where the run does not fit now. */
   readonly checkMemory: (run: RunRow) => Promise<void>;
 }
@@ -39,6 +41,7 @@ export function handleTraining(core: Core, parts: TrainParts): Training {
   core.jobs.handle('train', async (control) => {
     const run = table.row(control.job.subject);
     outcomes.delete(run.id);
+    standOn(run);
     await parts.checkMemory(run);
     const folder = core.home.run(run.project, run.id);
     const last = await recoverCheckpoints(run, folder);
@@ -55,6 +58,7 @@ export function handleTraining(core: Core, parts: TrainParts): Training {
       folder,
       model: models.pathOf(run.model),
       modelName: run.model_name,
+      under: parts.under(table.row(run.id)),
       rows: datasets.rowsFile(run.project, run.dataset),
       recipe: run.recipe,
       threads: core.threads,
@@ -82,6 +86,20 @@ export function handleTraining(core: Core, parts: TrainParts): Training {
         .finally(() => outcomes.delete(run.id));
     },
   };
+
+  /** A run over another begins when that one is done, and from then on stands on its best checkpoint. */
+  function standOn(run: RunRow): void {
+    if (run.over_run === null || run.over_checkpoint !== null) return;
+    const first = table.view(table.row(run.over_run));
+    const best = bestCheckpoint(first.checkpoints);
+    if (first.state !== 'completed' || !best)
+      throw new FettleError(
+        'RUN_STATE',
+        `Run ${first.id}, the stage before, is ${first.state}.`,
+        `Finish it first (fettle run resume ${first.id}), then resume this one.`,
+      );
+    table.setOver(run.id, best.name);
+  }
 
   /**
    * What lies on the disk is what a run goes on from. A checkpoint that was written in the moment of a crash was not

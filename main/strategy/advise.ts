@@ -17,7 +17,7 @@ const DOES: Readonly<Record<AdviceStrategy, string>> = {
   instruct: 'Show it finished examples; it learns from the answers only.',
   'non-instruct': 'Let it read your text; it learns from every word, and is not taught to answer.',
   staged:
-    'Let it read your text first, then show it finished examples. Here that is two runs: a non-instruct run, then an instruct run whose initAdapter is the first run’s exported adapter.',
+    'Let it read your text first, then show it finished examples. Two runs, one after the other: the second trains an adapter of its own over the first.',
   'do-not-tune': 'Put a few examples into the prompt, or look facts up, before you train.',
 };
 

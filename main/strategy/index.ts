@@ -2,7 +2,7 @@
 import { FettleError } from '../contract/errors.ts';
 import { BaseMeasure, Choice, type Advice, type Answers, type Dataset, type Job } from '../contract/entities.ts';
 import { trainsBy } from '../contract/trains.ts';
-import type { Strategy } from '../contract/recipe.ts';
+import type { Strategy, Way } from '../contract/recipe.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
 import type { Datasets } from '../datasets/index.ts';
@@ -137,7 +137,7 @@ export function createStrategy(
     }
   });
 
-  async function choose(project: string, strategy: Strategy, reason: string): Promise<Choice> {
+  async function choose(project: string, strategy: Way, reason: string): Promise<Choice> {
     const advised = (await adviseFor(project)).strategy;
     db.prepare(
       `INSERT INTO choice (project, strategy, reason, advised, at) VALUES (?, ?, ?, ?, ?)

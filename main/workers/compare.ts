@@ -18,6 +18,8 @@ export interface CompareTarget {
   readonly label: string;
   readonly model: string;
   readonly adapter: string | null;
+  /** Adapters of the stages under it. */
+  readonly under: readonly string[];
 }
 export interface CompareJob {
   readonly targets: readonly CompareTarget[];
@@ -49,16 +51,17 @@ runChild<CompareJob, CompareEvent, CompareResult>(async (job, context) => {
   for await (const row of readRows(job.rows)) if (row.split === 'held-out') rows.push(row);
   const asked = questionsOf(rows, job.samples);
   const measurements: Measurement[] = [];
-  let loaded: (LoadedModel & { readonly path: string }) | undefined;
+  let loaded: (LoadedModel & { readonly key: string }) | undefined;
   try {
     for (const [i, target] of job.targets.entries()) {
       const report: Report = (stage, share) =>
         context.emit({ stage: `${target.label}: ${stage}`, progress: (i + share) / job.targets.length });
-      if (loaded?.path !== target.model) {
+      const key = [target.model, ...target.under].join('\n');
+      if (loaded?.key !== key) {
         await loaded?.close();
         loaded = undefined;
         report('loading', 0);
-        loaded = { ...(await loadModel(target.model, job.threads)), path: target.model };
+        loaded = { ...(await loadModel(target.model, job.threads, target.under)), key };
       }
       const model = await withAdapter(loaded.base, target.adapter);
       measurements.push(await measureModel(job, target.target, model, loaded, rows, asked, report, context));

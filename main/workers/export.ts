@@ -5,13 +5,13 @@ import type { Export } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { readRows } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
-import { parameter, type BaseModel, type LoraModel } from '../engine/index.ts';
-import { mergedWeights } from '../engine/model/merge.ts';
+import { parameter, type LoraModel } from '../engine/index.ts';
+import { adapterOf, mergedWeights } from '../engine/model/merge.ts';
 import { modelCard, type CardFacts, type Proof } from '../exports/card.ts';
 import { compareReplays, replay, type Replay } from '../exports/proof.ts';
 import { writeModelFolder } from '../formats/huggingface/write.ts';
 import type { ModelFiles } from '../formats/model.ts';
-import { writeAdapter } from '../formats/peft.ts';
+import { concatenateAdapters, readAdapter, writeAdapter } from '../formats/peft.ts';
 import { runChild } from './child.ts';
 import { loadModel, withAdapter } from './load.ts';
 
@@ -23,6 +23,10 @@ export interface ExportJob {
   readonly model: string;
   /** The checkpoint's folder. */
   readonly adapter: string;
+  /** Adapters of the stages under it, first to last. */
+  readonly under: readonly string[];
+  /** The adapter of this stage only, which needs the others merged under it; else all stages as one. */
+  readonly alone: boolean;
   /** Rows whose held-out part is replayed as the proof. */
   readonly rows: string;
   readonly threads: number;
@@ -50,7 +54,7 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
   await mkdir(staging, { recursive: true });
   try {
     proceed('Loading the model', 0);
-    const { files, base, close } = await loadModel(job.model, job.threads);
+    const { files, base, close } = await loadModel(job.model, job.threads, job.under);
     let expected: Replay[];
     let proof: Proof;
     try {
@@ -61,12 +65,14 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
       proceed('Writing the files', 0.35);
       await write(job, staging, files, tuned);
       proceed('Proving the files', 0.65);
-      if (job.format === 'adapter')
+      const asOne = job.format === 'adapter' && !job.alone && job.under.length > 0;
+      if (job.format === 'adapter' && !asOne)
         proof = compareReplays(expected, await replay(await withAdapter(base, staging), prompts));
       else {
         // One copy of the weights in memory at a time.
         await base.release();
-        proof = compareReplays(expected, await replayFolder(staging, job.threads, prompts));
+        const folder = asOne ? { model: job.model, adapter: staging } : { model: staging, adapter: null };
+        proof = compareReplays(expected, await replayFrom(folder, job.threads, prompts));
       }
     } finally {
       await close();
@@ -92,7 +98,17 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
 
 async function write(job: ExportJob, folder: string, files: ModelFiles, tuned: LoraModel): Promise<void> {
   if (job.format === 'safetensors')
-    return writeModelFolder(folder, { ...files, weights: mergedWeights(tuned, files.weights) }, { dtype: job.dtype });
+    return writeModelFolder(
+      folder,
+      { ...files, weights: mergedWeights(adapterOf(tuned), files.weights) },
+      { dtype: job.dtype },
+    );
+  if (!job.alone && job.under.length > 0) {
+    const adapters = await Promise.all([...job.under, job.adapter].map((path) => readAdapter(path)));
+    const { lora, tensors } = await concatenateAdapters(adapters);
+    for (const adapter of adapters) await adapter.close();
+    return writeAdapter(folder, tensors, { ...lora, baseModel: job.card.base.name });
+  }
   const { entries } = tuned.parameters;
   await writeAdapter(
     folder,
@@ -115,14 +131,15 @@ async function proofPrompts(rows: string, text: TextModel): Promise<number[][]> 
   return prompts;
 }
 
-async function replayFolder(
-  folder: string,
+/** Asks what another program would load: the folder, or the plain base with the adapter on it. */
+async function replayFrom(
+  { model, adapter }: { readonly model: string; readonly adapter: string | null },
   threads: number,
   prompts: readonly (readonly number[])[],
 ): Promise<Replay[]> {
-  const { base, close } = await loadModel(folder, threads);
+  const { base, close } = await loadModel(model, threads);
   try {
-    return await replay(base satisfies BaseModel, prompts);
+    return await replay(await withAdapter(base, adapter), prompts);
   } finally {
     await close();
   }

@@ -11,6 +11,8 @@ export interface GenerateJob {
   readonly model: string;
   /** Folder of the adapter; null for the base model. */
   readonly adapter: string | null;
+  /** Adapters of the stages under it. */
+  readonly under: readonly string[];
   readonly threads: number;
 }
 interface Ask {
@@ -47,7 +49,7 @@ runChild<GenerateJob, GenerateEvent, void>(async (job, { emit, onMessage, signal
     wake();
   });
 
-  const { files, base, close } = await loadModel(job.model, job.threads);
+  const { files, base, close } = await loadModel(job.model, job.threads, job.under);
   const { tokenizer, chatTemplate: template, stopIds } = files;
   const decoder = (await withAdapter(base, job.adapter)).generator();
 

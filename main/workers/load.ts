@@ -1,8 +1,9 @@
 /** @file Opens a base model, with an adapter on it where one is named: what training, answering, comparing and exporting begin with. */
 import { loadBase, type BaseModel, type LoraModel } from '../engine/index.ts';
+import { adapterIn, mergedWeights } from '../engine/model/merge.ts';
 import type { ModelFiles } from '../formats/model.ts';
 import { openModel } from '../formats/open.ts';
-import { readAdapter } from '../formats/peft.ts';
+import { readAdapter, type Adapter } from '../formats/peft.ts';
 
 export interface LoadedModel {
   readonly files: ModelFiles;
@@ -10,21 +11,32 @@ export interface LoadedModel {
   close(): Promise<void>;
 }
 
-/** @throws FORMAT_*, MODEL_UNSUPPORTED, MODEL_INCOMPLETE */
-export async function loadModel(path: string, threads: number): Promise<LoadedModel> {
-  const files = await openModel(path);
+/**
+ * @param under folders of the adapters of earlier stages, first to last: they are merged into the weights as those are
+ * read, so that what is loaded is the model that the last stage stood on. The files stay as they are.
+ * @throws FORMAT_*, MODEL_UNSUPPORTED, MODEL_INCOMPLETE
+ */
+export async function loadModel(path: string, threads: number, under: readonly string[] = []): Promise<LoadedModel> {
+  const opened = await openModel(path);
+  const adapters: Adapter[] = [];
+  const close = async (): Promise<void> => {
+    for (const adapter of adapters) await adapter.close();
+    await opened.close();
+  };
   try {
-    const base = await loadBase(files.config, files.weights, { threads });
+    for (const folder of under) adapters.push(await readAdapter(folder));
+    const weights = adapters.reduce((on, adapter) => mergedWeights(adapterIn(adapter), on), opened.weights);
+    const base = await loadBase(opened.config, weights, { threads });
     return {
-      files,
+      files: { ...opened, weights },
       base,
       close: async () => {
         await base.release();
-        await files.close();
+        await close();
       },
     };
   } catch (error) {
-    await files.close();
+    await close();
     throw error;
   }
 }

@@ -24,6 +24,8 @@ export interface TrainJob {
   readonly model: string;
   /** Name of the base model as an adapter states it. */
   readonly modelName: string;
+  /** Adapters of earlier stages: they are part of what this run stands on. */
+  readonly under: readonly string[];
   readonly rows: string;
   readonly recipe: Recipe;
   readonly threads: number;
@@ -44,7 +46,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
   const { recipe } = job;
   const stage = (text: string): void => context.emit({ type: 'state', state: 'running', stage: text });
   stage('Loading the model');
-  const { files, base, close } = await loadModel(job.model, job.threads);
+  const { files, base, close } = await loadModel(job.model, job.threads, job.under);
   try {
     const text: TextModel = { tokenizer: files.tokenizer, template: files.chatTemplate };
     stage('Preparing the examples');

@@ -92,9 +92,8 @@ try {
   // Tokenising is slower by far: a smaller file tells its rate.
   const small = join(folder, 'small.jsonl');
   writeRows(small, 20e6);
-  const [few] = (
-    await work<ImportedVersion[]>({ task: 'import', request: { paths: [small], heldOut: 0.1, folder } })
-  ).result;
+  const [few] = (await work<ImportedVersion[]>({ task: 'import', request: { paths: [small], heldOut: 0.1, folder } }))
+    .result;
   const request = {
     rows: join(folder, few!.id, 'rows.jsonl'),
     model: found.starter ?? '',

@@ -136,7 +136,7 @@ export const judgeCommands: readonly Command[] = [
   },
   {
     name: 'export',
-    usage: 'RUN --format adapter|safetensors --out DIR [--checkpoint NAME] [--dtype f32|f16|bf16]',
+    usage: 'RUN --format adapter|safetensors --out DIR [--checkpoint NAME] [--dtype f32|f16|bf16] [--alone]',
     summary: 'Hand a run over as files that other programs load',
     args: [1, 1],
     options: {
@@ -144,7 +144,9 @@ export const judgeCommands: readonly Command[] = [
       out: { type: 'string' },
       checkpoint: { type: 'string' },
       dtype: { type: 'string' },
+      alone: { type: 'boolean' },
     },
+    help: 'The adapter of a second stage holds both stages as one and loads on the plain base; --alone gives its own part only.',
     async run(context) {
       const format = ExportFormat.safeParse(text(context, 'format') ?? 'adapter');
       if (!format.success) throw new FettleError('USAGE', `--format is one of ${ExportFormat.options.join(', ')}.`);
@@ -153,6 +155,7 @@ export const judgeCommands: readonly Command[] = [
         throw new FettleError('USAGE', '--dtype is one of f32, f16, bf16.');
       const [out, checkpoint] = [text(context, 'out'), text(context, 'checkpoint')];
       const made = await exportRun(context, {
+        alone: context.options['alone'] === true,
         run: context.args[0]!,
         format: format.data,
         dtype,

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import type { InputOf } from '../../contract/api.ts';
 import type { Plan } from '../../contract/entities.ts';
 import { FettleError, toFettleError } from '../../contract/errors.ts';
-import { Strategy } from '../../contract/recipe.ts';
+import { Way } from '../../contract/recipe.ts';
 import { needed, pairs, text, type Command, type Context } from '../command.ts';
 import { describeEnd, followRun, runCurve } from '../follow.ts';
 import { bytes, count, duration, table, wrap } from '../format.ts';
@@ -39,26 +39,36 @@ async function readRecipe(path: string): Promise<Record<string, unknown>> {
   );
 }
 
+async function followToEnd(context: Context, id: string): Promise<void> {
+  context.say(`Run ${id}`);
+  const run = await followRun(context, id, { lines: context.json });
+  if (!context.json) context.say(await runCurve(context, id));
+  describeEnd(context, run);
+}
+
 export const trainCommand: Command = {
   name: 'train',
   usage:
-    'PROJECT --model MODEL [--dataset D] [--strategy instruct|non-instruct] [--recipe FILE] [--set key=value]... [--init-adapter DIR] [--estimate]',
+    'PROJECT --model MODEL [--dataset D] [--strategy instruct|non-instruct|staged] [--over RUN] [--recipe FILE] [--set key=value]... [--init-adapter DIR] [--estimate]',
   summary: 'Train; Ctrl-C pauses, `fettle run resume` goes on',
   args: [1, 1],
   options: {
     model: { type: 'string' },
     dataset: { type: 'string' },
     strategy: { type: 'string' },
+    over: { type: 'string' },
     recipe: { type: 'string' },
     set: { type: 'string', multiple: true },
     'init-adapter': { type: 'string' },
     estimate: { type: 'boolean' },
   },
-  help: 'What is not set is recommended, with reasons: --estimate shows them and trains nothing.\nExample: fettle train letters --model smollm2-135m-instruct --set epochs=2 --set rank=8',
+  help: '--strategy staged reads the text first and then learns from the examples: two runs, the second over the first. --over RUN[@CHECKPOINT] starts such a second stage by itself.\nWhat is not set is recommended, with reasons: --estimate shows them and trains nothing.\nExample: fettle train letters --model smollm2-135m-instruct --set epochs=2 --set rank=8',
   async run(context) {
     const { client } = context;
-    const strategy = Strategy.optional().safeParse(text(context, 'strategy'));
-    if (!strategy.success) throw new FettleError('USAGE', `--strategy is one of ${Strategy.options.join(', ')}.`);
+    const way = Way.optional().safeParse(text(context, 'strategy'));
+    if (!way.success) throw new FettleError('USAGE', `--strategy is one of ${Way.options.join(', ')}.`);
+    const strategy = way.data;
+    const over = text(context, 'over');
     const recipe = text(context, 'recipe');
     const adapter = text(context, 'init-adapter');
     const dataset = text(context, 'dataset');
@@ -66,7 +76,8 @@ export const trainCommand: Command = {
       project: context.args[0]!,
       model: needed(context, 'model'),
       ...(dataset === undefined ? {} : { dataset }),
-      ...(strategy.data === undefined ? {} : { strategy: strategy.data }),
+      // Of both stages the plan is that of the first.
+      ...(strategy === undefined ? {} : { strategy: strategy === 'staged' ? 'non-instruct' : strategy }),
       set: {
         ...(recipe === undefined ? {} : await readRecipe(recipe)),
         ...pairs(context, 'set'),
@@ -78,10 +89,15 @@ export const trainCommand: Command = {
       context.result(plan);
       return describePlan(context, plan);
     }
-    const { id } = await client.call('runs.start', request);
-    context.say(`Run ${id}`);
-    const run = await followRun(context, id, { lines: context.json });
-    if (!context.json) context.say(await runCurve(context, id));
-    describeEnd(context, run);
+    const first = await client.call('runs.start', {
+      ...request,
+      ...(strategy === undefined ? {} : { strategy }),
+      ...(over === undefined ? {} : { over }),
+    });
+    await followToEnd(context, first.id);
+    if (strategy !== 'staged') return;
+    const runs = await client.call('runs.list', { project: first.project });
+    const second = runs.find((run) => run.over?.run === first.id);
+    if (second) await followToEnd(context, second.id);
   },
 };

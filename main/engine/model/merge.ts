@@ -1,25 +1,47 @@
 /** @file An adapter folded into the weights it stands on: W + scale * B A (Hu et al. 2021, section 4.1). */
 import type { WeightSource } from '../../formats/model.ts';
+import { PEFT_PREFIX, type Adapter } from '../../formats/peft.ts';
 import type { LoraModel } from './model.ts';
 import { parameter } from './parameters.ts';
 
+/** An adapter's matrices by the base model's names: `model.layers.0.self_attn.q_proj.lora_A.weight`. */
+export interface MergeableAdapter {
+  readonly rank: number;
+  readonly alpha: number;
+  has(name: string): boolean;
+  read(name: string): Promise<Float32Array> | Float32Array;
+}
+
 /** The base's weights by the same names, each read with the adapter's product added where it has one. float32. */
-export function mergedWeights(model: LoraModel, base: WeightSource): WeightSource {
-  const { parameters, options } = model;
-  const adapted = new Set(parameters.entries.map((entry) => entry.name));
-  const scale = options.alpha / options.rank;
+export function mergedWeights(adapter: MergeableAdapter, base: WeightSource): WeightSource {
+  const { rank, alpha } = adapter;
   return {
     names: base.names,
     info: (name) => ({ shape: base.info(name).shape, storage: 'F32' }),
     async read(name) {
       const weight = await base.read(name);
-      const stem = name.replace(/\.weight$/, '');
-      if (!adapted.has(`${stem}.lora_A.weight`)) return weight;
-      const [a, b] = [parameter(parameters, `${stem}.lora_A.weight`), parameter(parameters, `${stem}.lora_B.weight`)];
-      return addProduct(weight, b, a, options.rank, scale);
+      const [a, b] = ['lora_A', 'lora_B'].map((part) => name.replace(/\.weight$/, `.${part}.weight`)) as [
+        string,
+        string,
+      ];
+      if (!adapter.has(a)) return weight;
+      return addProduct(weight, await adapter.read(b), await adapter.read(a), rank, alpha / rank);
     },
   };
 }
+
+/** The adapter of a model in memory. */
+export function adapterOf({ parameters, options }: LoraModel): MergeableAdapter {
+  const names = new Set(parameters.entries.map((entry) => entry.name));
+  return { ...options, has: (name) => names.has(name), read: (name) => parameter(parameters, name) };
+}
+
+/** An adapter in a file of PEFT's. */
+export const adapterIn = ({ lora, weights }: Pick<Adapter, 'lora' | 'weights'>): MergeableAdapter => ({
+  ...lora,
+  has: (name) => weights.names.includes(PEFT_PREFIX + name),
+  read: (name) => weights.read(PEFT_PREFIX + name),
+});
 
 /** weight [out, in] + scale * b [out, rank] a [rank, in], in place. Sums in float64, rounded once. */
 function addProduct(weight: Float32Array, b: Float32Array, a: Float32Array, rank: number, scale: number): Float32Array {
