@@ -14,12 +14,18 @@ const OVER: readonly JobState[] = ['completed', 'failed', 'cancelled', 'interrup
  */
 export async function waitForJob({ client, signal, json }: Context, id: string): Promise<Job> {
   const progress = createProgress();
-  const job = await settled(client, id, (now) => {
-    if (!json) progress.show(now.stage ? `${now.title}: ${now.stage}` : now.title, now.progress);
-    if (signal.aborted && !OVER.includes(now.state)) void client.call('jobs.cancel', { job: id });
-  });
-  progress.end();
-  return finished(job);
+  const cancel = (): void => void client.call('jobs.cancel', { job: id }).catch(() => undefined);
+  if (signal.aborted) cancel();
+  signal.addEventListener('abort', cancel);
+  try {
+    const job = await settled(client, id, (now) => {
+      if (!json) progress.show(now.stage ? `${now.title}: ${now.stage}` : now.title, now.progress);
+    });
+    return finished(job);
+  } finally {
+    signal.removeEventListener('abort', cancel);
+    progress.end();
+  }
 }
 
 function settled(client: Client, id: string, onChange: (job: Job) => void): Promise<Job> {

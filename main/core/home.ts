@@ -1,5 +1,5 @@
 /** @file FETTLE_HOME: where everything that Fettle keeps lies. */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { toFettleError } from '../contract/errors.ts';
@@ -14,6 +14,21 @@ export function defaultHome(
   if (platform === 'win32') return join(env['APPDATA'] ?? join(homedir(), 'AppData', 'Roaming'), 'Fettle');
   if (platform === 'darwin') return join(homedir(), 'Library', 'Application Support', 'Fettle');
   return join(env['XDG_DATA_HOME'] ?? join(homedir(), '.local', 'share'), 'fettle');
+}
+
+/** Removes what a host that was killed had begun to write: whatever has its final name is whole and stays. */
+export function sweepHome({ projects, models, temporary }: Home): void {
+  const sweep = (folder: string, unfinished: RegExp): void => {
+    for (const name of existsSync(folder) ? readdirSync(folder) : [])
+      if (unfinished.test(name)) rmSync(join(folder, name), { recursive: true, force: true });
+  };
+  // What a browser handed over belongs to nobody any more.
+  sweep(temporary, /^(?:uploads$|preview-)/);
+  sweep(models, /\.adding$/);
+  for (const project of readdirSync(projects)) {
+    sweep(join(projects, project, 'datasets'), /^\.(?:importing|unpacking)-/);
+    sweep(join(projects, project, 'exports'), /^\..*\.exporting$/);
+  }
 }
 
 /** Makes the folders that are missing, readable by their owner alone. @throws FILE_UNREADABLE, DISK_FULL */

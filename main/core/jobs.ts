@@ -63,7 +63,7 @@ export function createJobs({
   const byId = db.prepare<[string], Row>('SELECT * FROM job WHERE id = ?');
   const queued = db.prepare<[], Row>("SELECT * FROM job WHERE state = 'queued' ORDER BY created_at, rowid");
   const newest = db.prepare<[string, string], Row>(
-    'SELECT * FROM job WHERE kind = ? AND subject = ? ORDER BY created_at DESC, rowid DESC LIMIT 1',
+    'SELECT * FROM job WHERE kind = ? AND subject = ? ORDER BY rowid DESC LIMIT 1',
   );
 
   const view = (row: Row): Job =>

@@ -57,8 +57,9 @@ export function createDataJobs(core: Core): DataJobs {
   return {
     start(kind, work) {
       const key = `${kind} ${work.subject}`;
+      // One that was cancelled before it began is not waiting any more.
       const known = waiting.has(key) ? core.jobs.of(kind, work.subject) : undefined;
-      if (known) return known;
+      if (known && known.finishedAt === null) return known;
       waiting.set(key, work as unknown as Work<Task>);
       return core.jobs.enqueue({ kind, project: work.project, subject: work.subject, title: work.title });
     },

@@ -1,6 +1,5 @@
 /** @file Puts Fettle together: core, features, router. Every host and every command begins here. */
 import { randomBytes } from 'node:crypto';
-import { rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Client, OutputOf, ProcedureName, Reply } from '../contract/api.ts';
@@ -9,7 +8,7 @@ import { systemClock } from '../core/clock.ts';
 import type { Core } from '../core/context.ts';
 import { openDatabase } from '../core/database.ts';
 import { createEvents } from '../core/events.ts';
-import { openHome } from '../core/home.ts';
+import { openHome, sweepHome } from '../core/home.ts';
 import { createJobs } from '../core/jobs.ts';
 import { takeLock } from '../core/lock.ts';
 import { openLog } from '../core/log.ts';
@@ -58,8 +57,7 @@ export function createApp({ home: root, kind, threads = availableParallelism(), 
   const token = randomBytes(24).toString('base64url');
   const lock = takeLock(root, { pid: process.pid, token, kind, startedAt: systemClock.now() });
   try {
-    // What a browser handed to a host that is gone belongs to nobody.
-    rmSync(join(home.temporary, 'uploads'), { recursive: true, force: true });
+    sweepHome(home);
     const log = openLog(home.logs, systemClock);
     const db = openDatabase(join(root, 'fettle.sqlite'));
     const events = createEvents(db, systemClock);

@@ -71,7 +71,10 @@ export function createModels(core: Core): Models {
   };
   const pathOf = (id: string): string => join(core.home.models, row(id).path);
   const taken = (id: string): boolean =>
-    select.get(id) !== undefined || existsSync(join(core.home.models, id)) || requests.has(id);
+    select.get(id) !== undefined ||
+    existsSync(join(core.home.models, id)) ||
+    // One that was cancelled before it began takes no name.
+    (requests.has(id) && core.jobs.of('model', id)?.finishedAt === null);
 
   core.jobs.handle('model', (control) => bring(control.job.subject, control));
   core.jobs.handle('starter', (control) => bring(control.job.subject, control));

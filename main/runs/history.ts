@@ -99,7 +99,8 @@ export function createHistory(db: Db): History {
           "SELECT json_extract(event, '$.epoch') AS epoch FROM run_event WHERE run = ? AND type = 'step' AND json_extract(event, '$.step') <= ? ORDER BY seq DESC LIMIT 1",
         )
         .get(run, step);
-      return row ? Number(row.epoch.toFixed(6)) : 0;
+      // Rounded down: a millionth too much would be a step more.
+      return row ? Math.floor(row.epoch * 1e6 + 1e-3) / 1e6 : 0;
     },
     rewind: (run, step) =>
       void db

@@ -142,7 +142,7 @@ export function handleTraining(core: Core, parts: TrainParts): Training {
 
 /** A process that was killed from outside, or crashed, lost nothing but the steps since its last checkpoint. */
 function asInterrupted(error: unknown): unknown {
-  if (!(error instanceof FettleError) || error.code !== 'WORKER_CRASHED') return error;
+  if (!(error instanceof FettleError) || !['WORKER_CRASHED', 'WORKER_TIMEOUT'].includes(error.code)) return error;
   return new FettleError('INTERRUPTED', error.message, 'Resume it: it goes on from its last checkpoint.', {
     cause: error,
   });

@@ -74,7 +74,8 @@ export function createProcessHost({
     let watch = setTimeout(() => kill('it was not ready in time'), ready);
     const alive = (): void => {
       clearTimeout(watch);
-      watch = setTimeout(() => kill('it gave no sign of life'), silence);
+      // A machine that slept fires this first, and the signs of life that waited come right after.
+      watch = setTimeout(() => (watch = setTimeout(() => kill('it gave no sign of life'), silence / 20)), silence);
     };
 
     const result = new Promise<Result>((resolve, reject) => {

@@ -6,8 +6,9 @@ import { toFettleError } from '../../contract/errors.ts';
 import { defaultHome } from '../../core/home.ts';
 import { createApp, type App } from '../app.ts';
 import { runningHost } from '../attach.ts';
+import { SECURITY_HEADERS } from '../policy.ts';
 import { serveWeb, type WebHost } from '../web/server.ts';
-import { connectWindow, pickOptions } from './ipc.ts';
+import { connectWindow, fromOurPage, pickOptions } from './ipc.ts';
 import { resolveRequest, RENDERER_ORIGIN, SCHEME } from './scheme.ts';
 import { utilitySpawn } from './spawn.ts';
 
@@ -74,12 +75,17 @@ async function begin(): Promise<void> {
   }
   protocol.handle(SCHEME, async (request) => {
     const file = await resolveRequest(renderer, request.url);
-    return file === null ? new Response('There is no such file.', { status: 404 }) : net.fetch(file);
+    if (file === null) return new Response('There is no such file.', { status: 404 });
+    const found = await net.fetch(file);
+    const headers = new Headers(found.headers);
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) headers.set(name, value);
+    return new Response(found.body, { status: found.status, headers });
   });
   session.defaultSession.setPermissionRequestHandler((_, __, callback) => callback(false));
   session.defaultSession.setPermissionCheckHandler(() => false);
   connectWindow(ipcMain, { dispatch: fettle.dispatch, events: fettle.core.events });
   ipcMain.handle('fettle:pick', async (event, purpose: unknown) => {
+    if (!fromOurPage(event)) return [];
     const window = BrowserWindow.fromWebContents(event.sender);
     if (!window) return [];
     return (await dialog.showOpenDialog(window, pickOptions(purpose))).filePaths;

@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { extname, join, sep } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
@@ -28,12 +29,8 @@ export async function serveFile(response: ServerResponse, folder: string, path: 
     'content-type': TYPES[extname(file).toLowerCase()] ?? 'application/octet-stream',
     'cache-control': cache,
   });
-  await new Promise<void>((resolve) => {
-    response.on('close', resolve);
-    createReadStream(file)
-      .on('error', () => response.destroy())
-      .pipe(response);
-  });
+  // A client that goes in the middle of it closes the file too.
+  await pipeline(createReadStream(file), response).catch(() => undefined);
 }
 
 /** The real path of a plain file below the folder; null for anything else, links that lead out included. */

@@ -6,6 +6,7 @@ import { WebSocketServer } from 'ws';
 import type { Reply } from '../../contract/api.ts';
 import { toFettleError } from '../../contract/errors.ts';
 import type { Events } from '../../core/context.ts';
+import { SECURITY_HEADERS } from '../policy.ts';
 import { authorised, cookieFor, localHost, localOrigin } from './access.ts';
 import { serveFile } from './files.ts';
 import { attachSocket } from './socket.ts';
@@ -37,22 +38,12 @@ export interface WebHost {
 }
 
 const MOST_MESSAGE_BYTES = 4 * 2 ** 20;
-const HEADERS: Readonly<Record<string, string>> = {
-  'content-security-policy':
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  'x-content-type-options': 'nosniff',
-  'x-frame-options': 'DENY',
-  'referrer-policy': 'no-referrer',
-  'cross-origin-opener-policy': 'same-origin',
-  'cross-origin-resource-policy': 'same-origin',
-};
-
 /** @throws PORT_IN_USE */
 export async function serveWeb(served: Served, options: WebOptions): Promise<WebHost> {
   const { token } = options;
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MOST_MESSAGE_BYTES });
   const server = createServer((request, response) => {
-    for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(name, value);
     answer(request, response, options, portOf(server)).catch((error: unknown) =>
       refuse(response, 500, toFettleError(error)),
     );
