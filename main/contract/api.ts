@@ -97,7 +97,10 @@ export const api = {
   'models.delete': of(z.strictObject({ model: slug }), done),
 
   /** What files hold, from their first rows, before anything is kept. */
-  'datasets.preview': of(z.strictObject({ paths, map: columnMap.optional() }), ImportPreview),
+  'datasets.preview': of(
+    z.strictObject({ paths, map: columnMap.optional(), maps: z.record(z.string(), columnMap).optional() }),
+    ImportPreview,
+  ),
   /** Reads files in the background and keeps one version for each kind of data in them: examples, documents, preferences. */
   'datasets.import': of(
     z.strictObject({
@@ -106,6 +109,8 @@ export const api = {
       name: z.string().max(120).optional(),
       kind: DatasetKind.optional(),
       map: columnMap.optional(),
+      /** The same for single files, by their names as the preview gives them; before `map`. */
+      maps: z.record(z.string(), columnMap).optional(),
       /** Share held out, by document or conversation. */
       heldOut: z.number().min(0.01).max(0.5).default(0.1),
     }),

@@ -16,6 +16,8 @@ export interface ImportRequest {
   /** Only this kind is wanted; rows of another are left out, with that reason. */
   readonly kind?: DatasetKind | undefined;
   readonly map?: Readonly<Record<string, string>> | undefined;
+  /** For single files, by name; before `map`. */
+  readonly maps?: Readonly<Record<string, Readonly<Record<string, string>>>> | undefined;
   /** Share, by rows, or by words of documents. */
   readonly heldOut: number;
   /** The project's datasets/ folder; each version becomes a folder in it. */
@@ -73,7 +75,7 @@ export async function importFiles(request: ImportRequest, control: ImportControl
       const report: FileReport = { name: file.name, rows: 0, error: null };
       reports.push(report);
       try {
-        await bringIn(file, request.map, buckets, report, progress);
+        await bringIn(file, request.maps?.[file.name] ?? request.map, buckets, report, progress);
       } catch (error) {
         const known = toFettleError(error);
         const fatal = ['INTERNAL', 'DISK_FULL', 'CANCELLED', 'USAGE'].includes(known.code);
@@ -180,6 +182,8 @@ interface Filled {
   readonly writer: VersionWriter;
   readonly shapes: Map<string, ShapeFound & { kind: DatasetKind }>;
   readonly removed: Removed[];
+  /** Rows that came of each file. */
+  readonly files: Map<string, number>;
   /** The one text, where there is only one. */
   only: Content | null;
 }
@@ -217,6 +221,7 @@ class Buckets {
       if (last.writer.add(content)) {
         this.#rows++;
         report.rows++;
+        last.files.set(file.name, (last.files.get(file.name) ?? 0) + 1);
         last.only = last.writer.count === 1 ? content : null;
       } else drop('the same as an earlier row', line, '');
     };
@@ -255,7 +260,13 @@ class Buckets {
   #bucket(bucket: Bucket): Filled {
     let filled = this.#filled.get(bucket);
     if (!filled) {
-      filled = { writer: new VersionWriter(this.#request.folder, bucket), shapes: new Map(), removed: [], only: null };
+      filled = {
+        writer: new VersionWriter(this.#request.folder, bucket),
+        shapes: new Map(),
+        removed: [],
+        files: new Map(),
+        only: null,
+      };
       this.#filled.set(bucket, filled);
     }
     for (const { reason, file, line, raw } of this.#unplaced) filled.writer.drop(reason, file, line, raw);
@@ -284,7 +295,7 @@ class Buckets {
     for (const { reason, file, line, raw } of this.#unplaced) any?.writer.drop(reason, file, line, raw);
     const versions: ImportedVersion[] = [];
     const skipped: DroppedReason[] = [];
-    for (const [bucket, { writer, shapes, removed, only }] of this.#filled) {
+    for (const [bucket, { writer, shapes, removed, files, only }] of this.#filled) {
       if (writer.count === 0) {
         skipped.push(...writer.dropped);
         writer.discard();
@@ -298,7 +309,11 @@ class Buckets {
         ...(this.#filled.get(bucket)?.writer ?? writer).finish(this.#request.heldOut),
         kind,
         removed,
-        files: reports,
+        // A file that gave rows of another kind only is another version's.
+        files: reports.flatMap((report) => {
+          const rows = files.get(report.name) ?? 0;
+          return rows > 0 || report.rows === 0 ? [{ ...report, rows }] : [];
+        }),
         shapes: found.map(({ name, rows, mapping, evidence }) => ({
           name,
           rows,

@@ -63,7 +63,7 @@ export function createDatasets(
   };
 
   function bringIn(request: ImportInput): Job {
-    const { project, kind, map } = request;
+    const { project, kind, map, maps } = request;
     projects.show(project);
     const folder = folderOf(project);
     mkdirSync(folder, { recursive: true });
@@ -74,7 +74,7 @@ export function createDatasets(
       project,
       subject: randomUUID(),
       title: `Bringing in ${name}`,
-      job: { task: 'import', request: { paths, kind, map, heldOut: request.heldOut ?? 0.1, folder } },
+      job: { task: 'import', request: { paths, kind, map, maps, heldOut: request.heldOut ?? 0.1, folder } },
       done(versions, job) {
         const many = versions.length > 1;
         for (const { id, hash, kind: of, ...facts } of versions) {
@@ -183,10 +183,10 @@ export function createDatasets(
     rowsFile,
     list: table.list,
     handlers: {
-      'datasets.preview': ({ paths, map }) =>
+      'datasets.preview': ({ paths, map, maps }) =>
         jobs.now({
           task: 'preview',
-          request: { paths: paths.map((path) => resolve(path)), map, temporary: core.home.temporary },
+          request: { paths: paths.map((path) => resolve(path)), map, maps, temporary: core.home.temporary },
         }),
       'datasets.import': bringIn,
       'datasets.list': ({ project }) => (projects.show(project), table.list(project)),

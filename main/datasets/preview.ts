@@ -12,6 +12,7 @@ import { Recogniser } from './shape.ts';
 export interface PreviewRequest {
   readonly paths: readonly string[];
   readonly map?: Readonly<Record<string, string>> | undefined;
+  readonly maps?: Readonly<Record<string, Readonly<Record<string, string>>>> | undefined;
   /** A folder for what is unpacked meanwhile. */
   readonly temporary: string;
 }
@@ -23,12 +24,12 @@ const SHOWN_CHARACTERS = 1500;
 const EXAMPLE_CHARACTERS = 120;
 
 /** @throws FILE_NOT_FOUND, FILE_EMPTY; what one file fails with stands beside it. */
-export async function previewFiles({ paths, map, temporary }: PreviewRequest): Promise<ImportPreview> {
+export async function previewFiles({ paths, map, maps, temporary }: PreviewRequest): Promise<ImportPreview> {
   const scratch = mkdtempSync(join(temporary, 'preview-'));
   try {
     const { files, refused } = await listFiles(paths, scratch);
     const previews: FilePreview[] = refused.map(({ name, error }) => ({ ...blank(name, 0), error: errorInfo(error) }));
-    for (const file of files.slice(0, MOST_FILES)) previews.push(await preview(file, map));
+    for (const file of files.slice(0, MOST_FILES)) previews.push(await preview(file, maps?.[file.name] ?? map));
     return { files: previews, more: Math.max(0, files.length - MOST_FILES) };
   } finally {
     rmSync(scratch, { recursive: true, force: true });

@@ -1,5 +1,8 @@
 /** @file What a column can become, and a mapping with one column put elsewhere. */
 
+/** Meanings of columns by file. */
+export type Maps = Record<string, Record<string, string>>;
+
 export interface MeaningWords {
   readonly id: string;
   readonly label: string;
