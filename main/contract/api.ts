@@ -21,6 +21,7 @@ import {
   Mark,
   Model,
   PersonalKind,
+  Pilot,
   Plan,
   Project,
   Quality,
@@ -200,6 +201,19 @@ export const api = {
     Choice,
   ),
 
+  /** Tries the ways of tuning that the data allow on a slice. Minutes choose the budget, by the speed of this machine; tokens set it. */
+  'pilots.start': of(
+    z.strictObject({
+      project: slug,
+      model: slug.optional(),
+      minutes: z.number().min(1).max(600).default(6),
+      tokens: z.int().min(256).max(1e9).optional(),
+    }),
+    Pilot,
+  ),
+  'pilots.list': of(z.strictObject({ project: slug }), z.array(Pilot)),
+  'pilots.show': of(z.strictObject({ pilot: slug }), Pilot),
+
   /** The recommended recipe with reasons and what it takes; `set` changes values. */
   'runs.plan': of(
     z.strictObject({
@@ -320,7 +334,7 @@ export type GenerationEvent = z.infer<typeof GenerationEvent>;
 /** Something changed: ask again. `changed` topics keep every view true without copies of state. */
 export const ChangedEvent = z.object({
   type: z.literal('changed'),
-  what: z.enum(['project', 'model', 'dataset', 'strategy', 'run', 'comparison', 'export']),
+  what: z.enum(['project', 'model', 'dataset', 'strategy', 'run', 'comparison', 'export', 'pilot']),
   id: z.string(),
   project: z.string().nullable(),
 });

@@ -22,6 +22,7 @@ export const JobKind = z.enum([
   'tokens',
   'derive',
   'measure',
+  'pilot',
   'compare',
   'export',
   'generate',
@@ -316,6 +317,40 @@ export const Choice = z.object({
   at: Time,
 });
 export type Choice = z.infer<typeof Choice>;
+
+/** Ways of tuning tried on a slice, with the same budget of tokens, and measured on the same text. */
+export const Pilot = z.object({
+  id: z.string(),
+  project: z.string(),
+  model: z.string(),
+  state: JobState,
+  error: ErrorInfo.nullable(),
+  createdAt: Time,
+  result: z
+    .object({
+      /** What each way was given to learn from, in tokens. */
+      budget: z.int(),
+      /** What was measured on; the first is the goal. */
+      sets: z.array(
+        z.object({ id: z.enum(['goal', 'field', 'other']), title: z.string(), rows: z.int(), tokens: z.int() }),
+      ),
+      /** The model as it is, then each way. Losses in nats a token, in the order of `sets`; differences to the model as it is. */
+      arms: z.array(
+        z.object({
+          way: z.union([z.literal('base'), Way]),
+          tokens: z.int(),
+          steps: z.int(),
+          losses: z.array(Measured),
+          differences: z.array(Measured.nullable()),
+        }),
+      ),
+      /** The way that is measurably best on the goal; null where that cannot be told. */
+      best: Way.nullable(),
+      sentence: z.string(),
+    })
+    .nullable(),
+});
+export type Pilot = z.infer<typeof Pilot>;
 
 // ---- projects
 export const PathState = z.enum(['done', 'current', 'running', 'open']);

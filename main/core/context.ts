@@ -39,7 +39,7 @@ export interface Events {
 }
 
 export type Ask = 'pause' | 'stop' | 'cancel';
-export type WorkerEntry = 'train' | 'generate' | 'model' | 'data' | 'compare' | 'export' | 'measure';
+export type WorkerEntry = 'train' | 'generate' | 'model' | 'data' | 'compare' | 'export' | 'measure' | 'pilot';
 
 /** A child process at work. */
 export interface WorkerHandle<Result> {

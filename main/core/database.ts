@@ -6,9 +6,10 @@ import { initial } from './migrations/001-initial.ts';
 import { datasets } from './migrations/002-datasets.ts';
 import { measurements } from './migrations/003-measurements.ts';
 import { stages } from './migrations/004-stages.ts';
+import { pilots } from './migrations/005-pilots.ts';
 
 /** In order; the number of a migration is its place, from 1, and is kept in user_version. */
-const MIGRATIONS: readonly string[] = [initial, datasets, measurements, stages];
+const MIGRATIONS: readonly string[] = [initial, datasets, measurements, stages, pilots];
 
 /** @throws DATABASE_NEWER, DATABASE_BROKEN, FILE_UNREADABLE, DISK_FULL */
 export function openDatabase(path: string): Db {

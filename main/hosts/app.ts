@@ -18,6 +18,7 @@ import { createSample } from '../datasets/sample.ts';
 import { createEvaluation } from '../evaluation/index.ts';
 import { createExports } from '../exports/index.ts';
 import { createModels } from '../models/index.ts';
+import { createPilots } from '../pilots/index.ts';
 import { createProjects } from '../projects/index.ts';
 import { createRuns } from '../runs/index.ts';
 import { createStrategy } from '../strategy/index.ts';
@@ -111,6 +112,7 @@ function handlersOf(core: Core): AllHandlers {
   const datasets = createDatasets(core, { models, projects });
   const sample = createSample({ projects, datasets });
   const strategy = createStrategy(core, { projects, datasets, models });
+  const pilots = createPilots(core, { projects, models, datasets });
   const runs = createRuns(core, { projects, models, datasets, strategy });
   const evaluation = createEvaluation(core, { models, datasets, runs });
   const exports = createExports(core, { models, datasets, runs });
@@ -137,6 +139,7 @@ function handlersOf(core: Core): AllHandlers {
     ...datasets.handlers,
     ...sample.handlers,
     ...strategy.handlers,
+    ...pilots.handlers,
     ...runs.handlers,
     ...evaluation.handlers,
     ...exports.handlers,

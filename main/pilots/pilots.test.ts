@@ -1,0 +1,110 @@
+/** @file Pilots on a tiny model: the same budget, the same text, the same answer twice; and the verdict in words, from figures made up. */
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeExamples } from '../../test/e2e/examples.ts';
+import { writeTinyModel } from '../../test/fixtures/tiny-model.ts';
+import type { Measured, Pilot } from '../contract/entities.ts';
+import { createApp, type App } from '../hosts/app.ts';
+import { verdictInWords } from './verdict.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'fettle-pilot-'));
+let app: App;
+const bring = async (project: string, path: string): Promise<void> => {
+  await app.core.jobs.settled((await app.client.call('datasets.import', { project, paths: [path] })).id);
+};
+const pilot = async (project: string, tokens = 3000): Promise<Pilot> => {
+  const { id } = await app.client.call('pilots.start', { project, model: 'tiny', tokens });
+  await app.core.jobs.settled(app.core.jobs.of('pilot', id)!.id);
+  return app.client.call('pilots.show', { pilot: id });
+};
+
+beforeAll(async () => {
+  app = createApp({ home: join(folder, 'home'), kind: 'command', threads: 1 });
+  const { client } = app;
+  for (const name of ['Both', 'Prose', 'None']) await client.call('projects.create', { name });
+  await app.core.jobs.settled(
+    (await client.call('models.add', { path: await writeTinyModel(join(folder, 'tiny')), name: 'tiny' })).id,
+  );
+  const book = join(folder, 'book');
+  mkdirSync(book);
+  for (let i = 0; i < 8; i++)
+    writeFileSync(
+      join(book, `${i}.md`),
+      Array.from({ length: 40 }, (_, k) => `In part ${i}, line ${k}, the wheel is trued.`).join('\n\n'),
+    );
+  await bring('both', book);
+  await bring('both', await writeExamples(folder));
+  await bring('prose', book);
+});
+afterAll(async () => {
+  await app.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe('a pilot', () => {
+  it('tries three ways on one budget and measures them on the same labelled tokens; twice the same', async () => {
+    const { result, error } = await pilot('both');
+    expect(error).toBeNull();
+    expect(result?.sets.map(({ id }) => id)).toEqual(['goal', 'field', 'other']);
+    expect(result?.arms.map(({ way }) => way)).toEqual(['base', 'instruct', 'non-instruct', 'staged']);
+    for (const { way, tokens, differences } of result!.arms.slice(1)) {
+      expect([way, Math.abs(tokens - 3000) < 800]).toEqual([way, true]);
+      expect(differences.every((difference) => difference !== null)).toBe(true);
+    }
+    expect((await pilot('both')).result).toEqual(result);
+    // Nothing of what was tried is kept.
+    expect(readdirSync(join(folder, 'home/temporary'))).toEqual([]);
+  });
+
+  it('takes the field as the goal where there are no examples, and says so where there is nothing', async () => {
+    const { result } = await pilot('prose', 1500);
+    expect(result?.sets.map(({ id }) => id)).toEqual(['goal', 'other']);
+    expect(result?.arms.map(({ way }) => way)).toEqual(['base', 'non-instruct']);
+    await expect(app.client.call('pilots.start', { project: 'none', model: 'tiny' })).rejects.toMatchObject({
+      code: 'DATA_EMPTY',
+    });
+  });
+
+  it('is cancelled without a trace', async () => {
+    const { id } = await app.client.call('pilots.start', { project: 'both', model: 'tiny', tokens: 400_000 });
+    const job = app.core.jobs.of('pilot', id)!;
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    app.core.jobs.ask(job.id, 'cancel');
+    expect((await app.core.jobs.settled(job.id)).state).toBe('cancelled');
+    expect(readdirSync(join(folder, 'home/temporary'))).toEqual([]);
+  });
+});
+
+describe('the verdict', () => {
+  const about = (value: number, off = 0.05): Measured => ({ value, low: value - off, high: value + off });
+  const arm = (
+    way: 'instruct' | 'non-instruct',
+    goal: Measured,
+    other: Measured,
+  ): NonNullable<Pilot['result']>['arms'][number] => ({
+    way,
+    tokens: 1000,
+    steps: 2,
+    losses: [about(1), about(3)],
+    differences: [goal, other],
+  });
+
+  it('names a way only where the margins leave no doubt', () => {
+    const arms = [arm('instruct', about(-0.5), about(0.2)), arm('non-instruct', about(-0.1), about(0))];
+    expect(verdictInWords(arms, 'instruct', 'non-instruct', about(-0.4))).toMatchObject({
+      best: 'instruct',
+      sentence: expect.stringContaining('On other text it got worse by +0.200') as unknown,
+    });
+    expect(verdictInWords(arms, 'instruct', 'non-instruct', about(-0.01))).toMatchObject({
+      best: null,
+      sentence: expect.stringContaining('No difference that we can measure') as unknown,
+    });
+    const weak = [arm('instruct', about(-0.02), about(0))];
+    expect(verdictInWords(weak, 'instruct', undefined, null)).toMatchObject({
+      best: null,
+      sentence: expect.stringContaining('no way made the model measurably better') as unknown,
+    });
+  });
+});
