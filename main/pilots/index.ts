@@ -1,8 +1,7 @@
 /** @file Pilots: the ways of tuning that the data allow, tried on a slice, so that the advice is measured as well as reasoned. The only writer of table pilot. */
-import { rm } from 'node:fs/promises';
+import { rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { statfs } from 'node:fs/promises';
 import type { ParsedInputOf } from '../contract/api.ts';
 import { Pilot, type Dataset } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
@@ -117,7 +116,7 @@ export function createPilots(
       freeDiskBytes: disk.bavail * disk.bsize,
       tokensPerSecond: null,
     };
-    const data = await measureRows(readRows(rows));
+    const data = await measureRows(readRows(rows), dataset.rows);
     const recipe: Recipe = planRecipe({ strategy, model: models.show(model), data, threads: core.threads }, machine, {
       ...SAME,
       strategy,

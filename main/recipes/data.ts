@@ -16,7 +16,11 @@ export interface DataSize {
 /** Role markers and line ends that a chat template adds to a turn. */
 const TOKENS_PER_TURN = 6;
 
-export async function measureRows(rows: AsyncIterable<StoredRow>): Promise<DataSize> {
+/** So many rows are looked at; of more, the figures are scaled to all. */
+const LOOKED_AT = 100_000;
+
+/** @param total rows in all. */
+export async function measureRows(rows: AsyncIterable<StoredRow>, total = 0): Promise<DataSize> {
   const lengths: number[] = [];
   let prose = false;
   let heldOutRows = 0;
@@ -35,14 +39,17 @@ export async function measureRows(rows: AsyncIterable<StoredRow>): Promise<DataS
       heldOutRows += 1;
       heldOutTokens += tokens;
     }
+    if (lengths.length === LOOKED_AT) break;
   }
+  const scale = Math.max(1, total / Math.max(1, lengths.length));
+  const scaled = (count: number): number => Math.round(count * scale);
   lengths.sort((a, b) => a - b);
   return {
     prose,
-    trainRows: lengths.length - heldOutRows,
-    heldOutRows,
-    trainTokens,
-    heldOutTokens,
+    trainRows: scaled(lengths.length - heldOutRows),
+    heldOutRows: scaled(heldOutRows),
+    trainTokens: scaled(trainTokens),
+    heldOutTokens: scaled(heldOutTokens),
     usualLength: lengths[Math.ceil(lengths.length * 0.99) - 1] ?? 0,
   };
 }

@@ -75,7 +75,10 @@ export function createRuns(
   }
 
   async function checkRunMemory(run: RunRow): Promise<void> {
-    const size = await measureRows(readRows(datasets.rowsFile(run.project, run.dataset)));
+    const size = await measureRows(
+      readRows(datasets.rowsFile(run.project, run.dataset)),
+      datasets.show(run.project, run.dataset).rows,
+    );
     checkMemory(estimate(run.recipe, models.show(run.model), size, await planner.free(run.model)));
   }
   const training = handleTraining(core, { table, history, models, datasets, checkMemory: checkRunMemory, under });

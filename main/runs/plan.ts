@@ -49,9 +49,9 @@ export function createPlanner(
   /** Datasets never change, so their sizes stay true. By project and dataset id. */
   const sizes = new Map<string, DataSize>();
 
-  async function sizeOf({ project, id }: Dataset): Promise<DataSize> {
+  async function sizeOf({ project, id, rows }: Dataset): Promise<DataSize> {
     const key = `${project}/${id}`;
-    const size = sizes.get(key) ?? (await measureRows(readRows(datasets.rowsFile(project, id))));
+    const size = sizes.get(key) ?? (await measureRows(readRows(datasets.rowsFile(project, id)), rows));
     sizes.set(key, size);
     return size;
   }
@@ -112,6 +112,15 @@ export function createPlanner(
         questions: [
           ...(advice.strategy === 'do-not-tune'
             ? [{ key: 'strategy', question: `The advice is: ${advice.title.toLowerCase()}. Go on all the same?` }]
+            : []),
+          ...(strategy === 'non-instruct' && model.kind.value === 'instruct'
+            ? [
+                {
+                  key: 'strategy',
+                  question:
+                    'This model was tuned to answer, and raw text can cost it that (Cheng et al. 2023). A base model avoids it; a second stage with examples brings some of it back. Go on all the same?',
+                },
+              ]
             : []),
           ...made.questions,
         ],

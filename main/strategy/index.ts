@@ -56,7 +56,9 @@ export function createStrategy(
 
   async function pairsOf(project: string, dataset: string): Promise<PairEvidence> {
     const key = `${project}/${dataset}`;
-    const evidence = measured.get(key) ?? (await measurePairs(readRows(datasets.rowsFile(project, dataset))));
+    const evidence =
+      measured.get(key) ??
+      (await measurePairs(readRows(datasets.rowsFile(project, dataset)), datasets.show(project, dataset)));
     measured.set(key, evidence);
     return evidence;
   }

@@ -32,8 +32,14 @@ const plain = (text: string): string =>
     .replace(/\s+/g, ' ')
     .trim();
 
-/** Reads every pair once. */
-export async function measurePairs(rows: AsyncIterable<StoredRow>): Promise<PairEvidence> {
+/** So many pairs are looked at; of more, the figures are scaled to all. */
+const LOOKED_AT = 50_000;
+
+/** @param total rows in all, and of them those held out, where there are more than are looked at. */
+export async function measurePairs(
+  rows: AsyncIterable<StoredRow>,
+  total?: Pick<Dataset, 'rows' | 'heldOutRows'>,
+): Promise<PairEvidence> {
   const whole = new Set<string>();
   const openings = new Set<string>();
   let count = 0;
@@ -45,8 +51,15 @@ export async function measurePairs(rows: AsyncIterable<StoredRow>): Promise<Pair
     openings.add(question.split(' ', 4).join(' '));
     count += 1;
     if (row.split === 'held-out') heldOut += 1;
+    if (count === LOOKED_AT) break;
   }
-  return { rows: count, different: whole.size, variety: count === 0 ? 0 : openings.size / count, heldOut };
+  const scale = total && total.rows > count ? total.rows / count : 1;
+  return {
+    rows: total?.rows ?? count,
+    different: Math.round(whole.size * scale),
+    variety: count === 0 ? 0 : openings.size / count,
+    heldOut: total?.heldOutRows ?? heldOut,
+  };
 }
 
 /** Share of what was read that was dropped, duplicates included. */

@@ -89,7 +89,11 @@ async function made(context: Context, project: string, job: string): Promise<Dat
 async function tellMade(context: Context, project: string, job: string): Promise<void> {
   const versions = await made(context, project, job);
   context.result(versions.length === 1 ? versions[0] : versions);
-  for (const version of versions) describe(context, version);
+  for (const version of versions) {
+    describe(context, version);
+    const quality = await qualityOf(context, version);
+    if (quality) describeQuality(context, quality);
+  }
 }
 
 function oneOf<T extends string>(kind: { options: readonly T[] }, values: readonly string[], option: string): T[] {
