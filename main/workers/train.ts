@@ -27,6 +27,8 @@ export interface TrainJob {
   readonly modelName: string;
   /** Adapters of earlier stages: they are part of what this run stands on. */
   readonly under: readonly string[];
+  /** Names of checkpoints that other runs stand on: they are kept. */
+  readonly held: readonly string[];
   readonly rows: string;
   readonly recipe: Recipe;
   readonly threads: number;
@@ -67,6 +69,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
       checkpointDir: checkpointsOf(job.folder),
       resume: job.resume,
       continued: job.continued,
+      held: job.held,
       // How it ended is for the host to tell, together with the job's row.
       onEvent: (event) => {
         if (event.type !== 'result' && !(event.type === 'state' && event.state !== 'running')) context.emit(event);

@@ -131,6 +131,34 @@ describe.skipIf(process.platform === 'win32')('a base model that rehearses', () 
     expect(weights(await ended(again.id))).toBe(weights(second));
   });
 
+  it('stands on a checkpoint that stays, whatever becomes of the run under it', async () => {
+    const start = { ...request, strategy: 'non-instruct', set: { ...SET, maxSteps: 60, keepCheckpoints: 0 } } as const;
+    const below = await app.client.call('runs.start', start);
+    await reached(below, 9);
+    const over = { ...request, strategy: 'instruct', set: { ...SET, maxSteps: 2 } } as const;
+    // At work, only its best can be waited for.
+    const named = below.checkpoints[0]?.name ?? 'step-000000';
+    await expect(app.client.call('runs.start', { ...over, over: `${below.id}@${named}` })).rejects.toMatchObject({
+      code: 'RUN_STATE',
+    });
+    const waiting = await app.client.call('runs.start', { ...over, over: below.id });
+    expect(waiting.over).toEqual({ run: below.id, checkpoint: null });
+    await app.client.call('runs.cancel', { run: waiting.id });
+    await app.client.call('runs.pause', { run: below.id });
+    const paused = await ended(below.id);
+    const kept = paused.checkpoints.at(-1)!.name;
+    const above = await ended((await app.client.call('runs.start', { ...over, over: `${below.id}@${kept}` })).id);
+    expect(above).toMatchObject({ state: 'completed', over: { checkpoint: kept } });
+    await app.client.call('runs.resume', { run: below.id });
+    const done = await ended(below.id);
+    expect(done).toMatchObject({ state: 'completed', step: 60 });
+    expect(done.checkpoints.map(({ name }) => name)).toContain(kept);
+    const { slug } = await app.client.call('projects.create', { name: 'Elsewhere' });
+    await expect(app.client.call('runs.start', { ...over, project: slug, over: below.id })).rejects.toMatchObject({
+      code: 'INPUT_INVALID',
+    });
+  });
+
   it('is asked in a conversation, and takes its form along', async () => {
     const { id } = await app.client.call('generate.start', {
       target: second.id,
