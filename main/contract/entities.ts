@@ -380,6 +380,8 @@ export type Project = z.infer<typeof Project>;
 export const Estimate = z.object({
   steps: z.int(),
   tokensPerStep: z.int(),
+  /** Of the tokens of one pass, those that are general data (recipe's `rehearsal`). */
+  rehearsalTokens: z.int(),
   memoryBytes: z.int(),
   freeMemoryBytes: z.int(),
   diskBytes: z.int(),
@@ -391,12 +393,23 @@ export const Estimate = z.object({
   suggestions: z.array(z.string()),
 });
 export type Estimate = z.infer<typeof Estimate>;
+/** Something that can go wrong with this model and this strategy, what stands against it, and what else could be done. */
+export const Guard = z.object({
+  what: z.string(),
+  /** The figure or fact it was seen by. */
+  measured: z.string(),
+  suggestion: z.string(),
+  /** False where nothing stands against it: a person should look. */
+  holds: z.boolean(),
+});
+export type Guard = z.infer<typeof Guard>;
 export const Plan = z.object({
   recipe: Recipe,
   /** Why each value is what it is, by recipe key. */
   reasons: z.record(z.string(), z.object({ reason: z.string(), usual: z.string() })),
   /** Unusual values, questioned but not blocked. */
   questions: z.array(z.object({ key: z.string(), question: z.string() })),
+  guards: z.array(Guard),
   dataset: z.string(),
   model: z.string(),
   estimate: Estimate,

@@ -63,6 +63,8 @@ export const Recipe = z.strictObject({
   earlyStopping: z.int().min(0).default(0),
   /** Checkpoints kept beside the best and the last. */
   keepCheckpoints: z.int().min(0).max(1000).default(1),
+  /** Share of the training tokens that is general data of Fettle's own, so that old skills are practised too. */
+  rehearsal: z.number().min(0).max(0.9).default(0),
   /** Folder of a PEFT adapter to start from. */
   initAdapter: z.string().optional(),
 });

@@ -85,12 +85,6 @@ export function createGeneration(
 
   function start(input: ParsedInputOf<'generate.start'>): { id: string } {
     const target = resolveTarget(parts, input.target);
-    if (!input.raw && !target.model.hasChatTemplate)
-      throw new FettleError(
-        'TEMPLATE_MISSING',
-        `${target.model.name} has no chat template, so it cannot be asked as in a conversation.`,
-        'Ask it raw: it then goes on from your text (--raw).',
-      );
     const id = randomUUID();
     const entry = load(target);
     entry.usedAt = core.clock.ticks();

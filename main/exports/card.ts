@@ -91,6 +91,14 @@ export function modelCard(facts: CardFacts, format: Export['format'], dtype: Exp
             `${plain(run)}, ${checkpoint}: ${STRATEGY_WORDS[strategy]}${facts.alone ? '; its adapter must be merged into the base before this one is put on' : ' (part of these files)'}`,
           ] as const,
       ),
+      ...(facts.recipe.rehearsal > 0
+        ? [
+            [
+              'Rehearsal',
+              `${Math.round(facts.recipe.rehearsal * 1000) / 10}% of the training tokens were general data of Fettle’s own`,
+            ] as const,
+          ]
+        : []),
       ...(facts.startedFromAdapter ? [['Began from', 'another adapter'] as const] : []),
     ]),
     '',

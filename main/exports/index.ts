@@ -120,6 +120,7 @@ export function createExports(core: Core, parts: Parts): Exports {
       adapter: runs.checkpointFolder(run, checkpoint),
       under: runs.under(run.id),
       alone: alone === 1,
+      answers: [run, ...stagesUnder(run, runs)].some(({ strategy }) => strategy === 'instruct'),
       rows: parts.datasets.rowsFile(project, run.dataset),
       threads: core.threads,
       card: cardFacts(core, run, checkpoint, alone === 1, parts),

@@ -8,6 +8,7 @@ import type { Core, WorkerHandle } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
 import type { ChatTemplate, Tokenizer } from '../formats/model.ts';
 import { openModel } from '../formats/open.ts';
+import { conversationTemplate } from '../formats/plain-template.ts';
 import { freeSlug, slugify } from '../projects/index.ts';
 import { availableMemory } from '../core/memory.ts';
 import { trainingMemory } from '../recipes/memory.ts';
@@ -29,8 +30,8 @@ export interface Models {
   show(id: string): Model;
   /** Absolute path that openModel takes. */
   pathOf(id: string): string;
-  /** Tokenizer and template of a model, kept for the next call. */
-  text(id: string): Promise<{ readonly tokenizer: Tokenizer; readonly template: ChatTemplate | null }>;
+  /** Tokenizer and template (its own, else the plain one) of a model, kept for the next call. */
+  text(id: string): Promise<{ readonly tokenizer: Tokenizer; readonly template: ChatTemplate }>;
 }
 
 export const STARTER_ID = 'smollm2-135m-instruct';
@@ -39,7 +40,7 @@ export function createModels(core: Core): Models {
   const { db } = core;
   const select = db.prepare<[string], Row>('SELECT * FROM model WHERE id = ?');
   const all = db.prepare<[], Row>('SELECT * FROM model ORDER BY added_at, id');
-  const texts = new Map<string, Promise<{ tokenizer: Tokenizer; template: ChatTemplate | null }>>();
+  const texts = new Map<string, Promise<{ tokenizer: Tokenizer; template: ChatTemplate }>>();
   /** What a waiting job is to do; a job that is found without it after a restart is interrupted anyway. */
   const requests = new Map<
     string,
@@ -148,7 +149,7 @@ export function createModels(core: Core): Models {
       if (known) return known;
       const text = openModel(pathOf(id)).then(async (model) => {
         await model.close();
-        return { tokenizer: model.tokenizer, template: model.chatTemplate };
+        return { tokenizer: model.tokenizer, template: conversationTemplate(model) };
       });
       text.catch(() => texts.delete(hash));
       texts.set(hash, text);

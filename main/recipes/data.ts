@@ -54,4 +54,10 @@ export async function measureRows(rows: AsyncIterable<StoredRow>, total = 0): Pr
   };
 }
 
+/** The same data with general data mixed in, as training then reads it. */
+export function withRehearsal(data: DataSize, rehearsal: number): DataSize {
+  const more = 1 / (1 - rehearsal);
+  return { ...data, trainTokens: Math.round(data.trainTokens * more), trainRows: Math.round(data.trainRows * more) };
+}
+
 const words = (text: string): number => text.match(/\S+/g)?.length ?? 0;

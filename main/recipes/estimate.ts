@@ -2,7 +2,7 @@
 import { bytes as inWords } from '../contract/bytes.ts';
 import type { Estimate } from '../contract/entities.ts';
 import type { Recipe } from '../contract/recipe.ts';
-import type { DataSize } from './data.ts';
+import { withRehearsal, type DataSize } from './data.ts';
 import { adapterParameters, trainingMemory, type ModelSize } from './memory.ts';
 
 /** Rows a pass takes: packed rows fill to about nine tenths, since an example is not divided between two. */
@@ -30,7 +30,8 @@ export interface Machine {
   readonly tokensPerSecond: number | null;
 }
 
-export function estimate(recipe: Recipe, model: ModelSize, data: DataSize, machine: Machine): Estimate {
+export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machine: Machine): Estimate {
+  const data = withRehearsal(own, recipe.rehearsal);
   const rows = packedRows(data, recipe.maxLength, recipe.packing);
   const steps = stepsOf(recipe, rows);
   const perPass = Math.max(1, Math.ceil(rows / (recipe.batchSize * recipe.gradientAccumulation)));
@@ -43,6 +44,7 @@ export function estimate(recipe: Recipe, model: ModelSize, data: DataSize, machi
   return {
     steps,
     tokensPerStep,
+    rehearsalTokens: data.trainTokens - own.trainTokens,
     memoryBytes,
     freeMemoryBytes: machine.freeMemoryBytes,
     diskBytes,

@@ -3,6 +3,7 @@ import type { Plan } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { estimate, type Machine } from './estimate.ts';
 import { readOverrides } from './fields.ts';
+import { guardsOf } from './guards.ts';
 import { preset, type RecipeContext } from './preset.ts';
 import { doubts } from './questions.ts';
 
@@ -19,9 +20,9 @@ export function planRecipe(
   context: RecipeContext,
   machine: Machine,
   given: Readonly<Record<string, unknown>>,
-): Pick<Plan, 'recipe' | 'reasons' | 'questions' | 'estimate'> {
+): Pick<Plan, 'recipe' | 'reasons' | 'questions' | 'guards' | 'estimate'> {
   const values = readOverrides(given);
-  const { recipe, reasons } = preset(context, values);
+  const { recipe, reasons } = preset(context, values, machine.freeMemoryBytes);
   if (context.data.prose && recipe.lossOn === 'response')
     throw new FettleError(
       'RECIPE_INVALID',
@@ -29,5 +30,11 @@ export function planRecipe(
       'Use lossOn=all, or train on examples.',
     );
   const expected = estimate(recipe, context.model, context.data, machine);
-  return { recipe, reasons, questions: doubts(recipe, context, expected.steps), estimate: expected };
+  return {
+    recipe,
+    reasons,
+    questions: doubts(recipe, context, expected.steps),
+    guards: guardsOf(recipe, context, expected),
+    estimate: expected,
+  };
 }

@@ -1,13 +1,14 @@
 /** @file The recommended recipe: every value from the strategy, the data, the model and the machine, with its reason and its usual range. */
 import type { Model, Plan } from '../contract/entities.ts';
 import { Recipe, TARGET_MODULES, type Strategy } from '../contract/recipe.ts';
-import type { DataSize } from './data.ts';
+import { bytes as inWords } from '../contract/bytes.ts';
+import { withRehearsal, type DataSize } from './data.ts';
 import { packedRows, stepsOf } from './estimate.ts';
-import type { ModelSize } from './memory.ts';
+import { trainingMemory, type ModelSize } from './memory.ts';
 
 export interface RecipeContext {
   readonly strategy: Strategy;
-  readonly model: ModelSize & Pick<Model, 'contextLength'>;
+  readonly model: ModelSize & Pick<Model, 'name' | 'contextLength' | 'kind' | 'hasChatTemplate'>;
   readonly data: DataSize;
   readonly threads: number;
 }
@@ -35,10 +36,28 @@ function rateFor({ model, strategy }: RecipeContext): number {
   return strategy === 'instruct' ? instruct : instruct / 2;
 }
 
+/** More data fill more rank: an adapter whose numbers are few beside what it is shown falls behind (Schulman et al. 2025). */
+function rankFor({ data, strategy }: RecipeContext): number {
+  if (strategy === 'instruct') return data.trainRows < 5000 ? 16 : 32;
+  return data.trainTokens < 2e6 ? 32 : 64;
+}
+
+/** Raw text costs an instruct model some of its answering; a twentieth of general requests holds most of it. */
+const rehearsalFor = ({ model, strategy }: RecipeContext): number =>
+  strategy === 'non-instruct' && model.kind.value === 'instruct' ? 0.05 : 0;
+
+/** The longest row that fits the memory, not shorter than what the rows need. */
+function fittingLength(data: DataSize, wanted: number, fits: (maxLength: number) => boolean): number {
+  const least = data.prose ? LENGTHS[0] : Math.min(wanted, Math.max(LENGTHS[0], data.usualLength));
+  const shorter = LENGTHS.filter((length) => length >= least && length < wanted).toReversed();
+  return fits(wanted) ? wanted : (shorter.find(fits) ?? wanted);
+}
+
 /** The recipe with `given` values (already checked) in place of recommended ones; what hangs on a given value follows it. */
 export function preset(
   context: RecipeContext,
   given: Readonly<Record<string, unknown>>,
+  freeMemoryBytes: number,
 ): { readonly recipe: Recipe; readonly reasons: Reasons } {
   const { strategy, data, model } = context;
   const instruct = strategy === 'instruct';
@@ -46,15 +65,22 @@ export function preset(
   const partial = Object.fromEntries(
     Object.entries(Recipe.partial().parse(given)).filter(([key]) => key in given),
   ) as Partial<Recipe>;
-  const rank = partial.rank ?? (instruct ? 16 : 32);
+  const rank = partial.rank ?? rankFor(context);
   const epochs = partial.epochs ?? epochsFor(context);
   const packing = partial.packing ?? true;
-  const maxLength = partial.maxLength ?? lengthFor(context, packing);
-  const rows = packedRows(data, maxLength, packing);
+  const wantedLength = lengthFor(context, packing);
+  const targetModules = partial.targetModules ?? [...TARGET_MODULES];
+  const fits = (length: number, rowsAtOnce: number): boolean =>
+    trainingMemory(model, { rank, maxLength: length, batchSize: rowsAtOnce, targetModules }) <= freeMemoryBytes;
+  const maxLength = partial.maxLength ?? fittingLength(data, wantedLength, (length) => fits(length, 1));
+  const rehearsal = partial.rehearsal ?? rehearsalFor(context);
+  const rows = packedRows(withRehearsal(data, rehearsal), maxLength, packing);
   const accumulation = partial.gradientAccumulation ?? 1;
   const batchSize =
     partial.batchSize ??
-    [8, 4, 2, 1].find((size) => Math.ceil(rows / (size * accumulation)) * epochs >= ENOUGH_STEPS) ??
+    [8, 4, 2].find(
+      (size) => Math.ceil(rows / (size * accumulation)) * epochs >= ENOUGH_STEPS && fits(maxLength, size),
+    ) ??
     1;
   const steps = stepsOf({ epochs, batchSize, gradientAccumulation: accumulation, maxSteps: partial.maxSteps }, rows);
   const every = partial.evalEvery ?? Math.max(1, Math.min(100, Math.round(steps / 10)));
@@ -62,7 +88,7 @@ export function preset(
     strategy,
     rank,
     alpha: rank * 2,
-    targetModules: [...TARGET_MODULES],
+    targetModules,
     learningRate: rateFor(context),
     maxLength,
     epochs,
@@ -71,6 +97,7 @@ export function preset(
     evalEvery: every,
     saveEvery: every === 0 ? Math.max(1, Math.round(steps / 10)) : every,
     lossOn: instruct ? 'response' : 'all',
+    rehearsal,
     earlyStopping: 3,
     ...given,
   });
@@ -79,7 +106,7 @@ export function preset(
     method: { reason: 'A small adapter is trained and the model itself stays as it is.', usual: 'lora' },
     rank: {
       reason: instruct
-        ? 'Enough room for one task shown by some thousand examples (Schulman et al. 2025).'
+        ? `Enough room for one task shown by ${thousands(data.trainRows)} examples; from about 5,000 on twice that (Schulman et al. 2025).`
         : 'Text holds more to take in than examples do, and low ranks fall behind there (Biderman et al. 2024).',
       usual: '8 to 64',
     },
@@ -89,7 +116,7 @@ export function preset(
       usual: 'all seven',
     },
     learningRate: {
-      reason: `About ten times what tuning all weights takes, for a model of ${thousands(model.parameters / 1e6)} million parameters${instruct ? '' : '; half of it for raw text, which is easier to overdo'}.`,
+      reason: `About ten times what tuning all weights takes (Schulman et al. 2025), for a model of ${thousands(model.parameters / 1e6)} million parameters${instruct ? '' : '; half of it for raw text, which is easier to overdo'}.`,
       usual: model.parameters < 5e8 ? '0.0003 to 0.002' : '0.0001 to 0.0005',
     },
     schedule: { reason: 'Falls gently to nothing, so that the end of the run settles.', usual: 'cosine' },
@@ -107,14 +134,17 @@ export function preset(
     },
     maxSteps: { reason: 'Not set: the epochs decide.', usual: 'not set' },
     batchSize: {
-      reason: `So that about ${thousands(ENOUGH_STEPS)} steps or more are taken; adapters bear large batches less well (Schulman et al. 2025).`,
+      reason: `So that about ${thousands(ENOUGH_STEPS)} steps or more are taken, as far as memory allows; adapters bear large batches less well (Schulman et al. 2025).`,
       usual: '1 to 16',
     },
     gradientAccumulation: { reason: 'The batch is small enough to be taken at once.', usual: '1 to 16' },
     maxLength: {
-      reason: data.prose
-        ? 'Long text is split into pieces of this length.'
-        : `99 of 100 examples stay within about ${thousands(data.usualLength)} tokens${packing ? '; several share a row' : ''}.`,
+      reason:
+        maxLength < wantedLength
+          ? `Shorter than the ${thousands(wantedLength)} that would suit the data, so that it fits the ${inWords(freeMemoryBytes)} of memory that are free.`
+          : data.prose
+            ? 'Long text is split into pieces of this length.'
+            : `99 of 100 examples stay within about ${thousands(data.usualLength)} tokens${packing ? '; several share a row' : ''}.`,
       usual: '256 to 2,048',
     },
     packing: {
@@ -136,6 +166,14 @@ export function preset(
       usual: '0 (never) to 5',
     },
     keepCheckpoints: { reason: 'The best and the last are kept anyway.', usual: '0 to 3' },
+    rehearsal: {
+      reason: instruct
+        ? 'None: your examples teach how to answer; where other skills must not suffer, 0.01 to 0.05 helps.'
+        : model.kind.value === 'instruct'
+          ? 'A twentieth of general requests and answers, so that an instruct model keeps answering while it reads text: 1% helps already, 5% suits a mild shift (Ibrahim et al. 2024).'
+          : 'None: a base model has no answering to unlearn; for a strong shift of language or field up to 0.5 (Ibrahim et al. 2024).',
+      usual: '0 to 0.5',
+    },
     initAdapter: { reason: 'Not set: starts from the base model.', usual: 'not set' },
   };
   const reasons = Object.fromEntries(

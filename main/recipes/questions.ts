@@ -34,6 +34,17 @@ const DOUBTS: readonly Doubt[] = [
     question: ({ rank }) => `Rank ${rank} makes a large adapter; 8 to 64 is usual. Is it meant?`,
   },
   {
+    key: 'rank',
+    when: ({ rank }) => rank < 4,
+    question: ({ rank }) => `Rank ${rank} leaves little room to learn in; 8 to 64 is usual. Is it meant?`,
+  },
+  {
+    key: 'rehearsal',
+    when: ({ rehearsal }) => rehearsal > 0.5,
+    question: ({ rehearsal }) =>
+      `${Math.round(rehearsal * 100)}% of what it reads would be general data: up to half is usual even for a strong shift (Ibrahim et al. 2024).`,
+  },
+  {
     key: 'alpha',
     when: ({ alpha, rank }) => alpha < rank / 2 || alpha > rank * 4,
     question: ({ alpha, rank }) => `alpha ${alpha} with rank ${rank}: between the rank and 4 times the rank is usual.`,

@@ -115,17 +115,30 @@ export function createRuns(
     return run;
   }
 
-  /** @throws RUN_NOT_FOUND, CHECKPOINT_NOT_FOUND, INPUT_INVALID where it was trained on another model. */
-  function overOf(target: string, model: string): NonNullable<Run['over']> {
+  /**
+   * The best checkpoint of a run that is at work is not known yet: the run over it waits for it.
+   * @throws RUN_NOT_FOUND, CHECKPOINT_NOT_FOUND, INPUT_INVALID for another model or project, RUN_STATE where the named
+   * checkpoint may still be removed.
+   */
+  function overOf(target: string, { project, model }: PlanRequest): NonNullable<Run['over']> {
     const [id = '', named] = target.split('@', 2);
     const first = show(id);
+    if (first.project !== project)
+      throw new FettleError('INPUT_INVALID', `Run ${id} belongs to another project.`, 'Name a run of this project.');
     if (first.model !== model)
       throw new FettleError(
         'INPUT_INVALID',
         `Run ${id} was trained on ${first.modelName}.`,
         `Use --model ${first.model}.`,
       );
-    return { run: id, checkpoint: checkpointNamed(id, first.checkpoints, named).name };
+    const atWork = ACTIVE.includes(first.state);
+    if (atWork && named !== undefined)
+      throw new FettleError(
+        'RUN_STATE',
+        `Run ${id} is ${first.state}, and its checkpoints are not settled.`,
+        `Name ${id} alone: the run over it then waits for its best.`,
+      );
+    return { run: id, checkpoint: atWork ? null : checkpointNamed(id, first.checkpoints, named).name };
   }
 
   async function start(request: PlanRequest, over: Run['over'] = null): Promise<Run> {
@@ -278,7 +291,7 @@ export function createRuns(
         const request = { ...input, set: requested(input) };
         return strategy === 'staged'
           ? startStaged(request)
-          : start({ ...request, strategy }, over === undefined ? null : overOf(over, input.model));
+          : start({ ...request, strategy }, over === undefined ? null : overOf(over, request));
       },
       'runs.clone': (input) => clone(input.run, input.set),
       'runs.list': (input) => {

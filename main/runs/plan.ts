@@ -30,7 +30,7 @@ export interface Planned {
 }
 export interface Planner {
   plan(request: PlanRequest): Promise<Planned>;
-  /** @throws what keeps a run from being started: TEMPLATE_MISSING, DATA_EMPTY, MEMORY_SHORT, DISK_FULL, RECIPE_INVALID. */
+  /** @throws what keeps a run from being started: DATA_EMPTY, MEMORY_SHORT, DISK_FULL, RECIPE_INVALID. */
   check(planned: Planned): void;
   /** What a recipe takes on this machine now. */
   free(model: string): Promise<{ freeMemoryBytes: number; freeDiskBytes: number; tokensPerSecond: number | null }>;
@@ -141,13 +141,7 @@ export function createPlanner(
     };
   }
 
-  function check({ plan: { recipe, estimate }, model, dataset }: Planned): void {
-    if (recipe.strategy === 'instruct' && !model.hasChatTemplate)
-      throw new FettleError(
-        'TEMPLATE_MISSING',
-        `${model.name} has no chat template, so examples cannot be put to it as a conversation.`,
-        'Choose an instruct model, or train it on text (strategy non-instruct).',
-      );
+  function check({ plan: { estimate }, dataset }: Planned): void {
     if (dataset.trainRows === 0 || dataset.heldOutRows === 0)
       throw new FettleError(
         'DATA_EMPTY',

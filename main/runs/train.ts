@@ -59,6 +59,7 @@ export function handleTraining(core: Core, parts: TrainParts): Training {
       model: models.pathOf(run.model),
       modelName: run.model_name,
       under: parts.under(table.row(run.id)),
+      held: table.over(run.id).flatMap(({ over_checkpoint }) => over_checkpoint ?? []),
       rows: datasets.rowsFile(run.project, run.dataset),
       recipe: run.recipe,
       threads: core.threads,

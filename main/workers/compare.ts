@@ -76,13 +76,13 @@ async function measureModel(
   job: CompareJob,
   target: string,
   model: BaseModel | LoraModel,
-  { files }: LoadedModel,
+  { files, template }: LoadedModel,
   rows: readonly StoredRow[],
   asked: readonly Asked[],
   report: Report,
   { signal }: ChildContext<CompareEvent>,
 ): Promise<Measurement> {
-  const text: TextModel = { tokenizer: files.tokenizer, template: files.chatTemplate };
+  const text = { tokenizer: files.tokenizer, template } satisfies TextModel;
   const examples: Example[] = rows.map((row) => exampleOf(row, text));
   const evaluation = await evaluate(model, examples, {
     strategy: job.prose ? 'non-instruct' : 'instruct',
@@ -97,10 +97,7 @@ async function measureModel(
   for (const [i, { prompt, messages }] of asked.entries()) {
     if (signal.aborted) break;
     report('answering', 0.6 + (0.4 * i) / asked.length);
-    const ids =
-      messages && text.template
-        ? chatPrompt(messages, { tokenizer: text.tokenizer, template: text.template })
-        : text.tokenizer.encode(prompt);
+    const ids = messages ? chatPrompt(messages, text) : text.tokenizer.encode(prompt);
     const { tokenizer } = text;
     const made = await generate({ decoder, tokenizer, ids, stopIds: files.stopIds, maxTokens: ANSWER_TOKENS, signal });
     const { text: said, reason, tokensPerSecond } = made;

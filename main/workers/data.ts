@@ -6,6 +6,7 @@ import { previewFiles, type PreviewRequest } from '../datasets/preview.ts';
 import { inspect } from '../datasets/quality/inspect.ts';
 import { countTokens, readLengths } from '../datasets/tokens.ts';
 import { openModel } from '../formats/open.ts';
+import { conversationTemplate } from '../formats/plain-template.ts';
 import { runChild } from './child.ts';
 
 interface CountRequest {
@@ -56,7 +57,7 @@ runChild<DataJob, DataEvent, DataResults[keyof DataResults]>(async (job, { emit,
       const { rows, file } = job.request;
       const model = await openModel(job.request.model);
       await model.close();
-      const text = { tokenizer: model.tokenizer, template: model.chatTemplate };
+      const text = { tokenizer: model.tokenizer, template: conversationTemplate(model) };
       await countTokens(rows, file, text, { cancelled, onProgress: tell('Counting tokens') });
       return null;
     }

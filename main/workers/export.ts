@@ -9,7 +9,7 @@ import { parameter, type LoraModel } from '../engine/index.ts';
 import { adapterOf, mergedWeights } from '../engine/model/merge.ts';
 import { modelCard, type CardFacts, type Proof } from '../exports/card.ts';
 import { compareReplays, replay, type Replay } from '../exports/proof.ts';
-import { writeModelFolder } from '../formats/huggingface/write.ts';
+import { writeModelFolder, writeTokenizer } from '../formats/huggingface/write.ts';
 import type { ModelFiles } from '../formats/model.ts';
 import { concatenateAdapters, readAdapter, writeAdapter } from '../formats/peft.ts';
 import { runChild } from './child.ts';
@@ -27,6 +27,8 @@ export interface ExportJob {
   readonly under: readonly string[];
   /** The adapter of this stage only, which needs the others merged under it; else all stages as one. */
   readonly alone: boolean;
+  /** It has learned to answer: where the base has no chat template, the plain one goes with it. */
+  readonly answers: boolean;
   /** Rows whose held-out part is replayed as the proof. */
   readonly rows: string;
   readonly threads: number;
@@ -54,16 +56,21 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
   await mkdir(staging, { recursive: true });
   try {
     proceed('Loading the model', 0);
-    const { files, base, close } = await loadModel(job.model, job.threads, job.under);
+    const { files, template, base, close } = await loadModel(job.model, job.threads, job.under);
     let expected: Replay[];
     let proof: Proof;
     try {
       const tuned = (await withAdapter(base, job.adapter)) as LoraModel;
-      const prompts = await proofPrompts(job.rows, { tokenizer: files.tokenizer, template: files.chatTemplate });
+      const prompts = await proofPrompts(job.rows, { tokenizer: files.tokenizer, template });
       proceed('Asking the run', 0.15);
       expected = await replay(tuned, prompts);
       proceed('Writing the files', 0.35);
-      await write(job, staging, files, tuned);
+      // A base model that has learned text alone has no form of conversation, and none is claimed for it.
+      const chatTemplate = files.chatTemplate ?? (job.answers ? template : null);
+      await write(job, staging, { ...files, chatTemplate }, tuned);
+      // Other programs take the base's own template from the base; one that it has not must travel with the adapter.
+      if (job.format === 'adapter' && files.chatTemplate === null && chatTemplate)
+        await writeTokenizer(staging, { ...files, chatTemplate });
       proceed('Proving the files', 0.65);
       const asOne = job.format === 'adapter' && !job.alone && job.under.length > 0;
       if (job.format === 'adapter' && !asOne)

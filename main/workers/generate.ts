@@ -1,7 +1,7 @@
 /** @file Child process: keeps one model loaded and answers what it is asked, one prompt after another, until it was idle for a while. */
 import type { GenerationEvent } from '../contract/api.ts';
 import type { ChatTurn, Sampling } from '../contract/entities.ts';
-import { FettleError, toFettleError } from '../contract/errors.ts';
+import { toFettleError } from '../contract/errors.ts';
 import { generate } from '../engine/generate/generate.ts';
 import { chatPrompt } from '../engine/train/examples.ts';
 import { runChild } from './child.ts';
@@ -49,8 +49,8 @@ runChild<GenerateJob, GenerateEvent, void>(async (job, { emit, onMessage, signal
     wake();
   });
 
-  const { files, base, close } = await loadModel(job.model, job.threads, job.under);
-  const { tokenizer, chatTemplate: template, stopIds } = files;
+  const { files, template, base, close } = await loadModel(job.model, job.threads, job.under);
+  const { tokenizer, stopIds } = files;
   const decoder = (await withAdapter(base, job.adapter)).generator();
 
   const answer = async ({ id, target, prompt, sampling }: Ask): Promise<void> => {
@@ -61,10 +61,7 @@ runChild<GenerateJob, GenerateEvent, void>(async (job, { emit, onMessage, signal
       const { text, ids, reason, tokensPerSecond } = await generate({
         decoder,
         tokenizer,
-        ids:
-          typeof prompt === 'string'
-            ? tokenizer.encode(prompt)
-            : chatPrompt(prompt, { tokenizer, template: needed(template) }),
+        ids: typeof prompt === 'string' ? tokenizer.encode(prompt) : chatPrompt(prompt, { tokenizer, template }),
         stopIds,
         sampling,
         maxTokens: sampling.maxTokens,
@@ -99,8 +96,3 @@ runChild<GenerateJob, GenerateEvent, void>(async (job, { emit, onMessage, signal
   await decoder.release();
   await close();
 });
-
-function needed<T>(template: T | null): T {
-  if (template === null) throw new FettleError('TEMPLATE_MISSING', 'This model has no chat template.', 'Ask it raw.');
-  return template;
-}

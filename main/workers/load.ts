@@ -1,12 +1,15 @@
 /** @file Opens a base model, with an adapter on it where one is named: what training, answering, comparing and exporting begin with. */
 import { loadBase, type BaseModel, type LoraModel } from '../engine/index.ts';
 import { adapterIn, mergedWeights } from '../engine/model/merge.ts';
-import type { ModelFiles } from '../formats/model.ts';
+import type { ChatTemplate, ModelFiles } from '../formats/model.ts';
 import { openModel } from '../formats/open.ts';
 import { readAdapter, type Adapter } from '../formats/peft.ts';
+import { conversationTemplate } from '../formats/plain-template.ts';
 
 export interface LoadedModel {
   readonly files: ModelFiles;
+  /** The model's own chat template, else the plain one. */
+  readonly template: ChatTemplate;
   readonly base: BaseModel;
   close(): Promise<void>;
 }
@@ -29,6 +32,7 @@ export async function loadModel(path: string, threads: number, under: readonly s
     const base = await loadBase(opened.config, weights, { threads });
     return {
       files: { ...opened, weights },
+      template: conversationTemplate(opened),
       base,
       close: async () => {
         await base.release();

@@ -3,14 +3,15 @@ import { cpus } from 'node:os';
 import type { Recipe } from '../contract/recipe.ts';
 import type { ResultEvent, TrainEvent } from '../contract/training.ts';
 import { readRows, type StoredRow } from '../datasets/rows.ts';
-import { exampleOf, type TextModel } from '../datasets/tokens.ts';
+import { exampleOf } from '../datasets/tokens.ts';
 import { generate } from '../engine/generate/generate.ts';
 import type { LoraModel } from '../engine/index.ts';
-import { chatPrompt } from '../engine/train/examples.ts';
+import { chatPrompt, type ChatForm } from '../engine/train/examples.ts';
 import { train } from '../engine/train/trainer.ts';
 import type { Example } from '../engine/types.ts';
 import { runtimeVersion } from '../engine/version.ts';
 import { adapterConfig, readAdapter } from '../formats/peft.ts';
+import { generalExamples, rehearse } from '../recipes/rehearsal.ts';
 import { checkpointsOf } from '../runs/folders.ts';
 import { runChild, type ChildContext } from './child.ts';
 import { loadModel } from './load.ts';
@@ -26,6 +27,8 @@ export interface TrainJob {
   readonly modelName: string;
   /** Adapters of earlier stages: they are part of what this run stands on. */
   readonly under: readonly string[];
+  /** Names of checkpoints that other runs stand on: they are kept. */
+  readonly held: readonly string[];
   readonly rows: string;
   readonly recipe: Recipe;
   readonly threads: number;
@@ -46,22 +49,27 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
   const { recipe } = job;
   const stage = (text: string): void => context.emit({ type: 'state', state: 'running', stage: text });
   stage('Loading the model');
-  const { files, base, close } = await loadModel(job.model, job.threads, job.under);
+  const { files, template, base, close } = await loadModel(job.model, job.threads, job.under);
   try {
-    const text: TextModel = { tokenizer: files.tokenizer, template: files.chatTemplate };
+    const text = { tokenizer: files.tokenizer, template } satisfies ChatForm;
     stage('Preparing the examples');
     const { train: training, heldOut, opening } = await readExamples(job.rows, recipe, text);
+    // Those with a template of their own have learned to answer: that is what they rehearse.
+    const general = recipe.rehearsal > 0 ? await generalExamples(text, files.chatTemplate !== null) : [];
+    const rehearsal = rehearse(training, general, recipe);
+    if (rehearsal.tokens > 0) stage(rehearsalWords(training, rehearsal));
     const model = base.withLora({ ...recipe, seed: recipe.seed });
     if (recipe.initAdapter !== undefined && !job.resume) await startFrom(model, recipe.initAdapter);
     const { result } = await train({
       model,
-      train: training,
+      train: [...training, ...rehearsal.examples],
       heldOut,
       recipe,
       runId: job.run,
       checkpointDir: checkpointsOf(job.folder),
       resume: job.resume,
       continued: job.continued,
+      held: job.held,
       // How it ended is for the host to tell, together with the job's row.
       onEvent: (event) => {
         if (event.type !== 'result' && !(event.type === 'state' && event.state !== 'running')) context.emit(event);
@@ -81,6 +89,13 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
   }
 });
 
+/** Held-out rows are never rehearsed, so what is measured stays the same. */
+function rehearsalWords(own: readonly Example[], rehearsal: { examples: readonly Example[]; tokens: number }): string {
+  const all = own.reduce((sum, example) => sum + example.ids.length, rehearsal.tokens);
+  const count = (value: number): string => value.toLocaleString('en-GB');
+  return `${count(rehearsal.tokens)} of ${count(all)} tokens of a pass are general data (${count(rehearsal.examples.length)} examples of Fettle’s own)`;
+}
+
 interface Opening {
   readonly prompt: string;
   readonly ids: readonly number[];
@@ -90,7 +105,7 @@ interface Opening {
 async function readExamples(
   rows: string,
   recipe: Recipe,
-  text: TextModel,
+  text: ChatForm,
 ): Promise<{ train: Example[]; heldOut: Example[]; opening: Opening | null }> {
   const [training, heldOut]: [Example[], Example[]] = [[], []];
   let opening: Opening | null = null;
@@ -104,7 +119,7 @@ async function readExamples(
   return { train: training, heldOut, opening };
 }
 
-function openingOf(row: StoredRow, { tokenizer, template }: TextModel): Opening | null {
+function openingOf(row: StoredRow, { tokenizer, template }: ChatForm): Opening | null {
   if (row.text !== undefined) {
     const prompt = row.text.split(/\s+/).slice(0, OPENING_WORDS).join(' ');
     return { prompt, ids: tokenizer.encode(prompt) };
@@ -115,13 +130,13 @@ function openingOf(row: StoredRow, { tokenizer, template }: TextModel): Opening 
     messages.findIndex((turn) => turn.role === 'assistant'),
   );
   const question = asked.findLast((turn) => turn.role === 'user');
-  return question && template ? { prompt: question.content, ids: chatPrompt(asked, { tokenizer, template }) } : null;
+  return question ? { prompt: question.content, ids: chatPrompt(asked, { tokenizer, template }) } : null;
 }
 
 async function answer(
   model: LoraModel,
   { prompt, ids }: Opening,
-  { tokenizer }: TextModel,
+  { tokenizer }: ChatForm,
   stopIds: readonly number[],
   { signal }: ChildContext<TrainEvent>,
 ): Promise<{ prompt: string; text: string }[]> {

@@ -44,12 +44,13 @@ export const runCommands: readonly Command[] = [
         runs.length === 0
           ? 'No runs yet. `fettle train PROJECT --model MODEL` starts one.'
           : table([
-              ['run', 'state', 'strategy', 'model', 'step', 'loss before', 'best'],
+              ['run', 'state', 'strategy', 'model', 'stands on', 'step', 'loss before', 'best'],
               ...runs.map((r) => [
                 r.id,
                 r.state,
                 r.strategy,
                 r.model,
+                r.over ? `${r.over.run}@${r.over.checkpoint ?? 'best'}` : '–',
                 `${r.step} of ${r.steps}`,
                 loss(r.heldOutLossStart),
                 loss(r.best?.loss ?? null),
@@ -74,6 +75,10 @@ export const runCommands: readonly Command[] = [
           ['model', run.modelName],
           ['data', run.datasetName],
           ['strategy', run.strategy],
+          ...(run.over ? [['stands on', `${run.over.run}@${run.over.checkpoint ?? 'its best, once it is done'}`]] : []),
+          ...(run.recipe.rehearsal > 0
+            ? [['rehearsal', `${Math.round(run.recipe.rehearsal * 1000) / 10}% of the tokens are general data`]]
+            : []),
           ['step', `${run.step} of ${run.steps}`],
           [
             'tokens',

@@ -9,15 +9,29 @@ import { needed, pairs, text, type Command, type Context } from '../command.ts';
 import { describeEnd, followRun, runCurve } from '../follow.ts';
 import { bytes, count, duration, table, wrap } from '../format.ts';
 
-export function describePlan({ say }: Pick<Context, 'say'>, { recipe, reasons, questions, estimate }: Plan): void {
-  const shown = ['strategy', 'rank', 'learningRate', 'epochs', 'batchSize', 'maxLength', 'lossOn'] as const;
+export function describePlan(
+  { say }: Pick<Context, 'say'>,
+  { recipe, reasons, questions, guards, estimate }: Plan,
+): void {
+  const shown = [
+    'strategy',
+    'rank',
+    'learningRate',
+    'epochs',
+    'batchSize',
+    'maxLength',
+    'lossOn',
+    'rehearsal',
+  ] as const;
   say(table(shown.map((key) => [`  ${key}`, String(recipe[key]), reasons[key]?.reason ?? ''])));
   say(
     wrap(
-      `${count(estimate.steps)} steps of about ${count(estimate.tokensPerStep)} tokens; about ${bytes(estimate.memoryBytes)} of memory (${bytes(estimate.freeMemoryBytes)} free), ${bytes(estimate.diskBytes)} on the disk${estimate.seconds === null ? '' : `, about ${duration(estimate.seconds)}`}.`,
+      `${count(estimate.steps)} steps of about ${count(estimate.tokensPerStep)} tokens${estimate.rehearsalTokens > 0 ? ` (${count(estimate.rehearsalTokens)} of a pass are general data)` : ''}; about ${bytes(estimate.memoryBytes)} of memory (${bytes(estimate.freeMemoryBytes)} free), ${bytes(estimate.diskBytes)} on the disk${estimate.seconds === null ? '' : `, about ${duration(estimate.seconds)}`}.`,
       '  ',
     ),
   );
+  for (const { what, measured, suggestion, holds } of guards)
+    say(wrap(`${holds ? 'Guarded' : 'Look here'}: ${what}. ${measured} ${suggestion}`, '  '));
   for (const { question } of questions) say(wrap(`Are you sure? ${question}`, '  '));
   for (const suggestion of estimate.fits ? [] : estimate.suggestions) say(wrap(`It does not fit: ${suggestion}`, '  '));
 }

@@ -193,12 +193,16 @@ const otherModel = (path: string): FettleError =>
   new FettleError('CHECKPOINT_INVALID', `${path} belongs to another model, or to other rank or target modules.`);
 
 /**
- * The keeping rule: the best, the last, and the `others` newest beside them stay.
+ * The keeping rule: the best, the last, those of `held` (another run lies over them), and the `others` newest stay.
  * @returns the names of those removed.
  */
-export async function pruneCheckpoints(folder: string, others: number): Promise<string[]> {
+export async function pruneCheckpoints(
+  folder: string,
+  others: number,
+  held: readonly string[] = [],
+): Promise<string[]> {
   const { checkpoints } = await listCheckpoints(folder);
-  const spared = new Set([bestCheckpoint(checkpoints)?.name, checkpoints.at(-1)?.name]);
+  const spared = new Set([bestCheckpoint(checkpoints)?.name, checkpoints.at(-1)?.name, ...held]);
   const rest = checkpoints.filter(({ name }) => !spared.has(name));
   const removed = rest.slice(0, Math.max(0, rest.length - others)).map(({ name }) => name);
   for (const name of removed) await removeFolder(folder, name);

@@ -28,7 +28,8 @@ const FREE_TO_CHANGE: ReadonlySet<string> = new Set<keyof Recipe>([
 /** SHA-256 of the settings that decide the numbers; runs that agree in it may go on from each other's checkpoints. */
 export function recipeHash(recipe: Recipe): string {
   const settings = Object.entries(recipe)
-    .filter(([key, value]) => !FREE_TO_CHANGE.has(key) && value !== undefined)
+    // Checkpoints from before there was rehearsal go on as they did: none is what they had.
+    .filter(([key, value]) => !FREE_TO_CHANGE.has(key) && value !== undefined && !(key === 'rehearsal' && value === 0))
     .sort(([a], [b]) => (a < b ? -1 : 1));
   return createHash('sha256').update(JSON.stringify(settings)).digest('hex');
 }

@@ -23,6 +23,8 @@ export interface TrainOptions {
   readonly resume?: boolean;
   /** With resume: the run had ended, by itself too, and goes on because a person asked for more. */
   readonly continued?: boolean;
+  /** Checkpoints that are never removed. */
+  readonly held?: readonly string[];
   readonly onEvent: (event: TrainEvent) => void;
   /** Asked between steps, and for `cancel` between micro-batches. */
   readonly control: { requested(): 'none' | 'pause' | 'stop' | 'cancel' };
@@ -192,7 +194,7 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
       optimizer,
       options.adapterConfig,
     );
-    const removed = await pruneCheckpoints(options.checkpointDir, recipe.keepCheckpoints);
+    const removed = await pruneCheckpoints(options.checkpointDir, recipe.keepCheckpoints, options.held);
     unsaved = false;
     onEvent({ type: 'checkpoint', step, name, heldOutLoss, best: progress.best?.step === step, bytes, removed });
   }

@@ -24,12 +24,22 @@ export async function writeModelFolder(
     writeFile(join(folder, name), `${JSON.stringify(value, null, 2)}\n`);
   await json('config.json', publicConfig(files.config, torchName));
 
-  const { tokenizer, chatTemplate, stopIds } = files;
-  const piece = (id: number | null): string | null => (id === null ? null : tokenizer.piece(id));
+  const { tokenizer, stopIds } = files;
   await json('generation_config.json', {
     bos_token_id: tokenizer.bosId,
     eos_token_id: stopIds.length > 1 ? stopIds : (stopIds[0] ?? tokenizer.eosId),
   });
+  await writeTokenizer(folder, files);
+}
+
+/** tokenizer.json, and tokenizer_config.json with the chat template. */
+export async function writeTokenizer(
+  folder: string,
+  { tokenizer, chatTemplate }: Pick<ModelFiles, 'tokenizer' | 'chatTemplate'>,
+): Promise<void> {
+  const json = (name: string, value: unknown): Promise<void> =>
+    writeFile(join(folder, name), `${JSON.stringify(value, null, 2)}\n`);
+  const piece = (id: number | null): string | null => (id === null ? null : tokenizer.piece(id));
   await json('tokenizer.json', tokenizer.toJson());
   await json('tokenizer_config.json', {
     tokenizer_class: 'PreTrainedTokenizerFast',

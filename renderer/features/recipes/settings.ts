@@ -13,6 +13,7 @@ export const MAIN: readonly Setting[] = [
   { key: 'epochs', name: 'How often it reads the data', kind: 'number' },
   { key: 'learningRate', name: 'Step size', kind: 'number' },
   { key: 'lossOn', name: 'Learns from', kind: ['response', 'all'] },
+  { key: 'rehearsal', name: 'General data mixed in', kind: 'number' },
   { key: 'batchSize', name: 'Rows at once', kind: 'number' },
   { key: 'maxLength', name: 'Longest row, in tokens', kind: 'number' },
   { key: 'earlyStopping', name: 'Looks without gain before it stops', kind: 'number' },

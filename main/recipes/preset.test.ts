@@ -1,0 +1,100 @@
+/** @file Recommended recipes: what follows from strategy, data, model and memory, what is questioned, what is guarded. */
+import { describe, expect, it } from 'vitest';
+import type { Plan } from '../contract/entities.ts';
+import { planRecipe, type DataSize, type RecipeContext } from './index.ts';
+
+const GB = 1e9;
+const model: RecipeContext['model'] = {
+  name: 'Small',
+  parameters: 135e6,
+  layers: 30,
+  hiddenSize: 576,
+  vocabSize: 49152,
+  contextLength: 2048,
+  kind: { value: 'instruct', evidence: [] },
+  hasChatTemplate: true,
+};
+const base: RecipeContext['model'] = { ...model, kind: { value: 'base', evidence: [] }, hasChatTemplate: false };
+const pairs: DataSize = {
+  prose: false,
+  trainRows: 240,
+  heldOutRows: 30,
+  trainTokens: 40_000,
+  heldOutTokens: 5000,
+  usualLength: 250,
+};
+const prose: DataSize = { ...pairs, prose: true, trainRows: 20, trainTokens: 100_000 };
+
+function plan(
+  given: Partial<RecipeContext>,
+  set: Record<string, unknown> = {},
+  freeMemoryBytes = 16 * GB,
+): Pick<Plan, 'recipe' | 'reasons' | 'questions' | 'guards' | 'estimate'> {
+  const strategy = given.data?.prose ? 'non-instruct' : 'instruct';
+  const machine = { freeMemoryBytes, freeDiskBytes: 100 * GB, tokensPerSecond: null };
+  return planRecipe({ strategy, model, data: pairs, threads: 2, ...given }, machine, { strategy, ...set });
+}
+
+describe('a recommended recipe', () => {
+  it('has more rank for more data, and twice the rank as alpha', () => {
+    const ranks = [pairs, { ...pairs, trainRows: 20_000 }, prose, { ...prose, trainTokens: 5e6 }].map((data) => {
+      const { rank, alpha } = plan({ data }).recipe;
+      expect(alpha).toBe(2 * rank);
+      return rank;
+    });
+    expect(ranks).toEqual([16, 32, 32, 64]);
+  });
+
+  it('says why and what is usual for every value', () => {
+    const { recipe, reasons } = plan({ data: prose });
+    for (const key of Object.keys(recipe).filter((each) => each !== 'version'))
+      expect(reasons[key], key).toMatchObject({
+        reason: expect.any(String) as unknown,
+        usual: expect.any(String) as unknown,
+      });
+  });
+
+  it('reads shorter rows where memory is short, and says so', () => {
+    const roomy = plan({ data: prose });
+    const tight = plan({ data: prose }, {}, 1.9 * GB);
+    expect(tight.recipe.maxLength).toBeLessThan(roomy.recipe.maxLength);
+    expect(tight.estimate.fits).toBe(true);
+    expect(tight.reasons['maxLength']?.reason).toContain('1.90 GB');
+    expect(plan({ data: prose }, { maxLength: 512 }, 1.9 * GB).recipe.maxLength).toBe(512);
+  });
+
+  it('rehearses where an instruct model reads text, and nowhere else', () => {
+    expect(plan({ data: prose }).recipe.rehearsal).toBe(0.05);
+    expect(plan({ data: prose, model: base }).recipe.rehearsal).toBe(0);
+    expect(plan({}).recipe.rehearsal).toBe(0);
+    expect(plan({ data: prose }).estimate.rehearsalTokens).toBe(Math.round(100_000 / 0.95) - 100_000);
+  });
+
+  it('questions what is unusual and takes it all the same', () => {
+    const { recipe, questions } = plan({ data: prose }, { epochs: 6, rehearsal: 0.7, rank: 2 });
+    expect(recipe).toMatchObject({ epochs: 6, rehearsal: 0.7, rank: 2 });
+    expect(questions.map(({ key }) => key)).toEqual(expect.arrayContaining(['epochs', 'rehearsal', 'rank']));
+    expect(() => plan({ data: prose }, { rehearsal: 0.95 })).toThrow(
+      expect.objectContaining({ code: 'RECIPE_INVALID' }),
+    );
+  });
+});
+
+describe('a guard', () => {
+  it('holds where an instruct model reads text with requests mixed in, and not without', () => {
+    expect(plan({ data: prose }).guards).toMatchObject([
+      { holds: true, measured: expect.stringContaining('5%') as unknown },
+    ]);
+    expect(plan({ data: prose }, { rehearsal: 0 }).guards).toMatchObject([
+      { holds: false, measured: expect.stringContaining('Cheng et al. 2023') as unknown },
+    ]);
+  });
+
+  it('offers the plain template where a base model learns to answer', () => {
+    expect(plan({ model: base }).guards).toMatchObject([
+      { holds: true, measured: expect.stringContaining('### Answer') as unknown },
+    ]);
+    expect(plan({ data: prose, model: base }).guards).toEqual([]);
+    expect(plan({}).guards).toEqual([]);
+  });
+});
