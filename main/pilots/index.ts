@@ -45,6 +45,7 @@ const SAME = {
   saveEvery: 0,
   earlyStopping: 0,
   keepCheckpoints: 0,
+  rehearsal: 0,
 };
 
 export function createPilots(
@@ -85,12 +86,6 @@ export function createPilots(
     const pairs = newest(project, 'instruct');
     if (!pairs && !newest(project, 'non-instruct'))
       throw new FettleError('DATA_EMPTY', 'There is nothing to try yet.', 'Bring examples or text first.');
-    if (pairs && !model.hasChatTemplate)
-      throw new FettleError(
-        'TEMPLATE_MISSING',
-        `${model.name} has no chat template, so examples cannot be put to it.`,
-        'Choose an instruct model.',
-      );
     const prefix = `${project}-pilot-`;
     const pilot = `${prefix}${nextNumber.get({ prefix, project })?.n ?? 1}`;
     const request: Request = { minutes, tokens: tokens ?? null };

@@ -113,15 +113,6 @@ export function createPlanner(
           ...(advice.strategy === 'do-not-tune'
             ? [{ key: 'strategy', question: `The advice is: ${advice.title.toLowerCase()}. Go on all the same?` }]
             : []),
-          ...(strategy === 'non-instruct' && model.kind.value === 'instruct'
-            ? [
-                {
-                  key: 'strategy',
-                  question:
-                    'This model was tuned to answer, and raw text can cost it that (Cheng et al. 2023). A base model avoids it; a second stage with examples brings some of it back. Go on all the same?',
-                },
-              ]
-            : []),
           ...made.questions,
         ],
         dataset: dataset.id,

@@ -35,9 +35,9 @@ runChild<MeasureJob, MeasureEvent, MeasureResult>(async (job, { emit, signal }) 
     if (heldOut.length === LOSS_ROWS) break;
   }
   emit({ stage: 'Loading the model', share: 0 });
-  const { files, base, close } = await loadModel(job.model, job.threads);
+  const { files, template, base, close } = await loadModel(job.model, job.threads);
   try {
-    const text: TextModel = { tokenizer: files.tokenizer, template: files.chatTemplate };
+    const text: TextModel = { tokenizer: files.tokenizer, template };
     const evaluation = await evaluate(
       base,
       heldOut.map((row) => exampleOf(row, text)),
@@ -57,10 +57,10 @@ runChild<MeasureJob, MeasureEvent, MeasureResult>(async (job, { emit, signal }) 
       return last?.role === 'assistant' ? [{ messages: row.messages!.slice(0, -1), expected: last.content }] : [];
     });
     for (const { messages, expected } of asked.slice(0, ASKED)) {
-      if (signal.aborted || !text.template) break;
+      if (signal.aborted) break;
       emit({ stage: 'Letting it answer', share: 0.5 + answers.length / ASKED / 2 });
       const { tokenizer } = files;
-      const ids = chatPrompt(messages, { tokenizer, template: text.template });
+      const ids = chatPrompt(messages, { tokenizer, template });
       const said = await generate({
         decoder,
         tokenizer,

@@ -60,7 +60,7 @@ runChild<PilotJob, PilotEvent, PilotResult>(async (job, { emit, signal, requeste
   const tell = (stage: string, share: number): void => (stop(), emit({ stage, share }));
   tell('Loading the model', 0);
   let loaded = await loadModel(job.model, job.threads);
-  const text: TextModel = { tokenizer: loaded.files.tokenizer, template: loaded.files.chatTemplate };
+  const text: TextModel = { tokenizer: loaded.files.tokenizer, template: loaded.template };
   try {
     const [pairs, prose] = [await readExamples(job.pairs?.rows, text), await readExamples(job.prose?.rows, text)];
     const sets = await measuredOn(job, pairs.heldOut, prose.heldOut, text);
