@@ -13,7 +13,7 @@ import { judgeCommands } from './commands/judge.ts';
 import { modelCommands } from './commands/model.ts';
 import { projectCommands } from './commands/project.ts';
 import { runCommands } from './commands/run.ts';
-import { pilotCommand } from './commands/pilot.ts';
+import { curveCommand, pilotCommand } from './commands/pilot.ts';
 import { trainCommand } from './commands/train.ts';
 import { connect } from './connect.ts';
 import { serve } from './serve.ts';
@@ -41,6 +41,7 @@ const COMMANDS: readonly (Omit<Command, 'run'> & Partial<Command>)[] = [
   ...dataCommands,
   ...adviseCommands,
   pilotCommand,
+  curveCommand,
   trainCommand,
   ...runCommands,
   ...judgeCommands,

@@ -17,6 +17,7 @@ import {
   ExportFormat,
   ImportPreview,
   Job,
+  LearningCurve,
   Machine,
   Mark,
   Model,
@@ -213,6 +214,19 @@ export const api = {
   ),
   'pilots.list': of(z.strictObject({ project: slug }), z.array(Pilot)),
   'pilots.show': of(z.strictObject({ pilot: slug }), Pilot),
+  /** Trains on a quarter, half and all of a slice of a dataset (the newest of the chosen strategy unless named), to tell whether more would help. Tokens are for each training. */
+  'curves.start': of(
+    z.strictObject({
+      project: slug,
+      model: slug.optional(),
+      dataset: slug.optional(),
+      minutes: z.number().min(1).max(600).default(10),
+      tokens: z.int().min(256).max(1e9).optional(),
+    }),
+    LearningCurve,
+  ),
+  'curves.list': of(z.strictObject({ project: slug }), z.array(LearningCurve)),
+  'curves.show': of(z.strictObject({ curve: slug }), LearningCurve),
 
   /** The recommended recipe with reasons and what it takes; `set` changes values. */
   'runs.plan': of(
@@ -334,7 +348,7 @@ export type GenerationEvent = z.infer<typeof GenerationEvent>;
 /** Something changed: ask again. `changed` topics keep every view true without copies of state. */
 export const ChangedEvent = z.object({
   type: z.literal('changed'),
-  what: z.enum(['project', 'model', 'dataset', 'strategy', 'run', 'comparison', 'export', 'pilot']),
+  what: z.enum(['project', 'model', 'dataset', 'strategy', 'run', 'comparison', 'export', 'pilot', 'curve']),
   id: z.string(),
   project: z.string().nullable(),
 });

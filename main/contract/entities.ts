@@ -23,6 +23,7 @@ export const JobKind = z.enum([
   'derive',
   'measure',
   'pilot',
+  'curve',
   'compare',
   'export',
   'generate',
@@ -319,13 +320,17 @@ export const Choice = z.object({
 export type Choice = z.infer<typeof Choice>;
 
 /** Ways of tuning tried on a slice, with the same budget of tokens, and measured on the same text. */
-export const Pilot = z.object({
+/** Trains for a while to measure something; keeps no model. */
+export const Trial = z.object({
   id: z.string(),
   project: z.string(),
   model: z.string(),
   state: JobState,
   error: ErrorInfo.nullable(),
   createdAt: Time,
+});
+export type Trial = z.infer<typeof Trial>;
+export const Pilot = Trial.extend({
   result: z
     .object({
       /** What each way was given to learn from, in tokens. */
@@ -351,6 +356,40 @@ export const Pilot = z.object({
     .nullable(),
 });
 export type Pilot = z.infer<typeof Pilot>;
+/** Whether more of the same data would help: the loss on unseen rows after training on a quarter, half and all of a slice. */
+export const LearningCurve = Trial.extend({
+  result: z
+    .object({
+      /** A name in words, and the version by its hash. */
+      dataset: z.object({ id: z.string(), name: z.string() }),
+      strategy: Strategy,
+      /** What every training was given to learn from, in tokens; small parts are read several times. */
+      budget: z.int(),
+      /** Of the dataset: rows to train on (pieces of text for prose) and their tokens. */
+      all: z.object({ rows: z.int(), tokens: z.int() }),
+      heldOut: z.object({ rows: z.int(), tokens: z.int() }),
+      /** The model as it is, in nats a token. */
+      base: Measured,
+      /** From few to many rows. `share` is of all the dataset's. Each loss is the mean of `losses`, one a training. */
+      points: z.array(
+        z.object({
+          share: z.number(),
+          rows: z.int(),
+          tokens: z.int(),
+          loss: Measured,
+          losses: z.array(z.number()),
+        }),
+      ),
+      /** What the line through the points says: of all rows, and of twice as many. */
+      forecast: z.array(z.object({ share: z.number(), rows: z.int(), loss: Measured })),
+      /** What a doubling changes, in nats a token: below 0 it helps. */
+      doubling: Measured,
+      verdict: z.enum(['helps', 'hardly', 'unclear', 'no-gain']),
+      sentence: z.string(),
+    })
+    .nullable(),
+});
+export type LearningCurve = z.infer<typeof LearningCurve>;
 
 // ---- projects
 export const PathState = z.enum(['done', 'current', 'running', 'open']);

@@ -39,7 +39,8 @@ export interface Events {
 }
 
 export type Ask = 'pause' | 'stop' | 'cancel';
-export type WorkerEntry = 'train' | 'generate' | 'model' | 'data' | 'compare' | 'export' | 'measure' | 'pilot';
+export type WorkerEntry =
+  'train' | 'generate' | 'model' | 'data' | 'compare' | 'export' | 'measure' | 'pilot' | 'curve';
 
 /** A child process at work. */
 export interface WorkerHandle<Result> {

@@ -6,6 +6,8 @@ import { basename, extname, join, resolve } from 'node:path';
 import type { ParsedInputOf } from '../contract/api.ts';
 import { Quality, type Dataset, type Job, type VersionStep } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
+import type { Strategy } from '../contract/recipe.ts';
+import { trainsBy } from '../contract/trains.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
 import type { Models } from '../models/index.ts';
@@ -41,6 +43,8 @@ export interface Datasets {
   /** Waits until the files are in. @throws what the job fails with. */
   import(request: ImportInput): Promise<Dataset[]>;
   list(project: string): Dataset[];
+  /** The newest data that train by a strategy. */
+  newest(project: string, strategy: Strategy): Dataset | undefined;
   show(project: string, id: string): Dataset;
   /** rows.jsonl of a version; `readRows` reads it. */
   rowsFile(project: string, id: string): string;
@@ -182,6 +186,7 @@ export function createDatasets(
     show,
     rowsFile,
     list: table.list,
+    newest: (project, strategy) => table.list(project).find(({ kind }) => trainsBy(kind) === strategy),
     handlers: {
       'datasets.preview': ({ paths, map, maps }) =>
         jobs.now({

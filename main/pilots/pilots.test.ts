@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeExamples } from '../../test/e2e/examples.ts';
 import { writeTinyModel } from '../../test/fixtures/tiny-model.ts';
-import type { Measured, Pilot } from '../contract/entities.ts';
+import type { LearningCurve, Measured, Pilot } from '../contract/entities.ts';
 import { createApp, type App } from '../hosts/app.ts';
 import { verdictInWords } from './verdict.ts';
 
@@ -74,6 +74,41 @@ describe('a pilot', () => {
     app.core.jobs.ask(job.id, 'cancel');
     expect((await app.core.jobs.settled(job.id)).state).toBe('cancelled');
     expect(readdirSync(join(folder, 'home/temporary'))).toEqual([]);
+  });
+});
+
+describe('a learning curve', () => {
+  const curve = async (project: string, more: { dataset?: string; tokens?: number } = {}): Promise<LearningCurve> => {
+    const { id } = await app.client.call('curves.start', { project, model: 'tiny', tokens: 3000, ...more });
+    await app.core.jobs.settled(app.core.jobs.of('curve', id)!.id);
+    return app.client.call('curves.show', { curve: id });
+  };
+
+  it('trains on parts that are within each other, each on the same tokens, and forecasts; twice the same', async () => {
+    const { result, error } = await curve('both');
+    expect(error).toBeNull();
+    expect(result?.strategy).toBe('instruct');
+    expect(result?.points.map(({ losses }) => losses.length)).toEqual([2, 2, 1]);
+    const [quarter, half, all] = result!.points.map(({ rows }) => rows) as [number, number, number];
+    expect(Math.abs(4 * quarter - all)).toBeLessThanOrEqual(4);
+    expect(Math.abs(2 * half - all)).toBeLessThanOrEqual(2);
+    expect(all).toBeLessThanOrEqual(result!.all.rows);
+    expect(result?.forecast.map(({ share, rows }) => [share, rows])).toEqual([
+      [1, result?.all.rows],
+      [2, 2 * result!.all.rows],
+    ]);
+    expect((await curve('both')).result).toEqual(result);
+    expect(readdirSync(join(folder, 'home/temporary'))).toEqual([]);
+  });
+
+  it('takes text in pieces, and refuses too few', async () => {
+    const { result } = await curve('prose', { tokens: 6000 });
+    expect(result?.strategy).toBe('non-instruct');
+    await app.client.call('projects.create', { name: 'Few' });
+    const few = join(folder, 'few.jsonl');
+    writeFileSync(few, '{"question":"a b c?","answer":"d e f"}\n{"question":"g h?","answer":"i j k"}\n');
+    await bring('few', few);
+    expect((await curve('few')).error).toMatchObject({ code: 'DATA_EMPTY' });
   });
 });
 

@@ -4,7 +4,7 @@ import { isAbsolute, resolve } from 'node:path';
 import { bytes as inWords } from '../contract/bytes.ts';
 import type { Dataset, Model, Plan } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
-import { trainsBy } from '../contract/trains.ts';
+import { strategyOf, trainsBy } from '../contract/trains.ts';
 import { Recipe, Strategy } from '../contract/recipe.ts';
 import type { Core } from '../core/context.ts';
 import { availableMemory } from '../core/memory.ts';
@@ -66,7 +66,7 @@ export function createPlanner(
     if (chosen) return chosen.strategy === 'staged' ? 'non-instruct' : chosen.strategy;
     const { strategy } = await parts.strategy.advise(request.project, request.model);
     if (strategy === 'instruct' || strategy === 'non-instruct') return strategy;
-    const pairs = datasets.list(request.project).some((each) => trainsBy(each.kind) === 'instruct');
+    const pairs = datasets.newest(request.project, 'instruct');
     return strategy === 'staged' || !pairs ? 'non-instruct' : 'instruct';
   }
 
@@ -74,7 +74,7 @@ export function createPlanner(
     const model = models.show(request.model);
     const named = request.dataset === undefined ? undefined : datasets.show(request.project, request.dataset);
     const strategy = await strategyFor(request, named);
-    const dataset = named ?? newest(datasets.list(request.project), strategy);
+    const dataset = named ?? datasets.newest(request.project, strategy);
     if (!dataset)
       throw new FettleError(
         'DATASET_NOT_FOUND',
@@ -83,13 +83,7 @@ export function createPlanner(
           : 'This project has no text of its own to train on.',
         `Import ${strategy === 'instruct' ? 'examples' : 'documents'} first, or choose the other strategy.`,
       );
-    if (dataset.kind === 'preference')
-      throw new FettleError(
-        'INPUT_INVALID',
-        `“${dataset.name}” holds preferences, which do not train yet.`,
-        'Take its chosen answers as pairs: `fettle data chosen`, or the button on its page.',
-      );
-    if (trainsBy(dataset.kind) !== strategy)
+    if (strategyOf(dataset) !== strategy)
       throw new FettleError(
         'INPUT_INVALID',
         strategy === 'instruct'
@@ -199,9 +193,3 @@ function located(given: Readonly<Record<string, unknown>>): Record<string, unkno
     ? { ...given, initAdapter: resolve(initAdapter) }
     : { ...given };
 }
-
-const newest = (datasets: readonly Dataset[], strategy: Strategy): Dataset | undefined =>
-  datasets
-    .filter((dataset) => trainsBy(dataset.kind) === strategy)
-    .toSorted((a, b) => b.createdAt.localeCompare(a.createdAt))
-    .at(0);

@@ -1,8 +1,7 @@
 /** @file The strategy guide as a service: keeps answers and the choice, measures the data, asks the rules. */
 import { FettleError } from '../contract/errors.ts';
 import { BaseMeasure, Choice, type Advice, type Answers, type Dataset, type Job } from '../contract/entities.ts';
-import { trainsBy } from '../contract/trains.ts';
-import type { Strategy, Way } from '../contract/recipe.ts';
+import type { Way } from '../contract/recipe.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
 import type { Datasets } from '../datasets/index.ts';
@@ -66,8 +65,8 @@ export function createStrategy(
   async function adviseFor(project: string, model: string | null = null, given?: Answers): Promise<Advice> {
     const shown = projects.show(project);
     if (given) checkAnswers(given);
-    const pairs = newest(project, 'instruct');
-    const prose = newest(project, 'non-instruct');
+    const pairs = datasets.newest(project, 'instruct');
+    const prose = datasets.newest(project, 'non-instruct');
     const named = model ?? shown.model;
     return advise({
       answers: given ?? answers(project),
@@ -79,10 +78,6 @@ export function createStrategy(
     });
   }
 
-  /** The newest version of each kind: older ones are the same data before it was changed. */
-  const newest = (project: string, strategy: Strategy): Dataset | undefined =>
-    datasets.list(project).find((dataset) => trainsBy(dataset.kind) === strategy);
-
   function measuredOf(project: string, { hash }: Dataset, model: string): BaseMeasure | null {
     const row = measurement.get(project, hash, models.show(model).hash);
     return row ? BaseMeasure.parse(JSON.parse(row.result)) : null;
@@ -93,7 +88,7 @@ export function createStrategy(
     const model = named ?? projects.show(project).model;
     if (!model)
       throw new FettleError('INPUT_INVALID', 'No model is chosen yet.', 'Choose one, or name it with --model.');
-    const pairs = newest(project, 'instruct');
+    const pairs = datasets.newest(project, 'instruct');
     if (!pairs)
       throw new FettleError(
         'DATASET_NOT_FOUND',
