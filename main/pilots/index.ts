@@ -64,6 +64,7 @@ export function createPilots(core: Core, features: Features): { readonly handler
   return {
     handlers: {
       'pilots.start': ({ project, model, minutes, tokens }) => {
+        projects.show(project);
         if (!datasets.newest(project, 'instruct') && !datasets.newest(project, 'non-instruct')) throw nothingYet();
         return Pilot.parse(pilots.show(pilots.start(project, model, { minutes, tokens: tokens ?? null })));
       },

@@ -106,6 +106,7 @@ export function createRuns(
         'Both stages together take the newest text and the newest examples.',
         'Leave the dataset out, or start the stages one by one with --over.',
       );
+    projects.show(request.project);
     const first = { ...request, strategy: 'non-instruct' as const };
     const second = { ...request, strategy: 'instruct' as const };
     // What keeps the second from being started should be known before the first has run for hours.
