@@ -253,6 +253,17 @@ describe('the questions', () => {
       if (each.basis === 'source') expect(each.from).toMatch(/\b(?:19|20)\d\d\b|guide/);
     }
   });
+  it('stand in the decision page as they are', () => {
+    const page = readFileSync(join(import.meta.dirname, '../../docs/decisions/strategy-rules.md'), 'utf8');
+    const rows = page.split('\n').map((line) => line.split('|').map((cell) => cell.trim()));
+    for (const [name, each] of Object.entries(THRESHOLDS))
+      expect(rows.find((cells) => cells[1] === name)?.slice(2, 6)).toEqual([
+        String(each.value),
+        each.unit,
+        each.basis,
+        each.from,
+      ]);
+  });
   it('are the only place that the rules take numbers from', () => {
     const table = readFileSync(join(import.meta.dirname, 'rules.ts'), 'utf8').replaceAll(
       /\/\*[\s\S]*?\*\/|\/\/.*/g,
