@@ -4,7 +4,7 @@ import type { StoredRow } from '../datasets/rows.ts';
 export interface ProseEvidence {
   /** Words that were looked at. */
   readonly words: number;
-  /** Different words in 1,000, the mean over whole windows of 1,000 (standardised type-token ratio, Scott 1996); null where there is no whole one. */
+  /** Different words in 1,000, the mean over whole windows of 1,000 (the standardised type-token ratio); null where there is no whole one. */
   readonly types: number | null;
   /** Share of the five-word sequences that had occurred before, 0 to 1. */
   readonly repeated: number;

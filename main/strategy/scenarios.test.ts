@@ -1,4 +1,4 @@
-/** @file Written cases, from clear to borderline: what each person is advised, and what they are told about it. The expectations are an expert's, not the rules'. */
+/** @file Written cases, from clear to borderline: what each person is advised, and what they are told about it. The expectations were written by a maintainer from the literature before the rules were run on them; no outside expert has looked at them yet. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
