@@ -195,7 +195,7 @@ export const api = {
   'strategy.answers': of(z.strictObject({ project: slug }), Answers),
   'strategy.answer': of(z.strictObject({ project: slug, answers: Answers }), Answers),
   'strategy.advise': of(z.strictObject({ project: slug, model: slug.optional(), answers: Answers.optional() }), Advice),
-  /** Measures what a model already does on the newest held-out examples; the advice is renewed by it. */
+  /** Measures what a model already does on the newest held-out examples and prose; the advice is renewed by it. */
   'strategy.measure': of(z.strictObject({ project: slug, model: slug.optional() }), Job),
   'strategy.choose': of(
     z.strictObject({ project: slug, strategy: Way, reason: z.string().max(1000).default('') }),

@@ -277,6 +277,18 @@ export const BaseMeasure = z.object({
   answers: z.array(z.object({ prompt: z.string(), expected: z.string(), answer: z.string(), f1: z.number() })),
 });
 export type BaseMeasure = z.infer<typeof BaseMeasure>;
+/** How well a base model already predicts a project's held-out prose. */
+export const ProseMeasure = z.object({
+  model: z.string(),
+  dataset: z.string(),
+  at: Time,
+  /** Held-out documents that were looked at, and their tokens. */
+  documents: z.int(),
+  tokens: z.int(),
+  /** Mean loss a token, in nats. */
+  loss: Measured,
+});
+export type ProseMeasure = z.infer<typeof ProseMeasure>;
 export const Advice = z.object({
   strategy: AdviceStrategy,
   title: z.string(),
@@ -306,6 +318,8 @@ export const Advice = z.object({
   provisional: z.string().nullable(),
   /** What the model already does, where that was measured on the newest examples. */
   measured: BaseMeasure.nullable().default(null),
+  /** The same for the newest prose. */
+  measuredProse: ProseMeasure.nullable().default(null),
   answered: z.int(),
   questions: z.int(),
 });

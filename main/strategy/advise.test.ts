@@ -1,21 +1,21 @@
 /** @file What would mislead a person: an advice that wavers, that turns against more examples, or that does not fit a plain case. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Advice, type AdviceStrategy } from '../contract/entities.ts';
 import { advise } from './advise.ts';
 import { tip, withPairs } from './neighbours.ts';
+import { Random } from '../engine/random.ts';
+import { measureProse } from './prose.ts';
 import { checkAnswers, QUESTIONS } from './questions.ts';
 import { decide } from './rules.ts';
 import { measurePairs, noiseOf, proseTokensOf, type Situation } from './situation.ts';
+import { measuredWith, modelOf } from './testing.ts';
 import { THRESHOLDS } from './thresholds.ts';
 
 const RANK: Readonly<Record<AdviceStrategy, number>> = { 'do-not-tune': 0, 'non-instruct': 1, staged: 2, instruct: 3 };
 
-const model = (value: 'base' | 'instruct'): Situation['model'] => ({
-  name: 'A model',
-  kind: { value, evidence: [] },
-  hasChatTemplate: value === 'instruct',
-});
 const situation = (
   answers: Record<string, string>,
   pairs: number,
@@ -25,23 +25,14 @@ const situation = (
   answers,
   pairs: pairs > 0 ? { rows: pairs, different: pairs, variety: 0.8, heldOut: Math.round(pairs / 10) } : null,
   proseTokens: proseTokensOf(proseWords),
+  prose: null,
   noise: 0,
   model: null,
   measured: null,
+  measuredProse: null,
   ...rest,
 });
 
-/** A model whose own answers share that much with the expected ones. */
-const measuredWith = (f1: number, asked = 12): NonNullable<Situation['measured']> => ({
-  model: 'm',
-  dataset: 'd',
-  at: '2026-01-01T00:00:00Z',
-  rows: 20,
-  loss: { value: 1, low: 0.9, high: 1.1 },
-  f1: { value: f1, low: f1 - 0.05, high: Math.min(1, f1 + 0.05) },
-  exact: 0,
-  answers: Array.from({ length: asked }, () => ({ prompt: 'q', expected: 'e', answer: 'a', f1 })),
-});
 const answers = fc.record(
   Object.fromEntries(QUESTIONS.map((q) => [q.id, fc.constantFrom(...q.options.map((option) => option.value))])),
   { requiredKeys: [], noNullPrototype: true },
@@ -52,17 +43,21 @@ const anySituation: fc.Arbitrary<Situation> = fc
     pairs: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 5000 })),
     words: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 3_000_000 })),
     noise: fc.double({ min: 0, max: 1, noNaN: true }),
-    kind: fc.constantFrom('base', 'instruct', null),
+    kind: fc.constantFrom('base', 'instruct', 'bare', null),
     variety: fc.double({ min: 0.01, max: 1, noNaN: true }),
     able: fc.constantFrom(null, 0.3, 0.95),
+    types: fc.double({ min: 50, max: 600, noNaN: true }),
+    repeated: fc.double({ min: 0, max: 0.99, noNaN: true }),
   })
-  .map(({ answers, pairs, words, noise, kind, variety, able }) => ({
+  .map(({ answers, pairs, words, noise, kind, variety, able, types, repeated }) => ({
     answers,
     pairs: pairs > 0 ? { rows: pairs, different: pairs, variety, heldOut: Math.round(pairs / 10) } : null,
     proseTokens: proseTokensOf(words),
+    prose: words > 0 ? { words, types: words < 1000 ? null : types, repeated } : null,
     noise,
-    model: kind && model(kind),
-    measured: able === null ? null : measuredWith(able),
+    model: kind && modelOf(kind),
+    measured: able === null ? null : measuredWith({ f1: able }),
+    measuredProse: null,
   }));
 
 describe('properties', () => {
@@ -79,6 +74,7 @@ describe('properties', () => {
         const now = each.pairs?.different ?? 0;
         expect(RANK[decide(withPairs(each, now + more)).strategy]).toBeGreaterThanOrEqual(RANK[decide(each).strategy]);
       }),
+      { numRuns: 1000 },
     );
   });
   it('keeps within the contract: places on their scales, bands around them, a second choice that is another one', () => {
@@ -91,6 +87,22 @@ describe('properties', () => {
           expect(axis.band[0]).toBeLessThanOrEqual(axis.position);
           expect(axis.band[1]).toBeGreaterThanOrEqual(axis.position);
         }
+      }),
+    );
+  });
+  it('names each contradiction between what was said and what was imported', () => {
+    fc.assert(
+      fc.property(anySituation, (each) => {
+        const { answers: said, pairs, proseTokens } = each;
+        const named = advise(each).contradictions.join(' ');
+        const any = pairs !== null || proseTokens > 0;
+        if (any && ['pairs', 'both'].includes(said['material'] ?? '') && !pairs)
+          expect(named).toContain('finished examples, and none');
+        if (any && ['text', 'both'].includes(said['material'] ?? '') && proseTokens === 0)
+          expect(named).toContain('text of your own, and none');
+        if (said['flexibility'] === 'yes' && said['variety'] === 'anything')
+          expect(named).toContain('people will ask it anything');
+        if (each.noise > THRESHOLDS.noise.value) expect(named).toContain('dropped or duplicates');
       }),
     );
   });
@@ -150,7 +162,7 @@ describe('scenarios', () => {
     );
   });
   it('warns of raw text in an instruct model', () => {
-    const given = situation(FIELD, 0, 175_000, { model: model('instruct') });
+    const given = situation(FIELD, 0, 175_000, { model: modelOf('instruct') });
     expect(advise(given).risk).toContain('tuned to answer');
     expect(advise(given).provisional).toBeNull();
   });
@@ -176,7 +188,8 @@ describe('evidence', () => {
       index: number;
       split: 'train' | 'held-out';
       source: string;
-      messages: { role: 'user' | 'assistant'; content: string }[];
+      messages?: { role: 'user' | 'assistant'; content: string }[];
+      text?: string;
     }[],
   ) {
     yield* rows;
@@ -191,6 +204,36 @@ describe('evidence', () => {
     );
     expect(found).toEqual({ rows: 3, different: 2, variety: 2 / 3, heldOut: 1 });
   });
+  const documents = (...texts: string[]) =>
+    rowsOf(texts.map((text, index) => ({ index, split: 'train' as const, source: 'a.md', text })));
+  it('sees prose that repeats, and prose that does not', async () => {
+    const words = (from: number, count: number): string =>
+      Array.from({ length: count }, (_, i) => `word${from + i}`).join(' ');
+    const footer = words(0, 10);
+    const fresh = await measureProse(documents(words(100, 1000), words(5000, 1000)), 2000);
+    expect(fresh).toEqual({ words: 2000, types: 1000, repeated: 0 });
+    // Six sequences a footer and 996 of the rest; of ten footers nine repeat: 54 of 10,020.
+    const pages = Array.from({ length: 10 }, (_, i) => [words(1000 * (i + 1), 1000), footer]).flat();
+    expect((await measureProse(documents(...pages), 10_100)).repeated).toBeCloseTo(54 / (10 * 996 + 60), 6);
+    expect(await measureProse(documents('too short'), 2)).toEqual({ words: 2, types: null, repeated: 0 });
+  });
+  it('estimates as well when it forgets, and leaves out documents of a large dataset', async () => {
+    // 800,000 sequences, every second of which repeats: more than are remembered.
+    const random = new Random(5);
+    const texts = Array.from({ length: 400 }, () =>
+      Array.from({ length: 1004 }, () => `w${random.int(1e6)}`).join(' '),
+    );
+    const found = await measureProse(documents(...texts, ...texts), 803_200);
+    expect(found.repeated).toBeGreaterThan(0.49);
+    expect(found.repeated).toBeLessThan(0.51);
+    const half = await measureProse(documents(...texts, ...texts), 2_000_000);
+    expect(half.words).toBe(401_600);
+  });
+  it('counts repeated prose once in the advice', () => {
+    const both = situation({ task: 'few-jobs', flexibility: 'a-little' }, 600, 300_000);
+    expect(decide(both).strategy).toBe('staged');
+    expect(decide({ ...both, prose: { words: 300_000, types: 300, repeated: 0.7 } }).strategy).toBe('instruct');
+  });
   it('takes the share of dropped rows as noise', () => {
     expect(noiseOf([{ rows: 90, dropped: [{ reason: 'x', count: 10, examples: [] }] }])).toBeCloseTo(0.1);
     expect(noiseOf([])).toBe(0);
@@ -204,6 +247,35 @@ describe('the questions', () => {
     expect(() => checkAnswers({ colour: 'red' })).toThrow(/no question/);
   });
   it('have thresholds with a stated basis', () => {
-    for (const each of Object.values(THRESHOLDS)) expect(each.from.length).toBeGreaterThan(20);
+    for (const each of Object.values(THRESHOLDS)) {
+      expect(each.from.length).toBeGreaterThan(20);
+      // A source is a work with its year, or a guide that is named.
+      if (each.basis === 'source') expect(each.from).toMatch(/\b(?:19|20)\d\d\b|guide/);
+    }
+  });
+  it('stand in the decision page as they are', () => {
+    const page = readFileSync(join(import.meta.dirname, '../../docs/decisions/strategy-rules.md'), 'utf8');
+    const rows = page.split('\n').map((line) => line.split('|').map((cell) => cell.trim()));
+    for (const [name, each] of Object.entries(THRESHOLDS))
+      expect(rows.find((cells) => cells[1] === name)?.slice(2, 6)).toEqual([
+        String(each.value),
+        each.unit,
+        each.basis,
+        each.from,
+      ]);
+  });
+  it('are the only place that the rules take numbers from', () => {
+    const table = readFileSync(join(import.meta.dirname, 'rules.ts'), 'utf8').replaceAll(
+      /\/\*[\s\S]*?\*\/|\/\/.*/g,
+      '',
+    );
+    expect(table.match(/(?<![\w'])\d+(?:[._]\d+)?(?![\w'])/g)?.filter((number) => number !== '0') ?? []).toEqual([]);
+  });
+  it('each have a reason, an example, and at least two answers', () => {
+    for (const question of QUESTIONS) {
+      expect(question.why.length).toBeGreaterThan(20);
+      expect(question.example.length).toBeGreaterThan(20);
+      expect(question.options.length).toBeGreaterThan(1);
+    }
   });
 });

@@ -3,8 +3,9 @@ import type { Advice, AdviceStrategy } from '../contract/entities.ts';
 import { axesOf } from './axes.ts';
 import { about, count, firmness, tip } from './neighbours.ts';
 import { QUESTIONS } from './questions.ts';
-import { aimOf, decide, type Decision } from './rules.ts';
-import type { Situation } from './situation.ts';
+import { aimOf } from './places.ts';
+import { decide, type Decision } from './rules.ts';
+import { freshProse, type Situation } from './situation.ts';
 import { THRESHOLDS as T, TOKENS_PER_WORD } from './thresholds.ts';
 
 const TITLES: Readonly<Record<AdviceStrategy, string>> = {
@@ -24,6 +25,7 @@ const DOES: Readonly<Record<AdviceStrategy, string>> = {
 function titleOf({ strategy, rule }: Decision): string {
   if (rule === 'no-data') return 'Bring your data first';
   if (rule === 'already-does') return 'Do not tune: it already does this';
+  if (rule === 'no-aim') return 'Try it with prompts first';
   if (rule === 'clear-without-examples') return 'Write examples first';
   if (['look-up', 'changing-field', 'cited-field'].includes(rule)) return 'Do not tune: look it up instead';
   return TITLES[strategy];
@@ -40,7 +42,7 @@ function summaryOf({ strategy, rule, why }: Decision, situation: Situation): str
     return `${because} On ${situation.measured?.answers.length ?? 0} unseen examples its own answers share ${Math.round((situation.measured?.f1?.value ?? 0) * 100)}% of their words with yours.`;
   if (rule === 'clear-without-examples')
     return `${because} About ${T.pairsFloor.value} finished examples are enough to begin.`;
-  if (['look-up', 'changing-field', 'cited-field'].includes(rule)) return because;
+  if (['look-up', 'changing-field', 'cited-field', 'no-aim'].includes(rule)) return because;
   return `${DOES[strategy]} ${because}`;
 }
 
@@ -53,20 +55,29 @@ const RISKS: Readonly<Record<AdviceStrategy, string>> = {
   'do-not-tune': 'None in waiting: the model stays as it is, and what you write now can be trained later.',
 };
 
-function riskOf(decision: Decision, { answers, model, pairs, proseTokens }: Situation): string {
+function riskOf(decision: Decision, situation: Situation): string {
+  const { answers, model, pairs, prose } = situation;
   const { strategy } = decision;
+  const fresh = freshProse(situation);
+  const reads = strategy === 'non-instruct' || strategy === 'staged';
   if (strategy !== 'do-not-tune' && answers['change'] === 'often')
     return 'Facts that change every week must stand in the question: what is trained in will be out of date.';
   if (strategy !== 'do-not-tune' && answers['cite'] === 'always')
     return 'It cannot know where it read something. Put the source into the question, or look it up.';
   if (strategy === 'non-instruct' && model?.kind.value === 'instruct')
     return 'This model was tuned to answer, and raw text can cost it that (Cheng et al. 2023). A base model, or a second stage with examples, avoids it.';
-  if (strategy === 'non-instruct' && proseTokens < T.proseField.value)
-    return `With about ${count(proseTokens)} tokens it will take on some style and no knowledge.`;
+  if (reads && prose && prose.repeated >= T.proseRepeated.value)
+    return `${Math.round(prose.repeated * 100)}% of your prose stood there before (headers, footers, forms): it would learn those passages by heart (Lee et al. 2022). Take them out first.`;
+  if (strategy === 'non-instruct' && fresh < T.proseField.value)
+    return `With about ${about(fresh)} tokens it will take on some style and no knowledge.`;
   if (strategy === 'instruct' && model && !model.hasChatTemplate)
-    return 'This model has no chat template, so examples cannot be put to it as a conversation. Choose an instruct model.';
+    return 'This model has no chat template, so a plain one is put in its place and goes along with every export. An instruct model brings its own and needs fewer examples.';
   if (strategy === 'instruct' && pairs && pairs.variety < T.variety.value)
     return `Most examples begin alike (variety ${pairs.variety.toFixed(2)}): it may answer everything the same way.`;
+  if (strategy === 'instruct' && answers['task'] === 'field')
+    return 'Examples teach how to answer, not the field itself. Facts that stand only in the examples are learned slowly, and the model invents more once it has learned them (Gekhman et al. 2024).';
+  if (reads && answers['change'] === 'yearly')
+    return 'What it reads now will be partly out of date within a year: plan to train it again, or keep the facts that change in the question.';
   if (strategy === 'instruct' && answers['flexibility'] === 'no')
     return 'You want to keep everything, and instruct tuning costs other abilities. The adapter can be taken off again; the base model is never changed.';
   return RISKS[strategy];
@@ -74,11 +85,11 @@ function riskOf(decision: Decision, { answers, model, pairs, proseTokens }: Situ
 
 function missingOf(decision: Decision, situation: Situation): string[] {
   const pairs = situation.pairs?.different ?? 0;
-  const prose = situation.proseTokens;
+  const prose = freshProse(situation);
   const missing: string[] = [];
   const wantsPairs = decision.strategy === 'instruct' || decision.strategy === 'staged';
   const pairsGoal = !wantsPairs && pairs < T.pairsFloor.value ? T.pairsFloor.value : T.pairsComfortable.value;
-  const gated = ['look-up', 'changing-field', 'cited-field', 'already-does'].includes(decision.rule);
+  const gated = ['look-up', 'changing-field', 'cited-field', 'already-does', 'no-aim'].includes(decision.rule);
   if (!gated && decision.strategy !== 'non-instruct' && pairs < pairsGoal)
     missing.push(
       `About ${about(pairsGoal - pairs)} more different pairs ${wantsPairs ? 'would make it comfortable' : 'to begin with instruct tuning'}; you have ${count(pairs)}.`,
@@ -91,13 +102,23 @@ function missingOf(decision: Decision, situation: Situation): string[] {
     missing.push(
       `${count(situation.pairs.heldOut)} held-out rows leave a wide margin in comparisons; ${T.heldOut.value} or more are better.`,
     );
+  if (wantsPairs && situation.answers['check'] === 'no')
+    missing.push(
+      'A way to tell a good answer from a bad one: write down what you look for, or nobody can say whether tuning helped.',
+    );
+  if (decision.rule === 'no-aim')
+    missing.push('One thing that it should do, and how you would tell that it does it well.');
+  if (decision.strategy === 'non-instruct' && situation.model && !situation.measuredProse)
+    missing.push(
+      `How well ${situation.model.name} already predicts your unseen text was not measured yet: the lower its loss there, the less is left to read.`,
+    );
   const open = QUESTIONS.filter((question) => situation.answers[question.id] === undefined).length;
   if (open > 0)
     missing.push(open === 1 ? 'One question is not answered yet.' : `${open} questions are not answered yet.`);
   return missing;
 }
 
-function contradictionsOf({ answers, pairs, proseTokens, noise }: Situation): string[] {
+function contradictionsOf({ answers, pairs, proseTokens, prose, noise }: Situation): string[] {
   const different = pairs?.different ?? 0;
   const any = different > 0 || proseTokens > 0;
   const found: string[] = [];
@@ -127,12 +148,19 @@ function contradictionsOf({ answers, pairs, proseTokens, noise }: Situation): st
     'You said that it may lose other abilities, and also that people will ask it anything.',
   );
   say(
-    answers['variety'] === 'anything' && pairs !== null && pairs.rows >= 20 && pairs.variety < T.variety.value,
+    answers['variety'] === 'anything' &&
+      pairs !== null &&
+      pairs.rows >= T.pairsJudgeable.value &&
+      pairs.variety < T.variety.value,
     `You said that people will ask it anything, but the examples are much alike (variety ${pairs?.variety.toFixed(2) ?? ''}).`,
   );
   say(
-    pairs !== null && pairs.rows >= 20 && different < pairs.rows * 0.8,
+    pairs !== null && pairs.rows >= T.pairsJudgeable.value && different < pairs.rows * T.pairsAlike.value,
     `${count((pairs?.rows ?? 0) - different)} of ${count(pairs?.rows ?? 0)} pairs differ from another only in case, digits or punctuation, and count once.`,
+  );
+  say(
+    prose !== null && prose.words >= T.proseMeasurable.value && (prose.types ?? Infinity) < T.proseTypes.value,
+    `What was imported as prose reads like lists or forms: ${count(prose?.types ?? 0)} different words in 1,000, where running text has 300 to 500.`,
   );
   say(
     noise > T.noise.value,
@@ -141,15 +169,21 @@ function contradictionsOf({ answers, pairs, proseTokens, noise }: Situation): st
   return found;
 }
 
-/**
- * How firm the rules are under small changes, capped by how much was answered (from 0.55 with nothing to 0.95 with all;
- * reasoning: firm on guesses is not sure), less a tenth for each contradiction.
- */
+/** How firm the rules are under small changes, capped by how much was answered (firm on guesses is not sure), less for each contradiction. */
 function confidenceOf(situation: Situation, answered: number, contradictions: number): Advice['confidence'] {
-  const cap = 0.55 + 0.4 * (answered / QUESTIONS.length);
-  const value = Math.max(0.05, Math.min(cap, firmness(situation)) - 0.1 * contradictions);
+  const cap = T.sureLeast.value + (T.sureMost.value - T.sureLeast.value) * (answered / QUESTIONS.length);
+  const value = Math.max(
+    T.sureNever.value,
+    Math.min(cap, firmness(situation)) - T.contradiction.value * contradictions,
+  );
   const words =
-    value >= 0.88 ? 'Very sure' : value >= 0.72 ? 'Fairly sure' : value >= 0.5 ? 'Leaning this way' : 'Little to go on';
+    value >= T.verySure.value
+      ? 'Very sure'
+      : value >= T.fairlySure.value
+        ? 'Fairly sure'
+        : value >= T.leaning.value
+          ? 'Leaning this way'
+          : 'Little to go on';
   return { value: Math.round(value * 100) / 100, words };
 }
 
@@ -183,6 +217,7 @@ export function advise(situation: Situation): Advice {
     contradictions,
     provisional: provisionalOf(situation),
     measured: situation.measured,
+    measuredProse: situation.measuredProse,
     answered,
     questions: QUESTIONS.length,
   };

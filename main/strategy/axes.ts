@@ -1,9 +1,10 @@
 /** @file The three axes of an advice as a person reads them: where it stands, how far off that could be, why, and the evidence. */
-import type { Advice, AdviceStrategy, Answers, BaseMeasure } from '../contract/entities.ts';
+import type { Advice, AdviceStrategy, Answers, BaseMeasure, ProseMeasure } from '../contract/entities.ts';
 import { about, count } from './neighbours.ts';
 import { answerLabel } from './questions.ts';
-import { dataPlace, flexibilityPlace, goalPlace, type Place } from './rules.ts';
-import type { Situation } from './situation.ts';
+import { dataPlace, flexibilityPlace, goalPlace, type Place } from './places.ts';
+import { freshProse, type Situation } from './situation.ts';
+import type { ProseEvidence } from './prose.ts';
 import { THRESHOLDS as T } from './thresholds.ts';
 
 type AxisView = Advice['axes'][number];
@@ -80,32 +81,49 @@ function dataLean(pairs: number, prose: number): AdviceStrategy {
   return prose < T.proseField.value ? 'instruct' : 'staged';
 }
 
-function dataAxis({ pairs, proseTokens, noise, measured }: Situation): AxisView {
+function dataAxis(situation: Situation): AxisView {
+  const { pairs, proseTokens, prose, noise, measured, measuredProse } = situation;
+  const fresh = freshProse(situation);
   const different = pairs?.different ?? 0;
-  const leansTo = dataLean(different, proseTokens);
+  const leansTo = dataLean(different, fresh);
   const reason = {
-    'do-not-tune': `${count(different)} different pairs and about ${about(proseTokens)} tokens of prose are too little to train on: from ${count(T.pairsFloor.value)} pairs or ${count(T.proseStyle.value)} tokens a change can be seen.`,
-    'non-instruct': `About ${about(proseTokens)} tokens of prose to read, and ${count(different)} different pairs where ${count(T.pairsFloor.value)} are the fewest that show an effect.`,
-    instruct: `${count(different)} different pairs${different < T.pairsUsable.value ? ', enough to begin with' : different < T.pairsComfortable.value ? ', a fair number for one task' : ', plenty for one task'}; about ${about(proseTokens)} tokens of prose${proseTokens === 0 ? '' : ` where ${count(T.proseField.value)} begin to teach a field`}.`,
-    staged: `Both: ${count(different)} different pairs for the task and about ${about(proseTokens)} tokens of prose for the field.`,
+    'do-not-tune': `${count(different)} different pairs and about ${about(fresh)} tokens of prose are too little to train on: from ${count(T.pairsFloor.value)} pairs or ${count(T.proseStyle.value)} tokens a change can be seen.`,
+    'non-instruct': `About ${about(fresh)} tokens of prose to read, and ${count(different)} different pairs where ${count(T.pairsFloor.value)} are the fewest that show an effect.`,
+    instruct: `${count(different)} different pairs${different < T.pairsUsable.value ? ', enough to begin with' : different < T.pairsComfortable.value ? ', a fair number for one task' : ', plenty for one task'}; about ${about(fresh)} tokens of prose${fresh === 0 ? '' : ` where ${count(T.proseField.value)} begin to teach a field`}.`,
+    staged: `Both: ${count(different)} different pairs for the task and about ${about(fresh)} tokens of prose for the field.`,
   }[leansTo];
+  const repeats = prose && prose.repeated >= T.proseRepeated.value;
   return {
     axis: 'data',
     title: 'Data dependency',
-    ...shown(dataPlace(different, proseTokens)),
+    ...shown(dataPlace(different, fresh)),
     ends: ['Much text, few examples', 'Many examples, little text'],
     leansTo,
-    reason,
+    reason: repeats ? `${reason} Repeated passages are counted once.` : reason,
     evidence: [
       { label: 'Pairs', value: count(pairs?.rows ?? 0) },
       { label: 'Really different', value: count(different) },
       ...(pairs && pairs.rows > 0 ? [{ label: 'Held out', value: count(pairs.heldOut) }] : []),
       { label: 'Prose, estimated tokens', value: count(proseTokens) },
+      ...(prose ? proseEvidence(prose) : []),
       { label: 'Noise (dropped or duplicate)', value: percent(noise) },
       ...(measured ? measuredEvidence(measured) : []),
+      ...(measuredProse ? measuredProseEvidence(measuredProse) : []),
     ],
   };
 }
+
+const proseEvidence = ({ types, repeated }: ProseEvidence): AxisView['evidence'] => [
+  ...(types === null ? [] : [{ label: 'Different words in 1,000 of prose', value: count(types) }]),
+  { label: 'Prose that repeats (five-word sequences)', value: percent(repeated) },
+];
+
+const measuredProseEvidence = ({ documents, loss }: ProseMeasure): AxisView['evidence'] => [
+  {
+    label: `Loss on your unseen prose, nats a token (${count(documents)} ${documents === 1 ? 'document' : 'documents'})`,
+    value: `${loss.value.toFixed(2)} (${loss.low.toFixed(2)} to ${loss.high.toFixed(2)})`,
+  },
+];
 
 const measuredEvidence = ({ f1, exact, loss, answers }: BaseMeasure): AxisView['evidence'] => [
   {

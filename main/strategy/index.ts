@@ -1,16 +1,26 @@
 /** @file The strategy guide as a service: keeps answers and the choice, measures the data, asks the rules. */
 import { FettleError } from '../contract/errors.ts';
-import { BaseMeasure, Choice, type Advice, type Answers, type Dataset, type Job } from '../contract/entities.ts';
+import {
+  BaseMeasure,
+  Choice,
+  ProseMeasure,
+  type Advice,
+  type Answers,
+  type Dataset,
+  type Job,
+  type Model,
+} from '../contract/entities.ts';
 import type { Way } from '../contract/recipe.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
 import type { Datasets } from '../datasets/index.ts';
-import { readRows } from '../datasets/rows.ts';
+import { readRows, type StoredRow } from '../datasets/rows.ts';
 import type { Models } from '../models/index.ts';
 import type { Projects } from '../projects/index.ts';
 import { advise } from './advise.ts';
 import type { MeasureEvent, MeasureJob, MeasureResult } from '../workers/measure.ts';
 import { checkAnswers, QUESTIONS } from './questions.ts';
+import { measureProse, type ProseEvidence } from './prose.ts';
 import { measurePairs, noiseOf, proseTokensOf, type PairEvidence } from './situation.ts';
 
 type Names = 'questions' | 'answers' | 'answer' | 'advise' | 'measure' | 'choose';
@@ -28,8 +38,9 @@ export function createStrategy(
 ): StrategyService {
   const { db } = core;
   const { projects, datasets, models } = parts;
-  /** Datasets never change, so what was measured stays true. By project and dataset id. */
-  const measured = new Map<string, PairEvidence>();
+  /** Datasets never change, so what was measured stays true. By project and the dataset's hash. */
+  const evidenceOfPairs = new Map<string, Promise<PairEvidence>>();
+  const evidenceOfProse = new Map<string, Promise<ProseEvidence>>();
   const answered = db.prepare<[string], { question: string; value: string }>(
     'SELECT question, value FROM answer WHERE project = ? ORDER BY question',
   );
@@ -53,14 +64,21 @@ export function createStrategy(
     return row ? Choice.parse({ ...row, overruled: row.advised !== 'staged' && row.advised !== row.strategy }) : null;
   };
 
-  async function pairsOf(project: string, dataset: string): Promise<PairEvidence> {
-    const key = `${project}/${dataset}`;
-    const evidence =
-      measured.get(key) ??
-      (await measurePairs(readRows(datasets.rowsFile(project, dataset)), datasets.show(project, dataset)));
-    measured.set(key, evidence);
-    return evidence;
+  /** Two who ask at once wait for one reading; what failed is tried again. */
+  function once<T>(cache: Map<string, Promise<T>>, key: string, read: () => Promise<T>): Promise<T> {
+    const known = cache.get(key);
+    if (known) return known;
+    const reading = read();
+    cache.set(key, reading);
+    reading.catch(() => cache.delete(key));
+    return reading;
   }
+  const rowsOf = (project: string, { id }: Dataset): AsyncGenerator<StoredRow> =>
+    readRows(datasets.rowsFile(project, id));
+  const pairsOf = (project: string, dataset: Dataset): Promise<PairEvidence> =>
+    once(evidenceOfPairs, `${project}/${dataset.hash}`, () => measurePairs(rowsOf(project, dataset), dataset));
+  const proseOf = (project: string, dataset: Dataset): Promise<ProseEvidence> =>
+    once(evidenceOfProse, `${project}/${dataset.hash}`, () => measureProse(rowsOf(project, dataset), dataset.words));
 
   async function adviseFor(project: string, model: string | null = null, given?: Answers): Promise<Advice> {
     const shown = projects.show(project);
@@ -68,53 +86,89 @@ export function createStrategy(
     const pairs = datasets.newest(project, 'instruct');
     const prose = datasets.newest(project, 'non-instruct');
     const named = model ?? shown.model;
+    const chosenModel = named ? models.show(named) : null;
     return advise({
       answers: given ?? answers(project),
-      pairs: pairs ? await pairsOf(project, pairs.id) : null,
+      pairs: pairs ? await pairsOf(project, pairs) : null,
       proseTokens: prose ? proseTokensOf(prose.words) : 0,
+      prose: prose ? await proseOf(project, prose) : null,
       noise: noiseOf([pairs, prose].filter((each) => each !== undefined)),
-      model: named ? models.show(named) : null,
-      measured: named && pairs ? measuredOf(project, pairs, named) : null,
+      model: chosenModel,
+      measured: measuredPairs(project, pairs, chosenModel),
+      measuredProse: measuredProse(project, prose, chosenModel),
     });
   }
 
-  function measuredOf(project: string, { hash }: Dataset, model: string): BaseMeasure | null {
-    const row = measurement.get(project, hash, models.show(model).hash);
-    return row ? BaseMeasure.parse(JSON.parse(row.result)) : null;
+  /** What a job of measuring works on. */
+  interface Subject {
+    readonly pairs: Dataset | undefined;
+    readonly prose: Dataset | undefined;
+    readonly model: Model;
   }
 
-  /** Subject of a job: what is measured on what. */
-  function startMeasuring(project: string, named: string | undefined): Job {
-    const model = named ?? projects.show(project).model;
-    if (!model)
-      throw new FettleError('INPUT_INVALID', 'No model is chosen yet.', 'Choose one, or name it with --model.');
-    const pairs = datasets.newest(project, 'instruct');
-    if (!pairs)
+  /** The result kept for this content and these weights, whatever they are called by now. */
+  function kept(project: string, dataset: Dataset | undefined, model: Model | null): unknown {
+    const row = dataset && model ? measurement.get(project, dataset.hash, model.hash) : undefined;
+    return row ? JSON.parse(row.result) : null;
+  }
+  const measuredPairs = (project: string, dataset: Dataset | undefined, model: Model | null): BaseMeasure | null =>
+    BaseMeasure.nullable().parse(kept(project, dataset, model));
+  const measuredProse = (project: string, dataset: Dataset | undefined, model: Model | null): ProseMeasure | null =>
+    ProseMeasure.nullable().parse(kept(project, dataset, model));
+
+  function measurable(project: string, named: string | undefined): Subject {
+    const id = named ?? projects.show(project).model;
+    if (!id) throw new FettleError('INPUT_INVALID', 'No model is chosen yet.', 'Choose one, or name it with --model.');
+    const model = models.show(id);
+    const held = (dataset: Dataset | undefined): Dataset | undefined =>
+      dataset && dataset.heldOutRows > 0 ? dataset : undefined;
+    const pairs = held(datasets.newest(project, 'instruct'));
+    const prose = held(datasets.newest(project, 'non-instruct'));
+    if (!pairs && !prose)
       throw new FettleError(
         'DATASET_NOT_FOUND',
-        'There are no examples to measure the model on.',
-        'Import examples first.',
+        'There is nothing held out to measure the model on.',
+        'Import examples or text first.',
       );
-    const subject = `${project}/${pairs.id}/${models.show(model).id}`;
+    return { pairs, prose, model };
+  }
+
+  /** What was not measured yet; all of it where everything was, since then it is asked for again. */
+  function open(project: string, { pairs, prose, model }: Subject): Subject {
+    const left = {
+      pairs: measuredPairs(project, pairs, model) ? undefined : pairs,
+      prose: measuredProse(project, prose, model) ? undefined : prose,
+      model,
+    };
+    return left.pairs || left.prose ? left : { pairs, prose, model };
+  }
+
+  /** Subject of a job: project, examples, prose and model. */
+  function startMeasuring(project: string, named: string | undefined): Job {
+    const { pairs, prose, model } = open(project, measurable(project, named));
+    const subject = [project, pairs?.id ?? '', prose?.id ?? '', model.id].join('/');
     const known = core.jobs.of('measure', subject);
     if (known && ['queued', 'starting', 'running'].includes(known.state)) return known;
     return core.jobs.enqueue({
       kind: 'measure',
       project,
       subject,
-      title: `Seeing what ${models.show(model).name} already does`,
+      title: `Seeing what ${model.name} already does`,
     });
   }
 
   core.jobs.handle('measure', async (control) => {
-    const [project = '', dataset = '', model = ''] = control.job.subject.split('/');
-    const { hash, id } = datasets.show(project, dataset);
+    const [project = '', pairsId = '', proseId = '', modelId = ''] = control.job.subject.split('/');
+    const pairs = pairsId === '' ? null : datasets.show(project, pairsId);
+    const prose = proseId === '' ? null : datasets.show(project, proseId);
+    const model = models.show(modelId);
     let cancelled = false;
     try {
       control.update({ state: 'running', stage: 'Loading the model' });
       const job: MeasureJob = {
-        model: models.pathOf(model),
-        rows: datasets.rowsFile(project, id),
+        model: models.pathOf(model.id),
+        pairs: pairs && datasets.rowsFile(project, pairs.id),
+        prose: prose && datasets.rowsFile(project, prose.id),
         threads: core.threads,
       };
       const worker = core.workers.run<MeasureEvent, MeasureResult>('measure', job, ({ stage, share }) =>
@@ -124,8 +178,16 @@ export function createStrategy(
         cancelled = true;
         worker.ask('cancel');
       });
-      const measured: BaseMeasure = { ...(await worker.result), model, dataset: id, at: core.clock.now() };
-      keepMeasurement.run(project, hash, models.show(model).hash, JSON.stringify(measured));
+      const result = await worker.result;
+      const of = (dataset: Dataset): Pick<BaseMeasure, 'model' | 'dataset' | 'at'> => ({
+        model: model.id,
+        dataset: dataset.id,
+        at: core.clock.now(),
+      });
+      const keep = ({ hash }: Dataset, measure: BaseMeasure | ProseMeasure): unknown =>
+        keepMeasurement.run(project, hash, model.hash, JSON.stringify(measure));
+      if (pairs && result.pairs) keep(pairs, { ...result.pairs, ...of(pairs) });
+      if (prose && result.prose) keep(prose, { ...result.prose, ...of(prose) });
       core.events.changed('strategy', project, project);
       return 'completed';
     } catch (error) {

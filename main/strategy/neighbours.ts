@@ -2,7 +2,7 @@
 import type { AdviceStrategy } from '../contract/entities.ts';
 import { QUESTIONS } from './questions.ts';
 import { decide, isAble } from './rules.ts';
-import type { Situation } from './situation.ts';
+import { freshProse, type Situation } from './situation.ts';
 import { THRESHOLDS as T, TOKENS_PER_WORD } from './thresholds.ts';
 
 export const count = (value: number): string => Math.round(value).toLocaleString('en-GB');
@@ -19,7 +19,12 @@ export function withPairs(situation: Situation, different: number): Situation {
       : { rows: different, different, variety: 1, heldOut: Math.round(different / 10) },
   };
 }
-const withProse = (situation: Situation, proseTokens: number): Situation => ({ ...situation, proseTokens });
+/** With that much prose in which nothing is repeated. */
+const withFreshProse = (situation: Situation, proseTokens: number): Situation => ({
+  ...situation,
+  proseTokens,
+  prose: null,
+});
 const withAnswer = (situation: Situation, id: string, value: string): Situation => ({
   ...situation,
   answers: { ...situation.answers, [id]: value },
@@ -28,11 +33,12 @@ const withAnswer = (situation: Situation, id: string, value: string): Situation 
 /** Situations that could as well be the true one: amounts somewhat off, open questions answered either way. */
 function plausible(situation: Situation): Situation[] {
   const pairs = situation.pairs?.different ?? 0;
-  const { proseTokens: prose, answers } = situation;
+  const { answers } = situation;
+  const prose = freshProse(situation);
   const near: Situation[] = [];
   for (const times of [1 / 2, 1 / 1.5, 1.5, 2]) {
     if (pairs > 0) near.push(withPairs(situation, Math.round(pairs * times)));
-    if (prose > 0) near.push(withProse(situation, Math.round(prose * times)));
+    if (prose > 0) near.push(withFreshProse(situation, Math.round(prose * times)));
   }
   for (const question of QUESTIONS) {
     if (question.id === 'material') continue;
@@ -69,7 +75,21 @@ function changes(given: Situation): { change: string; situation: Situation }[] {
   const able = isAble(given);
   const situation = able ? { ...given, measured: null } : given;
   const pairs = situation.pairs?.different ?? 0;
+  const prose = freshProse(situation);
   const list: { change: string; situation: Situation }[] = [];
+  // Close above a threshold, less is as near as more: a second look at the data often takes some of them away.
+  for (const target of [T.pairsFloor.value, T.pairsUsable.value])
+    if (pairs >= target && pairs <= target * T.close.value)
+      list.push({
+        change: `if ${count(pairs - target + 1)} of your pairs turned out to be of no use`,
+        situation: withPairs(situation, target - 1),
+      });
+  for (const target of [T.proseStyle.value, T.proseField.value])
+    if (prose >= target && prose <= target * T.close.value)
+      list.push({
+        change: `if about ${about(prose - target + 1)} tokens of your prose turned out to be of no use`,
+        situation: withFreshProse(situation, target - 1),
+      });
   for (const target of [T.pairsFloor.value, T.pairsUsable.value])
     if (pairs < target)
       list.push({
@@ -77,10 +97,10 @@ function changes(given: Situation): { change: string; situation: Situation }[] {
         situation: withPairs(situation, target),
       });
   for (const target of [T.proseStyle.value, T.proseField.value])
-    if (situation.proseTokens < target)
+    if (prose < target)
       list.push({
-        change: `with about ${about(target - situation.proseTokens)} more tokens of prose (${about((target - situation.proseTokens) / TOKENS_PER_WORD)} words)`,
-        situation: withProse(situation, target),
+        change: `with about ${about(target - prose)} more tokens of prose (${about((target - prose) / TOKENS_PER_WORD)} words)`,
+        situation: withFreshProse(situation, target),
       });
   for (const question of QUESTIONS) {
     if (question.id === 'material') continue;
@@ -101,6 +121,10 @@ function changes(given: Situation): { change: string; situation: Situation }[] {
     {
       change: `if its facts hardly ever changed, it need not name its sources, and you had ${pairsFloor.value} different pairs`,
       situation: withPairs(settled, Math.max(pairs, pairsFloor.value)),
+    },
+    {
+      change: `if it had one job, its facts hardly ever changed, it need not name its sources, and you had ${pairsFloor.value} different pairs`,
+      situation: withPairs(withAnswer(settled, 'task', 'one-job'), Math.max(pairs, pairsFloor.value)),
     },
   );
   return able

@@ -1,61 +1,19 @@
 /** @file The rules of the advice: from a situation to one of four strategies. Read from the top, the first rule that fits decides. */
 import type { AdviceStrategy, Answers } from '../contract/entities.ts';
-import type { Situation } from './situation.ts';
+import { aimOf } from './places.ts';
+import { freshProse, type Situation } from './situation.ts';
 import { THRESHOLDS as T } from './thresholds.ts';
 
-/** A place on an axis: 0 speaks for non-instruct, 1 for instruct; `off` is how far it could be out. */
-export interface Place {
-  readonly at: number;
-  readonly off: number;
-}
-
-const clamp = (value: number): number => Math.min(1, Math.max(0, value));
-const TASK = { 'one-job': 0.88, 'few-jobs': 0.72, field: 0.18, unsure: 0.5 } as Readonly<Record<string, number>>;
-const CHECK = { yes: 0.08, 'by-feel': 0, no: -0.08 } as Readonly<Record<string, number>>;
-const MAY_LOSE = { yes: 0.88, 'a-little': 0.65, no: 0.2 } as Readonly<Record<string, number>>;
-const VARIETY = { alike: 0.08, varied: 0, anything: -0.15 } as Readonly<Record<string, number>>;
-const at = (table: Readonly<Record<string, number>>, answer: string | undefined, otherwise: number): number =>
-  (answer === undefined ? undefined : table[answer]) ?? otherwise;
-
-export function goalPlace(answers: Answers): Place {
-  const open = answers['task'] === undefined ? 0.3 : answers['task'] === 'unsure' ? 0.2 : 0.06;
-  return {
-    at: clamp(at(TASK, answers['task'], 0.5) + at(CHECK, answers['check'], 0)),
-    off: open + (answers['check'] === undefined ? 0.08 : 0),
-  };
-}
-
-export function flexibilityPlace(answers: Answers): Place {
-  return {
-    at: clamp(at(MAY_LOSE, answers['flexibility'], 0.5) + at(VARIETY, answers['variety'], 0)),
-    off: (answers['flexibility'] === undefined ? 0.3 : 0.08) + (answers['variety'] === undefined ? 0.1 : 0),
-  };
-}
-
-/** How far an amount is from `few` to `plenty`, by its order of magnitude, 0 to 1. */
-const filled = (amount: number, few: number, plenty: number): number =>
-  amount <= few ? 0 : clamp(Math.log(amount / few) / Math.log(plenty / few));
-
-export function dataPlace(pairs: number, proseTokens: number): Place {
-  const place = (pairsTimes: number, proseTimes: number): number =>
-    0.5 +
-    (filled(pairs * pairsTimes, T.pairsFloor.value / 5, T.pairsPlenty.value) -
-      filled(proseTokens * proseTimes, T.proseStyle.value / 5, T.prosePlenty.value)) /
-      2;
-  // Examples vary in worth and tokens are estimated: 1.5 times as many or as few pairs, 1.2 times the tokens.
-  return { at: place(1, 1), off: Math.max(place(1.5, 1 / 1.2) - place(1, 1), place(1, 1) - place(1 / 1.5, 1.2)) };
-}
-
-/** What the person wants, from broad (0) to specific (1). The goal counts twice: flexibility is a price, not an aim. */
-export const aimOf = (answers: Answers): number => (2 * goalPlace(answers).at + flexibilityPlace(answers).at) / 3;
-
+/** What the rules look at. */
 interface Seen {
   readonly answers: Answers;
   /** Different pairs. */
   readonly pairs: number;
   /** The model, as it is, answers like the examples. */
   readonly able: boolean;
+  /** Tokens of prose, repeated passages counted once. */
   readonly prose: number;
+  /** From a broad field (0) to one explicit task (1). */
   readonly aim: number;
 }
 
@@ -101,6 +59,13 @@ export const RULES: readonly Rule[] = [
     when: ({ pairs, prose }) => pairs === 0 && prose === 0,
     strategy: 'do-not-tune',
     why: 'there is nothing to learn from yet',
+  },
+  {
+    id: 'no-aim',
+    when: ({ answers }) =>
+      answers['task'] === 'unsure' && (answers['flexibility'] === 'no' || answers['check'] === 'no'),
+    strategy: 'do-not-tune',
+    why: 'what it should do is not settled, and tuning without an aim costs abilities and cannot be judged: trying the model with prompts first shows what is missing',
   },
   {
     id: 'too-little',
@@ -157,7 +122,7 @@ export function decide(situation: Situation): Decision {
   const seen: Seen = {
     answers: situation.answers,
     pairs: situation.pairs?.different ?? 0,
-    prose: situation.proseTokens,
+    prose: freshProse(situation),
     aim: aimOf(situation.answers),
     able: isAble(situation),
   };

@@ -1,6 +1,7 @@
 /** @file What the advice is made from: the answers, what was measured in the data, and the model. Measuring the data is here too. */
-import type { Answers, BaseMeasure, Dataset, Model } from '../contract/entities.ts';
+import type { Answers, BaseMeasure, Dataset, Model, ProseMeasure } from '../contract/entities.ts';
 import type { StoredRow } from '../datasets/rows.ts';
+import type { ProseEvidence } from './prose.ts';
 import { TOKENS_PER_WORD } from './thresholds.ts';
 
 export interface PairEvidence {
@@ -18,12 +19,20 @@ export interface Situation {
   readonly pairs: PairEvidence | null;
   /** Estimated from words. */
   readonly proseTokens: number;
+  /** How varied that prose is; null where there is none. */
+  readonly prose: ProseEvidence | null;
   /** Share of the rows read that were dropped or duplicates, 0 to 1. */
   readonly noise: number;
   readonly model: Pick<Model, 'name' | 'kind' | 'hasChatTemplate'> | null;
   /** What that model already does on the held-out examples; null where nobody has measured it. */
   readonly measured: BaseMeasure | null;
+  /** The same model's loss on held-out prose. */
+  readonly measuredProse: ProseMeasure | null;
 }
+
+/** Tokens of prose with repeated passages counted once: what is read again teaches little more. */
+export const freshProse = ({ proseTokens, prose }: Pick<Situation, 'proseTokens' | 'prose'>): number =>
+  Math.round(proseTokens * (1 - (prose?.repeated ?? 0)));
 
 const plain = (text: string): string =>
   text

@@ -1,88 +1,166 @@
-/** @file Child process: what a base model already does on a project's held-out examples, before anything is tuned. */
-import type { BaseMeasure } from '../contract/entities.ts';
+/** @file Child process: what a base model already does on a project's held-out examples and prose, before anything is tuned. */
+import type { BaseMeasure, ProseMeasure } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
-import { readRows, type StoredRow } from '../datasets/rows.ts';
+import { readAt, RowIndex, type StoredRow } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
 import { generate } from '../engine/generate/generate.ts';
 import { chatPrompt } from '../engine/train/examples.ts';
 import { evaluate } from '../engine/train/evaluate.ts';
 import { measure } from '../evaluation/bootstrap.ts';
 import { exactMatch, tokenF1 } from '../evaluation/grade.ts';
-import { runChild } from './child.ts';
-import { loadModel } from './load.ts';
+import { runChild, type ChildContext } from './child.ts';
+import { loadModel, type LoadedModel } from './load.ts';
 
 export interface MeasureJob {
   readonly model: string;
-  readonly rows: string;
+  /** rows.jsonl of the examples and of the prose; null where there are none, or they are measured already. */
+  readonly pairs: string | null;
+  readonly prose: string | null;
   readonly threads: number;
 }
 export interface MeasureEvent {
   readonly stage: string;
   readonly share: number;
 }
-export type MeasureResult = Omit<BaseMeasure, 'model' | 'dataset' | 'at'>;
+export interface MeasureResult {
+  readonly pairs: Omit<BaseMeasure, 'model' | 'dataset' | 'at'> | null;
+  readonly prose: Omit<ProseMeasure, 'model' | 'dataset' | 'at'> | null;
+}
 
 /** Rows whose loss is measured, and questions that are answered: some minutes on two cores for a small model. */
 const LOSS_ROWS = 64;
-const ASKED = 12;
+const ASKED = 16;
 const ANSWER_TOKENS = 96;
 const MAX_LENGTH = 1024;
+/** Of long documents the beginning: some 8,000 tokens in all, which cost less than a few answers. */
+const PROSE_DOCUMENTS = 16;
+const PROSE_CHARACTERS = 2400;
+
+type Report = (stage: string, share: number) => void;
+type Signal = ChildContext<MeasureEvent>['signal'];
 
 runChild<MeasureJob, MeasureEvent, MeasureResult>(async (job, { emit, signal }) => {
-  const heldOut: StoredRow[] = [];
-  for await (const row of readRows(job.rows)) {
-    if (row.split === 'held-out') heldOut.push(row);
-    if (heldOut.length === LOSS_ROWS) break;
-  }
+  const pairs = job.pairs === null ? [] : await heldOutOf(job.pairs, LOSS_ROWS);
+  const prose = job.prose === null ? [] : await heldOutOf(job.prose, PROSE_DOCUMENTS);
+  if (pairs.length + prose.length === 0)
+    throw new FettleError('DATA_EMPTY', 'Nothing is held out to measure the model on.', 'Import more rows.');
   emit({ stage: 'Loading the model', share: 0 });
-  const { files, template, base, close } = await loadModel(job.model, job.threads);
+  const model = await loadModel(job.model, job.threads);
+  // Answers take by far the longest, so prose is a tenth of the way where there are both.
+  const split = pairs.length === 0 ? 1 : prose.length === 0 ? 0 : 0.1;
   try {
-    const text: TextModel = { tokenizer: files.tokenizer, template };
-    const evaluation = await evaluate(
-      base,
-      heldOut.map((row) => exampleOf(row, text)),
-      {
-        strategy: 'instruct',
-        maxLength: MAX_LENGTH,
-        packing: true,
-        batchSize: 1,
-        abandon: () => signal.aborted,
-        onProgress: (share) => emit({ stage: 'Measuring its loss on unseen examples', share: share / 2 }),
-      },
-    );
-    const answers: BaseMeasure['answers'] = [];
-    const decoder = base.generator();
-    const asked = heldOut.flatMap((row) => {
-      const last = row.messages?.at(-1);
-      return last?.role === 'assistant' ? [{ messages: row.messages!.slice(0, -1), expected: last.content }] : [];
-    });
-    for (const { messages, expected } of asked.slice(0, ASKED)) {
-      if (signal.aborted) break;
-      emit({ stage: 'Letting it answer', share: 0.5 + answers.length / ASKED / 2 });
-      const { tokenizer } = files;
+    const ofProse = prose.length === 0 ? null : await measureProse(model, prose, part(0, split), signal);
+    const ofPairs = pairs.length === 0 ? null : await measurePairs(model, pairs, part(split, 1), signal);
+    return { pairs: ofPairs, prose: ofProse };
+  } finally {
+    await model.close();
+  }
+
+  function part(from: number, to: number): Report {
+    return (stage, share) => emit({ stage, share: from + (to - from) * share });
+  }
+});
+
+/** Up to `count` held-out rows, evenly spread: files are often sorted. */
+async function heldOutOf(rows: string, count: number): Promise<StoredRow[]> {
+  const index = await RowIndex.open(rows);
+  const all: number[] = [];
+  for (let i = 0; i < index.count; i++) if (index.isHeldOut(i)) all.push(i);
+  return readAt(rows, index, spread(all, count));
+}
+
+const spread = <T>(all: readonly T[], count: number): T[] =>
+  all.length <= count ? [...all] : Array.from({ length: count }, (_, i) => all[Math.floor((i * all.length) / count)]!);
+
+const textOf = ({ files, template }: LoadedModel): TextModel => ({ tokenizer: files.tokenizer, template });
+const cancelled = (): FettleError => new FettleError('CANCELLED', 'Measuring was cancelled.', 'Measure again.');
+
+async function measureProse(
+  model: LoadedModel,
+  documents: readonly StoredRow[],
+  report: Report,
+  signal: Signal,
+): Promise<NonNullable<MeasureResult['prose']>> {
+  const begun = documents.map((row) => ({ ...row, text: row.text?.slice(0, PROSE_CHARACTERS) ?? '' }));
+  const evaluation = await evaluate(
+    model.base,
+    begun.map((row) => exampleOf(row, textOf(model))),
+    {
+      strategy: 'non-instruct',
+      maxLength: MAX_LENGTH,
+      packing: true,
+      batchSize: 1,
+      abandon: () => signal.aborted,
+      onProgress: (share) => report('Measuring its loss on unseen prose', share),
+    },
+  );
+  if (!evaluation || signal.aborted) throw cancelled();
+  return {
+    documents: documents.length,
+    tokens: evaluation.tokens,
+    loss: measure([evaluation.examples]).losses[0]!,
+  };
+}
+
+async function measurePairs(
+  model: LoadedModel,
+  rows: readonly StoredRow[],
+  report: Report,
+  signal: Signal,
+): Promise<NonNullable<MeasureResult['pairs']>> {
+  const text = textOf(model);
+  const evaluation = await evaluate(
+    model.base,
+    rows.map((row) => exampleOf(row, text)),
+    {
+      strategy: 'instruct',
+      maxLength: MAX_LENGTH,
+      packing: true,
+      batchSize: 1,
+      abandon: () => signal.aborted,
+      onProgress: (share) => report('Measuring its loss on unseen examples', 0.4 * share),
+    },
+  );
+  if (!evaluation || signal.aborted) throw cancelled();
+  const answers = await answersTo(rows, model, (stage, share) => report(stage, 0.4 + 0.6 * share), signal);
+  const grades = answers.map(({ f1 }) => ({ sum: f1, count: 1 }));
+  return {
+    rows: rows.length,
+    loss: measure([evaluation.examples]).losses[0]!,
+    f1: grades.length === 0 ? null : measure([grades]).losses[0]!,
+    exact: answers.filter((it) => exactMatch(it.answer, it.expected)).length,
+    answers,
+  };
+}
+
+/** Greedy, so that the same model says the same again. */
+async function answersTo(
+  rows: readonly StoredRow[],
+  { files, template, base }: LoadedModel,
+  report: Report,
+  signal: Signal,
+): Promise<BaseMeasure['answers']> {
+  const { tokenizer, stopIds } = files;
+  const asked = spread(
+    rows.flatMap(({ messages = [] }) => {
+      const last = messages.at(-1);
+      return last?.role === 'assistant' ? [{ messages: messages.slice(0, -1), expected: last.content }] : [];
+    }),
+    ASKED,
+  );
+  const answers: BaseMeasure['answers'] = [];
+  const decoder = base.generator();
+  try {
+    for (const [i, { messages, expected }] of asked.entries()) {
+      report(`Letting it answer ${i + 1} of ${asked.length}`, i / asked.length);
       const ids = chatPrompt(messages, { tokenizer, template });
-      const said = await generate({
-        decoder,
-        tokenizer,
-        ids,
-        stopIds: files.stopIds,
-        maxTokens: ANSWER_TOKENS,
-        signal,
-      });
+      const said = await generate({ decoder, tokenizer, ids, stopIds, maxTokens: ANSWER_TOKENS, signal });
+      if (signal.aborted) throw cancelled();
       const prompt = messages.findLast((turn) => turn.role === 'user')?.content ?? '';
       answers.push({ prompt, expected, answer: said.text, f1: tokenF1(said.text, expected) });
     }
-    await decoder.release();
-    if (!evaluation || signal.aborted) throw new FettleError('CANCELLED', 'Measuring was cancelled.', 'Measure again.');
-    const [f1 = null] = answers.length > 0 ? measure([answers.map((it) => ({ sum: it.f1, count: 1 }))]).losses : [];
-    return {
-      rows: heldOut.length,
-      loss: measure([evaluation.examples]).losses[0]!,
-      f1,
-      exact: answers.filter((it) => exactMatch(it.answer, it.expected)).length,
-      answers,
-    };
+    return answers;
   } finally {
-    await close();
+    await decoder.release();
   }
-});
+}

@@ -1,4 +1,4 @@
-/** @file What base models already do on a project's examples, measured before tuning. */
+/** @file What base models already do on a project's examples and prose, measured before tuning. Each version of each kind has a row of its own: a BaseMeasure of examples, a ProseMeasure of prose. */
 
 export const measurements = `
 CREATE TABLE measurement (
