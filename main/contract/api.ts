@@ -43,6 +43,8 @@ const none = z.strictObject({});
 const paths = z.array(z.string().min(1)).min(1).max(1000);
 /** Column of the file by its meaning: {instruction: 'question', response: 'answer'}. */
 const columnMap = z.record(z.string(), z.string());
+/** Longer than so many tokens of a model, where they were counted. */
+const Longer = z.strictObject({ model: slug, tokens: z.int().min(8) });
 const done = z.object({ ok: z.literal(true) });
 const overrides = z.record(z.string(), z.unknown());
 const of = <I extends z.ZodType, O extends z.ZodType>(input: I, output: O): { input: I; output: O } => ({
@@ -128,6 +130,7 @@ export const api = {
       limit: z.int().min(1).max(200).default(50),
       search: z.string().max(200).optional(),
       mark: Mark.optional(),
+      longerThan: Longer.optional(),
     }),
     /** `total` is null where the search stopped at the page's end: there is more. */
     z.object({ total: z.int().nullable(), rows: z.array(DatasetRow) }),
@@ -153,7 +156,7 @@ export const api = {
       project: slug,
       dataset: slug,
       drop: z.array(Mark).default([]),
-      longerThan: z.strictObject({ model: slug, tokens: z.int().min(8) }).optional(),
+      longerThan: Longer.optional(),
     }),
     Job,
   ),
@@ -179,7 +182,9 @@ export const api = {
       project: slug,
       dataset: slug,
       model: slug,
-      index: z.int().min(0),
+      index: z.int().min(0).default(0),
+      /** In place of the row as it is kept: one that is being written. */
+      content: RowContent.optional(),
       maxLength: z.int().min(8).default(512),
     }),
     RenderedRow,

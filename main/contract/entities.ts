@@ -175,6 +175,8 @@ export const DatasetRow = z.object({
   /** Of a preference row: the answer that was not chosen. The chosen one is the last of `messages`. */
   rejected: z.string().optional(),
   marks: z.array(Mark),
+  /** Where personal data stand: the text they are in (of `messages`, then `rejected`; 0 for `text`), and from where to where, in UTF-16 units. */
+  personal: z.array(z.object({ part: z.int(), kind: PersonalKind, start: z.int(), end: z.int() })),
 });
 export type DatasetRow = z.infer<typeof DatasetRow>;
 /** What a person writes into a row: a conversation or a text. */

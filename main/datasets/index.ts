@@ -176,6 +176,17 @@ export function createDatasets(
     });
   }
 
+  /** Tokens of each row. @throws INPUT_INVALID where nobody has counted yet. */
+  async function countedLengths(project: string, dataset: string, model: string): Promise<Uint32Array> {
+    const lengths = await readLengths(lengthsOf(project, dataset, model));
+    if (lengths) return lengths.tokens;
+    throw new FettleError(
+      'INPUT_INVALID',
+      'The tokens of this version were not counted yet.',
+      'Wait until they are, then ask again.',
+    );
+  }
+
   return {
     async import(request) {
       const job = await core.jobs.settled(bringIn(request).id);
@@ -196,9 +207,11 @@ export function createDatasets(
       'datasets.import': bringIn,
       'datasets.list': ({ project }) => (projects.show(project), table.list(project)),
       'datasets.show': ({ project, dataset }) => show(project, dataset),
-      'datasets.rows': ({ project, dataset, ...page }) => {
+      'datasets.rows': async ({ project, dataset, ...page }) => {
         show(project, dataset);
-        return rowsPage(rowsFile(project, dataset), page);
+        const { longerThan } = page;
+        const lengths = longerThan ? await countedLengths(project, dataset, longerThan.model) : null;
+        return rowsPage(rowsFile(project, dataset), page, lengths);
       },
       'datasets.dropped': ({ project, dataset, ...page }) => {
         show(project, dataset);
@@ -206,13 +219,8 @@ export function createDatasets(
       },
       'datasets.quality': ({ project, dataset }) => quality(project, dataset),
       'datasets.clean': async ({ project, dataset, drop, longerThan }) => {
+        if (longerThan) await countedLengths(project, dataset, longerThan.model);
         const lengths = longerThan ? lengthsOf(project, dataset, longerThan.model) : null;
-        if (lengths && !(await readLengths(lengths)))
-          throw new FettleError(
-            'INPUT_INVALID',
-            'The tokens of this version were not counted yet.',
-            'Wait until they are, then clean.',
-          );
         const request = { drop, ...(longerThan ? { longerThan: longerThan.tokens } : {}) };
         return makeFrom(project, dataset, request, 'clean', (made) => cleaningInWords(made, drop, longerThan), lengths);
       },
@@ -229,9 +237,10 @@ export function createDatasets(
           );
         return makeFrom(project, dataset, { chosen: true }, 'chosen', () => 'The chosen answers were taken as pairs.');
       },
-      'datasets.render': async ({ project, dataset, model, index, maxLength }) => {
+      'datasets.render': async ({ project, dataset, model, index, content, maxLength }) => {
         show(project, dataset);
         const text = await models.text(model);
+        if (content) return renderRow(content, text, maxLength);
         const file = rowsFile(project, dataset);
         const [row] = await readAt(file, await RowIndex.open(file), [index]);
         if (row) return renderRow(row, text, maxLength);

@@ -3,7 +3,8 @@ import { createReadStream, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DroppedRow, type DatasetRow, type Mark } from '../contract/entities.ts';
-import { readAt, readLines, RowIndex, textOfRow, type StoredRow } from './rows.ts';
+import { findPersonal } from './quality/personal.ts';
+import { partsOfRow, readAt, readLines, RowIndex, textOfRow, type StoredRow } from './rows.ts';
 import { DROPPED_FILE } from './version.ts';
 
 interface PageRequest {
@@ -11,19 +12,30 @@ interface PageRequest {
   readonly limit: number;
   readonly search?: string | undefined;
   readonly mark?: Mark | undefined;
+  readonly longerThan?: { readonly tokens: number } | undefined;
 }
 
-/** Rows by number, by what is marked, or by a text in them (case ignored); a search ends with the page, and `total` is null then. */
+/**
+ * Rows by number, by what is marked, by length, or by a text in them (case ignored); a search ends with the page, and
+ * `total` is null then.
+ * @param lengths tokens of each row, where `longerThan` is asked.
+ */
 export async function rowsPage(
   file: string,
-  { offset, limit, search, mark }: PageRequest,
+  { offset, limit, search, mark, longerThan }: PageRequest,
+  lengths: Uint32Array | null = null,
 ): Promise<{ total: number | null; rows: DatasetRow[] }> {
   const index = await RowIndex.open(file);
   const view = ({ messages, ...row }: StoredRow): DatasetRow => ({
     ...row,
     ...(messages ? { messages: [...messages] } : {}),
     marks: index.marks(row.index),
+    personal: partsOfRow({ ...row, messages: messages ?? [] }).flatMap((text, part) =>
+      findPersonal(text).map((found) => ({ part, ...found })),
+    ),
   });
+  const wantedRow = (i: number): boolean =>
+    (!mark || index.marks(i).includes(mark)) && (!longerThan || (lengths?.[i] ?? 0) > longerThan.tokens);
   if (search) {
     const wanted = search.toLowerCase();
     const rows: DatasetRow[] = [];
@@ -34,15 +46,15 @@ export async function rowsPage(
         if (/^[\w ]+$/.test(wanted) && !line.raw.toLowerCase().includes(wanted)) continue;
         const row = line.row();
         if (!textOfRow(row).toLowerCase().includes(wanted)) continue;
-        if (mark && !index.marks(row.index).includes(mark)) continue;
+        if (!wantedRow(row.index)) continue;
         if (matched++ < offset) continue;
         if (rows.length === limit) return { total: null, rows };
         rows.push(view(row));
       }
     return { total: matched, rows };
   }
-  if (mark) {
-    const numbers = Array.from({ length: index.count }, (_, i) => i).filter((i) => index.marks(i).includes(mark));
+  if (mark || longerThan) {
+    const numbers = Array.from({ length: index.count }, (_, i) => i).filter(wantedRow);
     return {
       total: numbers.length,
       rows: (await readAt(file, index, numbers.slice(offset, offset + limit))).map(view),

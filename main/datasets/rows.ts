@@ -27,9 +27,15 @@ export const MARKS_FILE = 'rows.marks';
 export const INDEX_RECORD = 8;
 export const HELD_OUT = 1;
 
+type Texts = Pick<Content, 'messages' | 'text' | 'rejected'>;
+/** The texts of a row in order: its one text, or each message and then what was rejected. */
+export const partsOfRow = (row: Texts): string[] =>
+  row.text !== undefined
+    ? [row.text]
+    : [...(row.messages ?? []).map((turn) => turn.content), ...(row.rejected ? [row.rejected] : [])];
+
 /** All the text of a row, for counting and searching. */
-export const textOfRow = (row: Pick<Content, 'messages' | 'text' | 'rejected'>): string =>
-  row.text ?? [...(row.messages ?? []).map((turn) => turn.content), ...(row.rejected ? [row.rejected] : [])].join('\n');
+export const textOfRow = (row: Texts): string => partsOfRow(row).join('\n');
 
 /** The index in memory: 8 bytes a row. */
 export class RowIndex {

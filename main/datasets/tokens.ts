@@ -14,7 +14,7 @@ export interface TextModel {
 }
 
 /** @throws TEMPLATE_MISSING where a conversation meets a model without a chat template. */
-export function exampleOf(row: StoredRow, { tokenizer, template }: TextModel): Example {
+export function exampleOf(row: Pick<StoredRow, 'messages' | 'text'>, { tokenizer, template }: TextModel): Example {
   if (row.text !== undefined) return documentExample(row.text, tokenizer);
   if (!template)
     throw new FettleError(
@@ -28,7 +28,7 @@ export function exampleOf(row: StoredRow, { tokenizer, template }: TextModel): E
 /** Shown at most: a page, not a book. */
 const SHOWN_TOKENS = 2000;
 
-export function renderRow(row: StoredRow, model: TextModel, maxLength: number): RenderedRow {
+export function renderRow(row: Pick<StoredRow, 'messages' | 'text'>, model: TextModel, maxLength: number): RenderedRow {
   const { ids, loss } = exampleOf(row, model);
   return {
     tokens: Array.from(ids.subarray(0, SHOWN_TOKENS), (id, i) => ({

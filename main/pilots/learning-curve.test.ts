@@ -57,7 +57,7 @@ describe('its words', () => {
     low: value - off,
     high: value + off,
   });
-  const all = { count: 1200, words: 'examples' };
+  const all = { count: 1200, reached: 1, words: 'examples' };
 
   it('say that more helps, hardly helps, or cannot be told', () => {
     const gain = about(-0.5, 0.1);

@@ -98,12 +98,12 @@ export const LITTLE = 0.02;
 
 /**
  * @param gain what training on the whole slice changed against the model as it is.
- * @param rows of all the dataset's training data, and what they are called.
+ * @param rows of all the dataset's training data, what share of them was tried, and what they are called.
  */
 export function curveInWords(
   doubling: Measured,
   gain: Measured,
-  rows: { readonly count: number; readonly words: string },
+  rows: { readonly count: number; readonly reached: number; readonly words: string },
 ): Pick<Result, 'verdict' | 'sentence'> {
   const range = `${signed(doubling.low)} to ${signed(doubling.high)}`;
   const twice = `${(2 * rows.count).toLocaleString('en')} ${rows.words} instead of ${rows.count.toLocaleString('en')}`;
@@ -124,7 +124,7 @@ export function curveInWords(
     };
   return {
     verdict: 'unclear',
-    sentence: `Whether more of the same would help cannot be told from this: ${twice} would change the loss on unseen rows by ${range} nats a token. More minutes and more unseen rows make it clearer.`,
+    sentence: `Whether more of the same would help cannot be told from this: ${twice} would change the loss on unseen rows by ${range} nats a token. ${rows.reached < 1 ? `${(100 * rows.reached).toFixed(rows.reached < 0.1 ? 1 : 0)}% of the data could be tried in this time; more minutes reach more.` : 'More unseen rows make it clearer.'}`,
   };
 }
 const signed = (value: number): string => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(3)}`;

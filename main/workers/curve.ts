@@ -24,10 +24,8 @@ export interface CurveJob extends TrialJob {
 }
 type Result = NonNullable<LearningCurve['result']>;
 
-/** Tokens of unseen rows that are looked at, so that looking does not outlast learning. */
-const LOOK_TOKENS = 6000;
 /** Each training is looked at so often, since a small part has learned all it can before its tokens are used up. */
-const LOOKS = 3;
+const LOOKS = 2;
 /** Of a training on all of the slice, at most. */
 const PASSES = 3;
 /** Fewer say nothing: a quarter must hold some rows. */
@@ -48,25 +46,24 @@ runChild<CurveJob, TrialEvent, Result>(async (job, context) => {
       ...fitExamples(given, MAX_LENGTH, instruct ? 'cut' : 'split').examples,
     ];
     const all = shuffled(pieces(read.train));
-    const heldOut = upTo(shuffled(pieces(read.heldOut)), LOOK_TOKENS);
-    if (all.length < LEAST_ROWS || heldOut.length < LEAST_HELD_OUT)
+    const unseen = shuffled(pieces(read.heldOut));
+    if (all.length < LEAST_ROWS || unseen.length < LEAST_HELD_OUT)
       throw new FettleError(
         'DATA_EMPTY',
-        `A learning curve needs at least ${LEAST_ROWS} ${instruct ? 'examples' : 'pieces of text'} to train on and ${LEAST_HELD_OUT} held out; these data have ${all.length} and ${heldOut.length}.`,
+        `A learning curve needs at least ${LEAST_ROWS} ${instruct ? 'examples' : 'pieces of text'} to train on and ${LEAST_HELD_OUT} held out; these data have ${all.length} and ${unseen.length}.`,
         'Bring more, or hold out a larger share.',
       );
+    const lesson = { examples: all, recipe };
+    trial.tell('Measuring the speed of this machine', 0.02);
+    await trial.pace(loaded.base, lesson);
+    const heldOut = upTo(unseen, trial.lookTokens(1 + PARTS.length * LOOKS));
     const sets = [{ examples: heldOut, instruct }];
     const look = async (model: Parameters<TrialRun['look']>[0]): Promise<RowLoss[]> =>
       (await trial.look(model, sets))[0]!;
 
-    trial.tell('Measuring the model as it is', 0.02);
+    trial.tell('Measuring the model as it is', 0.06);
     const base = await look(loaded.base);
-    trial.tell('Measuring the speed of this machine', 0.05);
-    const borne = await trial.budget(
-      loaded.base,
-      { examples: all, recipe },
-      { lessons: PARTS.length, looks: PARTS.length * LOOKS },
-    );
+    const borne = trial.budget({ lessons: PARTS.length, looks: PARTS.length * LOOKS });
     // All of the slice is read at least once; what the budget does not reach is left out of the trial.
     const slice = upTo(all, borne);
     const budget = Math.min(borne, PASSES * tokensOf(slice));
@@ -104,7 +101,11 @@ runChild<CurveJob, TrialEvent, Result>(async (job, context) => {
       }),
       forecast: [1, 2].map((share) => ({ share, rows: share * all.length, loss: line.at(share * all.length) })),
       doubling: line.doubling,
-      ...curveInWords(line.doubling, gain, { count: all.length, words: instruct ? 'examples' : 'pieces of text' }),
+      ...curveInWords(line.doubling, gain, {
+        count: all.length,
+        reached: slice.length / all.length,
+        words: instruct ? 'examples' : 'pieces of text',
+      }),
     };
   } finally {
     await loaded.close();

@@ -52,10 +52,11 @@ runChild<PilotJob, TrialEvent, PilotResult>(async (job, context) => {
     const alone = lessons[ways[0] as 'instruct']!;
     if (ways.length === 2) ways.push('staged');
 
-    trial.tell('Measuring the model as it is', 0.02);
+    trial.tell('Measuring the speed of this machine', 0.02);
+    await trial.pace(loaded.base, alone);
+    trial.tell('Measuring the model as it is', 0.06);
     const base: Arm = { ...blank('base'), rows: await trial.look(loaded.base, sets) };
-    trial.tell('Measuring the speed of this machine', 0.06);
-    const budget = await trial.budget(loaded.base, alone, { lessons: ways.length, looks: ways.length });
+    const budget = trial.budget({ lessons: ways.length, looks: ways.length });
     const arms: Arm[] = [base];
     for (const [i, way] of ways.entries()) {
       const at = (within: number): number => 0.1 + (0.9 * (i + within)) / ways.length;

@@ -54,12 +54,18 @@ const TRIAL_TOKENS = 2000;
 const LEAST_TOKENS = 1000;
 /** Of the time that is left for training: saving, loading and what others do on the machine take theirs. */
 const OF_THE_TIME = 0.9;
+/** Of the minutes, what looking may take; and how much faster it is than learning: it goes forward only, once. */
+const LOOKING = 0.3;
+const LOOK_IS_FASTER = 2.5;
+const MOST_LOOK_TOKENS = 8000;
 
 export class TrialRun {
   readonly #job: TrialJob;
   readonly #context: ChildContext<TrialEvent>;
   readonly #started = performance.now();
   #lookSeconds = 0;
+  /** Tokens learned a second. */
+  #rate = 0;
 
   constructor(job: TrialJob, context: ChildContext<TrialEvent>) {
     this.#job = job;
@@ -149,17 +155,26 @@ export class TrialRun {
     };
   }
 
-  /** Tokens for each of `lessons`, after a first look: what was asked for, or what the minutes bear beside `looks` more of them. @throws as teach */
-  async budget(
+  /** Measures how fast this machine learns, where minutes are to be kept to. Before looks and lessons are planned. @throws as teach */
+  async pace(
     base: BaseModel,
     lesson: { readonly examples: readonly Example[]; readonly recipe: Recipe },
-    { lessons, looks }: { readonly lessons: number; readonly looks: number },
-  ): Promise<number> {
+  ): Promise<void> {
+    if (this.#job.tokens === null) this.#rate = (await this.teach(base, lesson, TRIAL_TOKENS, 'trial')).tokensPerSecond;
+  }
+
+  /** Tokens that a look may have, so that so many of them do not outlast the lessons. */
+  lookTokens(looks: number): number {
+    if (this.#job.tokens !== null) return MOST_LOOK_TOKENS;
+    const borne = (this.#rate * LOOK_IS_FASTER * this.#job.minutes * 60 * LOOKING) / looks;
+    return Math.round(Math.min(MOST_LOOK_TOKENS, Math.max(LEAST_TOKENS, borne)));
+  }
+
+  /** Tokens for each of `lessons`: what was asked for, or what the minutes bear beside `looks` more of them. */
+  budget({ lessons, looks }: { readonly lessons: number; readonly looks: number }): number {
     if (this.#job.tokens !== null) return this.#job.tokens;
-    const look = this.#lookSeconds;
-    const { tokensPerSecond } = await this.teach(base, lesson, TRIAL_TOKENS, 'trial');
-    const left = this.#job.minutes * 60 - (performance.now() - this.#started) / 1000 - looks * look;
-    return Math.max(LEAST_TOKENS, Math.round((tokensPerSecond * left * OF_THE_TIME) / lessons));
+    const left = this.#job.minutes * 60 - (performance.now() - this.#started) / 1000 - looks * this.#lookSeconds;
+    return Math.max(LEAST_TOKENS, Math.round((this.#rate * left * OF_THE_TIME) / lessons));
   }
 }
 
