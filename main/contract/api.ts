@@ -256,6 +256,8 @@ export const api = {
       /** A whole recipe, or values over the recommended one. */
       recipe: overrides.optional(),
       set: overrides.default({}),
+      /** Of both stages: values that hold for one of them alone, over `set`. */
+      stages: z.partialRecord(Strategy, overrides).default({}),
     }),
     Run,
   ),

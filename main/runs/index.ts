@@ -2,9 +2,10 @@
 import { mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ParsedInputOf } from '../contract/api.ts';
 import type { Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
-import { Recipe } from '../contract/recipe.ts';
+import { Recipe, type Strategy } from '../contract/recipe.ts';
 import type { JobState } from '../contract/training.ts';
 import type { Ask, Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
@@ -99,7 +100,10 @@ export function createRuns(
   }
 
   /** Non-instruct on the prose, and over it instruct on the examples: it waits in the queue behind the first. */
-  async function startStaged({ dataset, ...request }: PlanRequest): Promise<Run> {
+  async function startStaged(
+    { dataset, ...request }: PlanRequest,
+    stages: ParsedInputOf<'runs.start'>['stages'],
+  ): Promise<Run> {
     if (dataset !== undefined)
       throw new FettleError(
         'INPUT_INVALID',
@@ -107,8 +111,13 @@ export function createRuns(
         'Leave the dataset out, or start the stages one by one with --over.',
       );
     projects.show(request.project);
-    const first = { ...request, strategy: 'non-instruct' as const };
-    const second = { ...request, strategy: 'instruct' as const };
+    const stage = (strategy: Strategy): PlanRequest => ({
+      ...request,
+      strategy,
+      set: { ...request.set, ...stages[strategy] },
+    });
+    const first = stage('non-instruct');
+    const second = stage('instruct');
     // What keeps the second from being started should be known before the first has run for hours.
     planner.check(await planner.plan(second));
     const run = await start(first);
@@ -288,10 +297,10 @@ export function createRuns(
     checkpointFolder: (run, checkpoint) => join(checkpointsOf(core.home.run(run.project, run.id)), checkpoint),
     handlers: {
       'runs.plan': async (input) => (projects.show(input.project), (await planner.plan(input)).plan),
-      'runs.start': ({ over, strategy, ...input }) => {
+      'runs.start': ({ over, strategy, stages, ...input }) => {
         const request = { ...input, set: requested(input) };
         return strategy === 'staged'
-          ? startStaged(request)
+          ? startStaged(request, stages)
           : start({ ...request, strategy }, over === undefined ? null : overOf(over, request));
       },
       'runs.clone': (input) => clone(input.run, input.set),

@@ -79,11 +79,15 @@ describe('both stages', () => {
   let second: Run;
 
   it('train one after the other, the second over the best of the first', async () => {
-    first = await app.client.call('runs.start', { project: 'shop', model: 'tiny', strategy: 'staged', set });
+    const stages = { instruct: { rank: 4, alpha: 4 }, 'non-instruct': { weightDecay: 0.03 } };
+    first = await app.client.call('runs.start', { project: 'shop', model: 'tiny', strategy: 'staged', set, stages });
     expect(first.strategy).toBe('non-instruct');
     const waiting = (await app.client.call('runs.list', { project: 'shop' })).find(
       (run) => run.over?.run === first.id,
     )!;
+    // Each stage has values of its own beside those of both.
+    expect(first.recipe).toMatchObject({ rank: set.rank, weightDecay: 0.03 });
+    expect(waiting.recipe).toMatchObject({ rank: 4, alpha: 4 });
     expect(waiting).toMatchObject({ strategy: 'instruct', state: 'queued', over: { checkpoint: null } });
     first = await settled(first);
     second = await settled(waiting);

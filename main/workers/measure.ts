@@ -10,6 +10,7 @@ import { measure } from '../evaluation/bootstrap.ts';
 import { exactMatch, tokenF1 } from '../evaluation/grade.ts';
 import { runChild, type ChildContext } from './child.ts';
 import { loadModel, type LoadedModel } from './load.ts';
+import { spread } from './spread.ts';
 
 export interface MeasureJob {
   readonly model: string;
@@ -68,9 +69,6 @@ async function heldOutOf(rows: string, count: number): Promise<StoredRow[]> {
   for (let i = 0; i < index.count; i++) if (index.isHeldOut(i)) all.push(i);
   return readAt(rows, index, spread(all, count));
 }
-
-const spread = <T>(all: readonly T[], count: number): T[] =>
-  all.length <= count ? [...all] : Array.from({ length: count }, (_, i) => all[Math.floor((i * all.length) / count)]!);
 
 const textOf = ({ files, template }: LoadedModel): TextModel => ({ tokenizer: files.tokenizer, template });
 const cancelled = (): FettleError => new FettleError('CANCELLED', 'Measuring was cancelled.', 'Measure again.');

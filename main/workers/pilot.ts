@@ -5,11 +5,13 @@ import type { Measured, Pilot } from '../contract/entities.ts';
 import type { Way } from '../contract/recipe.ts';
 import type { TextModel } from '../datasets/tokens.ts';
 import { documentExample } from '../engine/train/examples.ts';
+import { fitExamples } from '../engine/train/packing.ts';
 import type { Example } from '../engine/types.ts';
 import { meanLoss, measure, type RowLoss } from '../evaluation/bootstrap.ts';
 import { verdictInWords } from '../pilots/verdict.ts';
 import { runChild } from './child.ts';
 import { loadModel } from './load.ts';
+import { spread } from './spread.ts';
 import {
   labelledTokens,
   MAX_LENGTH,
@@ -32,9 +34,9 @@ export type PilotResult = NonNullable<Pilot['result']>;
 type MeasuredSet = PilotResult['sets'][number] & LookedAt;
 type Arm = PilotResult['arms'][number] & { readonly rows: readonly (readonly RowLoss[])[] };
 
-/** Held-out rows and documents that are measured on: the beginning of each document. */
+/** Held-out rows, and pieces of text of the field, that are measured on. */
 const GOAL_ROWS = 48;
-const DOCUMENTS = 8;
+const PIECES = 8;
 
 runChild<PilotJob, TrialEvent, PilotResult>(async (job, context) => {
   const trial = new TrialRun(job, context);
@@ -105,9 +107,10 @@ async function measuredOn(
     rows: examples.length,
     tokens: labelledTokens(examples),
   });
-  const field = prose.slice(0, DOCUMENTS).map(cut);
+  // In pieces: one long document would leave nothing to take a margin from.
+  const field = spread(fitExamples(prose, MAX_LENGTH, 'split').examples, PIECES);
   return [
-    ...(pairs.length > 0 ? [set('goal', 'Your unseen examples', pairs.slice(0, GOAL_ROWS), true)] : []),
+    ...(pairs.length > 0 ? [set('goal', 'Your unseen examples', spread(pairs, GOAL_ROWS), true)] : []),
     ...(field.length > 0 ? [set(pairs.length > 0 ? 'field' : 'goal', 'Unseen text of your field', field, false)] : []),
     set('other', 'Other text, as the model had it', general, false),
   ];

@@ -63,7 +63,7 @@ async function followToEnd(context: Context, id: string): Promise<void> {
 export const trainCommand: Command = {
   name: 'train',
   usage:
-    'PROJECT --model MODEL [--dataset D] [--strategy instruct|non-instruct|staged] [--over RUN] [--recipe FILE] [--set key=value]... [--init-adapter DIR] [--estimate]',
+    'PROJECT --model MODEL [--dataset D] [--strategy instruct|non-instruct|staged] [--over RUN] [--recipe FILE] [--set key=value]... [--set-text key=value]... [--set-examples key=value]... [--init-adapter DIR] [--estimate]',
   summary: 'Train; Ctrl-C pauses, `fettle run resume` goes on',
   args: [1, 1],
   options: {
@@ -73,10 +73,12 @@ export const trainCommand: Command = {
     over: { type: 'string' },
     recipe: { type: 'string' },
     set: { type: 'string', multiple: true },
+    'set-text': { type: 'string', multiple: true },
+    'set-examples': { type: 'string', multiple: true },
     'init-adapter': { type: 'string' },
     estimate: { type: 'boolean' },
   },
-  help: '--strategy staged reads the text first and then learns from the examples: two runs, the second over the first. --over RUN[@CHECKPOINT] starts such a second stage by itself.\nWhat is not set is recommended, with reasons: --estimate shows them and trains nothing.\nExample: fettle train letters --model smollm2-135m-instruct --set epochs=2 --set rank=8',
+  help: '--strategy staged reads the text first and then learns from the examples: two runs, the second over the first. --over RUN[@CHECKPOINT] starts such a second stage by itself. --set holds for both stages, --set-text and --set-examples for one.\nWhat is not set is recommended, with reasons: --estimate shows them and trains nothing.\nExample: fettle train letters --model smollm2-135m-instruct --set epochs=2 --set rank=8',
   async run(context) {
     const { client } = context;
     const way = Way.optional().safeParse(text(context, 'strategy'));
@@ -98,8 +100,12 @@ export const trainCommand: Command = {
         ...(adapter === undefined ? {} : { initAdapter: resolve(adapter) }),
       },
     };
+    const stages = { 'non-instruct': pairs(context, 'set-text'), instruct: pairs(context, 'set-examples') };
+    if (strategy !== 'staged' && Object.values(stages).some((set) => Object.keys(set).length > 0))
+      throw new FettleError('USAGE', '--set-text and --set-examples belong to --strategy staged.', 'Use --set.');
     if (context.options['estimate'] === true) {
-      const plan = await client.call('runs.plan', request);
+      const first = { ...request, set: { ...request.set, ...stages['non-instruct'] } };
+      const plan = await client.call('runs.plan', strategy === 'staged' ? first : request);
       context.result(plan);
       return describePlan(context, plan);
     }
@@ -107,6 +113,7 @@ export const trainCommand: Command = {
       ...request,
       ...(strategy === undefined ? {} : { strategy }),
       ...(over === undefined ? {} : { over }),
+      stages,
     });
     await followToEnd(context, first.id);
     if (strategy !== 'staged') return;
