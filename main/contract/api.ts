@@ -15,6 +15,7 @@ import {
   ErrorInfo,
   Export,
   ExportFormat,
+  ExportType,
   ImportPreview,
   Job,
   LearningCurve,
@@ -323,7 +324,8 @@ export const api = {
       run: slug,
       checkpoint: z.string().optional(),
       format: ExportFormat,
-      dtype: z.enum(['f32', 'f16', 'bf16']).default('f32'),
+      /** Left out: what is recommended for the format. */
+      dtype: ExportType.optional(),
       /** Of a run that stands on another: its own adapter only, instead of both as one. */
       alone: z.boolean().default(false),
       out: z.string().optional(),

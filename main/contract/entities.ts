@@ -396,7 +396,7 @@ export const LearningCurve = Trial.extend({
           losses: z.array(z.number()),
         }),
       ),
-      /** What the line through the points says: of all rows, and of twice as many. */
+      /** What the line through the points says: of all that was tried, and of twice as much. */
       forecast: z.array(z.object({ share: z.number(), rows: z.int(), loss: Measured })),
       /** What a doubling changes, in nats a token: below 0 it helps. */
       doubling: Measured,
@@ -572,31 +572,66 @@ export const Comparison = z.object({
     .nullable(),
 });
 export type Comparison = z.infer<typeof Comparison>;
-export const ExportFormat = z.enum(['adapter', 'safetensors']);
+export const ExportFormat = z.enum(['adapter', 'safetensors', 'gguf', 'ollama']);
 export type ExportFormat = z.infer<typeof ExportFormat>;
+/** How the numbers are stored; those of GGUF by the names of llama.cpp. */
+export const ExportType = z.enum([
+  'f32',
+  'f16',
+  'bf16',
+  'q8_0',
+  'q6_k',
+  'q5_k_m',
+  'q5_1',
+  'q5_0',
+  'q4_k_m',
+  'q4_1',
+  'q4_0',
+]);
+export type ExportType = z.infer<typeof ExportType>;
+/** The exported files, read from the disk again and asked what the run was asked. */
+export const Proof = z.object({
+  prompts: z.int(),
+  tokensCompared: z.int(),
+  tokensEqual: z.int(),
+  /** Of each prompt: tokens that were gone on with, and how many are the same before the first that differs. */
+  replays: z.array(z.object({ tokens: z.int(), same: z.int() })).default([]),
+  largestLogitDifference: z.number(),
+  /** Loss on held-out rows in nats a token, of the run and of the files; `change` is relative, `allowed` is what the type may change. */
+  likelihood: z
+    .object({
+      rows: z.int(),
+      tokens: z.int(),
+      run: z.number(),
+      files: z.number(),
+      change: z.number(),
+      allowed: z.number(),
+    })
+    .nullable()
+    .default(null),
+  /** Who read the files, and what they found. */
+  readers: z.array(z.object({ name: z.string(), found: z.string(), agrees: z.boolean() })).default([]),
+  /** Of a chat template that was translated: conversations in which both gave the same text. */
+  template: z.object({ conversations: z.int(), equal: z.int() }).nullable().default(null),
+  /** `within`: not every token is the same, and the likelihood changes less than the type may. */
+  verdict: z.enum(['equal', 'within', 'different']),
+});
+export type Proof = z.infer<typeof Proof>;
 export const Export = z.object({
   id: z.string(),
   project: z.string(),
   run: z.string(),
   checkpoint: z.string(),
   format: ExportFormat,
-  dtype: z.enum(['f32', 'f16', 'bf16']),
+  dtype: ExportType,
   state: JobState,
   stage: z.string(),
   /** The folder, on this machine: shown, never written into the export. */
   folder: z.string(),
   bytes: z.int(),
   files: z.array(z.object({ name: z.string(), bytes: z.int() })),
-  /** The exported file replayed against the run in the app. */
-  proof: z
-    .object({
-      prompts: z.int(),
-      tokensCompared: z.int(),
-      tokensEqual: z.int(),
-      largestLogitDifference: z.number(),
-      verdict: z.enum(['equal', 'different']),
-    })
-    .nullable(),
+  /** Of an export that failed its proof too: what was found stays to be looked at. */
+  proof: Proof.nullable(),
   error: ErrorInfo.nullable(),
   createdAt: Time,
 });

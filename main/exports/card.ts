@@ -1,5 +1,6 @@
 /** @file The model card that travels with an export: lineage, recipe, data in numbers, measured results. Nothing of the data itself, no path of this machine. */
-import type { AdviceStrategy, Checkpoint, Export } from '../contract/entities.ts';
+import type { AdviceStrategy, Checkpoint, Export, Proof } from '../contract/entities.ts';
+import { proofInWords } from '../contract/export-types.ts';
 import type { Recipe, Strategy } from '../contract/recipe.ts';
 
 export interface CardFacts {
@@ -35,8 +36,6 @@ export interface CardFacts {
   readonly versions: Readonly<Record<string, string>>;
 }
 
-export type Proof = NonNullable<Export['proof']>;
-
 const STRATEGY_WORDS: Readonly<Record<AdviceStrategy, string>> = {
   instruct: 'instruct tuning (examples, loss on the answers)',
   'non-instruct': 'non-instruct tuning (text, loss on everything)',
@@ -54,7 +53,10 @@ export function modelCard(facts: CardFacts, format: Export['format'], dtype: Exp
     `base_model: ${yaml(base.name)}`,
     ...(adapter
       ? ['library_name: peft', 'base_model_relation: adapter']
-      : ['library_name: transformers', 'base_model_relation: finetune']),
+      : [
+          `library_name: ${format === 'safetensors' ? 'transformers' : 'gguf'}`,
+          `base_model_relation: ${dtype.startsWith('q') ? 'quantized' : 'finetune'}`,
+        ]),
     'pipeline_tag: text-generation',
     'tags: [fettle, lora]',
     '---',
@@ -109,10 +111,8 @@ export function modelCard(facts: CardFacts, format: Export['format'], dtype: Exp
       ['Tokens seen', count(facts.tokens)],
       ['Loss on held-out rows before', nats(facts.heldOutLossStart)],
       ['Loss on held-out rows of this checkpoint', nats(checkpoint?.heldOutLoss ?? null)],
-      [
-        'Proof of this export',
-        `${proof.tokensEqual} of ${proof.tokensCompared} tokens equal to the run in Fettle on ${proof.prompts} prompts, largest difference of a logit ${proof.largestLogitDifference.toExponential(1)}`,
-      ],
+      ['Proof of this export', proofInWords(proof)],
+      ...proof.readers.map(({ name, found }) => [`Read by ${name}`, found] as const),
     ]),
     '',
     ...(adapter && base.storage !== 'F32' ? [...baseNote(base.storage), ''] : []),

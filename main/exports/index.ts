@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { Export, ExportFormat, type Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
+import { TYPES_OF } from '../contract/export-types.ts';
 import type { ParsedInputOf } from '../contract/api.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
@@ -30,6 +31,13 @@ interface Row {
   readonly alone: number;
   readonly created_at: string;
 }
+
+const WORDS: Readonly<Record<ExportFormat, string>> = {
+  adapter: 'an adapter',
+  safetensors: 'a merged folder',
+  gguf: 'GGUF',
+  ollama: 'an Ollama folder',
+};
 
 interface Parts {
   readonly models: Models;
@@ -64,7 +72,7 @@ export function createExports(core: Core, parts: Parts): Exports {
       dtype: row.dtype,
       folder: row.folder,
       createdAt: row.created_at,
-      state: row.result !== null ? 'completed' : (job?.state ?? 'interrupted'),
+      state: row.result !== null && !('failed' in result) ? 'completed' : (job?.state ?? 'interrupted'),
       stage: job?.stage ?? '',
       error: job?.error ?? null,
       bytes: 0,
@@ -83,13 +91,20 @@ export function createExports(core: Core, parts: Parts): Exports {
   function start(input: ParsedInputOf<'exports.start'>): Export {
     const run = runs.show(input.run);
     const checkpoint = checkpointNamed(run.id, run.checkpoints, input.checkpoint);
-    const dtype = input.format === 'adapter' ? 'f32' : input.dtype;
+    const types = TYPES_OF[input.format];
+    const dtype = input.format === 'adapter' ? 'f32' : (input.dtype ?? types[0]!);
+    if (!types.includes(dtype))
+      throw new FettleError('INPUT_INVALID', `${input.format} cannot hold ${dtype}.`, `It takes ${types.join(', ')}.`);
     const alone = input.alone && input.format === 'adapter' && run.over !== null;
     const number = nextNumber.get({ prefix: `${run.project}-export-`, project: run.project })?.n ?? 1;
     const id = `${run.project}-export-${number}`;
     const folder =
       input.out ??
-      join(core.home.project(run.project), 'exports', `${run.id}-${checkpoint.name}-${input.format}-${number}`);
+      join(
+        core.home.project(run.project),
+        'exports',
+        `${run.id}-${checkpoint.name}-${input.format}${input.format === 'adapter' ? '' : `-${dtype}`}-${number}`,
+      );
     if (!isAbsolute(folder))
       throw new FettleError('INPUT_INVALID', `${folder} is not a whole path.`, 'Give the folder by its whole path.');
     if (existsSync(folder))
@@ -101,7 +116,7 @@ export function createExports(core: Core, parts: Parts): Exports {
       kind: 'export',
       project: run.project,
       subject: id,
-      title: `Exporting run ${run.number} as ${input.format === 'adapter' ? 'an adapter' : 'a model'}`,
+      title: `Exporting run ${run.number} as ${WORDS[input.format]}`,
     });
     core.events.changed('export', id, run.project);
     return view(row(id));
@@ -140,6 +155,11 @@ export function createExports(core: Core, parts: Parts): Exports {
       return 'completed';
     } catch (error) {
       if (cancelled) return 'cancelled';
+      // What the proof found stays to be looked at.
+      const proof =
+        error instanceof FettleError && error.code === 'EXPORT_FAILED' ? error.details?.['proof'] : undefined;
+      if (proof)
+        db.prepare('UPDATE export SET result = ? WHERE id = ?').run(JSON.stringify({ failed: true, proof }), id);
       throw error;
     }
   });

@@ -57,7 +57,7 @@ describe('its words', () => {
     low: value - off,
     high: value + off,
   });
-  const all = { count: 1200, reached: 1, words: 'examples' };
+  const all = { tried: 1200, all: 1200, words: 'examples' };
 
   it('say that more helps, hardly helps, or cannot be told', () => {
     const gain = about(-0.5, 0.1);
@@ -71,5 +71,10 @@ describe('its words', () => {
     expect(curveInWords(about(0.05, 0.02), gain, all).verdict).toBe('hardly');
     expect(curveInWords(about(-0.08, 0.1), gain, all).verdict).toBe('unclear');
     expect(curveInWords(about(-0.08, 0.03), about(-0.01, 0.05), all).verdict).toBe('no-gain');
+    // Of a small part nothing is said of all.
+    expect(curveInWords(about(-0.08, 0.03), gain, { ...all, tried: 100 })).toEqual({
+      verdict: 'unclear',
+      sentence: expect.stringContaining('100 of 1,200 examples could be tried') as unknown,
+    });
   });
 });

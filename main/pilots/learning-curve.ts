@@ -95,22 +95,31 @@ const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((su
 
 /** Below this a doubling is not worth collecting for: 2% of perplexity. Reasoning, not a source: docs/decisions/learning-curve.md. */
 export const LITTLE = 0.02;
+/** Of all the data must have been tried before anything is said of all: two doublings are as far as the line is believed. */
+export const REACHED = 0.25;
 
 /**
  * @param gain what training on the whole slice changed against the model as it is.
- * @param rows of all the dataset's training data, what share of them was tried, and what they are called.
+ * @param rows of the slice and of all the dataset's training data, and what they are called.
  */
 export function curveInWords(
   doubling: Measured,
   gain: Measured,
-  rows: { readonly count: number; readonly reached: number; readonly words: string },
+  rows: { readonly tried: number; readonly all: number; readonly words: string },
 ): Pick<Result, 'verdict' | 'sentence'> {
   const range = `${signed(doubling.low)} to ${signed(doubling.high)}`;
-  const twice = `${(2 * rows.count).toLocaleString('en')} ${rows.words} instead of ${rows.count.toLocaleString('en')}`;
+  const count = (value: number): string => value.toLocaleString('en');
+  const twice = `${count(2 * rows.all)} ${rows.words} instead of ${count(rows.all)}`;
+  const reached = rows.tried / rows.all;
   if (gain.high >= 0)
     return {
       verdict: 'no-gain',
       sentence: `Training on these data did not make the model measurably better at unseen rows (${signed(gain.value)} nats a token, ${signed(gain.low)} to ${signed(gain.high)}), so nothing can be said of more of them. Try more minutes, or look at the data first.`,
+    };
+  if (reached < REACHED)
+    return {
+      verdict: 'unclear',
+      sentence: `In this time ${count(rows.tried)} of ${count(rows.all)} ${rows.words} could be tried. Up to there a doubling changes the loss on unseen rows by about ${signed(doubling.value)} nats a token (${range}); that is too few to speak of all. More minutes reach more.`,
     };
   if (doubling.high < 0 && doubling.value <= -LITTLE)
     return {
@@ -124,7 +133,7 @@ export function curveInWords(
     };
   return {
     verdict: 'unclear',
-    sentence: `Whether more of the same would help cannot be told from this: ${twice} would change the loss on unseen rows by ${range} nats a token. ${rows.reached < 1 ? `${(100 * rows.reached).toFixed(rows.reached < 0.1 ? 1 : 0)}% of the data could be tried in this time; more minutes reach more.` : 'More unseen rows make it clearer.'}`,
+    sentence: `Whether more of the same would help cannot be told from this: ${twice} would change the loss on unseen rows by ${range} nats a token. ${reached < 1 ? 'More minutes' : 'More unseen rows'} make it clearer.`,
   };
 }
 const signed = (value: number): string => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(3)}`;

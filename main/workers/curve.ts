@@ -99,11 +99,15 @@ runChild<CurveJob, TrialEvent, Result>(async (job, context) => {
           losses: same.map(({ losses }) => meanLoss(losses)),
         };
       }),
-      forecast: [1, 2].map((share) => ({ share, rows: share * all.length, loss: line.at(share * all.length) })),
+      forecast: [1, 2].map((times) => ({
+        share: (times * slice.length) / all.length,
+        rows: times * slice.length,
+        loss: line.at(times * slice.length),
+      })),
       doubling: line.doubling,
       ...curveInWords(line.doubling, gain, {
-        count: all.length,
-        reached: slice.length / all.length,
+        tried: slice.length,
+        all: all.length,
         words: instruct ? 'examples' : 'pieces of text',
       }),
     };

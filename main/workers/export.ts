@@ -1,19 +1,23 @@
 /** @file Child process: writes a run's adapter, or the model merged with it, and proves the files against the run before they get their name. */
-import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Export } from '../contract/entities.ts';
+import { z } from 'zod';
+import { bytes as inWords } from '../contract/bytes.ts';
+import type { Export, Proof } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
-import { readRows } from '../datasets/rows.ts';
-import { exampleOf, type TextModel } from '../datasets/tokens.ts';
+import { FLOATS, NEXT } from '../contract/export-types.ts';
 import { parameter, type LoraModel } from '../engine/index.ts';
 import { adapterOf, mergedWeights } from '../engine/model/merge.ts';
-import { modelCard, type CardFacts, type Proof } from '../exports/card.ts';
-import { compareReplays, replay, type Replay } from '../exports/proof.ts';
+import { modelCard, type CardFacts } from '../exports/card.ts';
+import { compareAnswers } from '../exports/proof.ts';
+import { storedBytes, writeModelGguf } from '../formats/gguf/export.ts';
 import { writeModelFolder, writeTokenizer } from '../formats/huggingface/write.ts';
 import type { ModelFiles } from '../formats/model.ts';
+import { modelfile, ollamaTemplate, type OllamaTemplate } from '../formats/ollama.ts';
 import { concatenateAdapters, readAdapter, writeAdapter } from '../formats/peft.ts';
 import { runChild } from './child.ts';
-import { loadModel, withAdapter } from './load.ts';
+import { loadModel, withAdapter, type LoadedModel } from './load.ts';
+import { ask, askFiles, askLlamaCpp, lossWith, questionsOf, type Answers, type Questions } from './prove.ts';
 
 export interface ExportJob {
   readonly format: Export['format'];
@@ -40,58 +44,43 @@ export interface ExportEvent {
 }
 export type ExportResult = Pick<Export, 'bytes' | 'files'> & { readonly proof: Proof };
 
-/** Replayed as the proof: so many held-out rows, their first tokens. */
-const PROOF_ROWS = 3;
-const PROOF_PROMPT_TOKENS = 64;
-/** float32 exports must give the run's logits within this. */
-const TOLERANCE = 1e-3;
+/** Beside the model's own bytes: tokenizer, card, proof. */
+const ROOM = 50e6;
+
+type Say = (stage: string, progress: number) => void;
 
 runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => {
-  const report = (stage: string, progress: number): void => emit({ stage, progress });
-  const proceed = (stage: string, progress: number): void => {
+  const say: Say = (stage, progress) => {
     if (signal.aborted) throw new FettleError('CANCELLED', 'The export was cancelled.', 'Nothing was kept.');
-    report(stage, progress);
+    emit({ stage, progress });
   };
   const staging = join(dirname(job.folder), `.${job.card.title.replaceAll(/\W+/g, '-')}-${process.pid}.exporting`);
   await mkdir(staging, { recursive: true });
   try {
-    proceed('Loading the model', 0);
-    const { files, template, base, close } = await loadModel(job.model, job.threads, job.under);
-    let expected: Replay[];
+    say('Loading the model', 0);
+    const loaded = await loadModel(job.model, job.threads, job.under);
     let proof: Proof;
     try {
-      const tuned = (await withAdapter(base, job.adapter)) as LoraModel;
-      const prompts = await proofPrompts(job.rows, { tokenizer: files.tokenizer, template });
-      proceed('Asking the run', 0.15);
-      expected = await replay(tuned, prompts);
-      proceed('Writing the files', 0.35);
       // A base model that has learned text alone has no form of conversation, and none is claimed for it.
-      const chatTemplate = files.chatTemplate ?? (job.answers ? template : null);
-      await write(job, staging, { ...files, chatTemplate }, tuned);
-      // Other programs take the base's own template from the base; one that it has not must travel with the adapter.
-      if (job.format === 'adapter' && files.chatTemplate === null && chatTemplate)
-        await writeTokenizer(staging, { ...files, chatTemplate });
-      proceed('Proving the files', 0.65);
-      const asOne = job.format === 'adapter' && !job.alone && job.under.length > 0;
-      if (job.format === 'adapter' && !asOne)
-        proof = compareReplays(expected, await replay(await withAdapter(base, staging), prompts));
-      else {
-        // One copy of the weights in memory at a time.
-        await base.release();
-        const folder = asOne ? { model: job.model, adapter: staging } : { model: staging, adapter: null };
-        proof = compareReplays(expected, await replayFrom(folder, job.threads, prompts));
-      }
-    } finally {
-      await close();
-    }
-    if (job.dtype === 'f32' && (proof.verdict === 'different' || proof.largestLogitDifference > TOLERANCE))
-      throw new FettleError(
-        'EXPORT_FAILED',
-        `The exported files do not answer as the run does: ${proof.tokensEqual} of ${proof.tokensCompared} tokens are equal.`,
-        'Nothing was kept. This is a fault in Fettle.',
-        { details: { proof } },
+      const chatTemplate = loaded.files.chatTemplate ?? (job.answers ? loaded.template : null);
+      const files = { ...loaded.files, chatTemplate };
+      const ollama = job.format === 'ollama' ? translated(files) : null;
+      await checkRoom(job, files);
+      const tuned = (await withAdapter(loaded.base, job.adapter)) as LoraModel;
+      const questions = await questionsOf(job.rows, { tokenizer: files.tokenizer, template: loaded.template });
+      const expected = await ask(tuned, questions, (share) => say('Asking the run', 0.05 + 0.3 * share));
+      await write(job, staging, { files, tuned, ollama, ownTemplate: loaded.files.chatTemplate !== null }, (share) =>
+        say('Writing the files', 0.35 + 0.2 * share),
       );
-    proceed('Finishing', 0.95);
+      proof = await prove(job, staging, loaded, files, questions, expected, (share) =>
+        say('Asking the files', 0.55 + 0.4 * share),
+      );
+      if (ollama) proof = { ...proof, template: { conversations: ollama.conversations, equal: ollama.conversations } };
+    } finally {
+      await loaded.close();
+    }
+    if (proof.verdict === 'different' || proof.readers.some(({ agrees }) => !agrees)) throw disproven(job, proof);
+    say('Finishing', 0.97);
     await writeFile(join(staging, 'README.md'), modelCard(job.card, job.format, job.dtype, proof));
     await writeFile(join(staging, 'fettle-proof.json'), `${JSON.stringify(proof, null, 2)}\n`);
     const result = { ...(await listFiles(staging)), proof };
@@ -103,13 +92,117 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
   }
 });
 
-async function write(job: ExportJob, folder: string, files: ModelFiles, tuned: LoraModel): Promise<void> {
-  if (job.format === 'safetensors')
-    return writeModelFolder(
-      folder,
-      { ...files, weights: mergedWeights(adapterOf(tuned), files.weights) },
-      { dtype: job.dtype },
+function translated({ chatTemplate, tokenizer }: Pick<ModelFiles, 'chatTemplate' | 'tokenizer'>): OllamaTemplate {
+  if (chatTemplate)
+    return ollamaTemplate(chatTemplate, tokenizer.bosId === null ? null : tokenizer.piece(tokenizer.bosId));
+  throw new FettleError(
+    'EXPORT_UNSUPPORTED',
+    'Ollama wants the form of a conversation, and this model has none: it has read text alone.',
+    'Export as GGUF, or tune it with examples first.',
+  );
+}
+
+/** @throws DISK_FULL before anything is written */
+async function checkRoom(job: ExportJob, { weights, config }: Pick<ModelFiles, 'weights' | 'config'>): Promise<void> {
+  if (job.format === 'adapter') return;
+  const needed = ROOM + storedBytes(weights, config, job.dtype);
+  const { bavail, bsize } = await statfs(dirname(job.folder));
+  if (bavail * bsize < needed)
+    throw new FettleError(
+      'DISK_FULL',
+      `The export needs ${inWords(needed)}, and ${inWords(bavail * bsize)} are free there.`,
+      'Free some space, choose another folder, or fewer bits.',
     );
+}
+
+function disproven(job: ExportJob, proof: Proof): FettleError {
+  const { likelihood, tokensEqual, tokensCompared, readers } = proof;
+  const other = readers.find(({ agrees }) => !agrees);
+  const rounded = likelihood !== null && Math.abs(likelihood.change) > likelihood.allowed && job.dtype !== 'f32';
+  const next = NEXT[job.dtype];
+  const details = { proof };
+  if (rounded && !other)
+    return new FettleError(
+      'EXPORT_FAILED',
+      `With ${job.dtype} the loss on unseen rows changes by ${(100 * likelihood.change).toFixed(1)}%; ${(100 * likelihood.allowed).toFixed(0)}% are allowed. This model bears so few bits badly.`,
+      `Nothing was kept.${next ? ` Try ${next}.` : ''}`,
+      { details },
+    );
+  return new FettleError(
+    'EXPORT_FAILED',
+    other
+      ? `${other.name} does not read the files as Fettle does: ${other.found}.`
+      : `The exported files do not answer as the run does: ${tokensEqual} of ${tokensCompared} tokens are equal.`,
+    'Nothing was kept. This is a fault in Fettle.',
+    { details },
+  );
+}
+
+/** The files read again as another program would, and by another program where one is installed. */
+async function prove(
+  job: ExportJob,
+  folder: string,
+  { base }: LoadedModel,
+  files: ModelFiles,
+  questions: Questions,
+  expected: Answers,
+  tell: (share: number) => void,
+): Promise<Proof> {
+  const asOne = job.format === 'adapter' && !job.alone && job.under.length > 0;
+  if (job.format === 'adapter' && !asOne)
+    return compareAnswers(expected, await ask(await withAdapter(base, folder), questions, tell), job.dtype);
+  // One copy of the weights in memory at a time.
+  await base.release();
+  const gguf = job.format === 'gguf' || job.format === 'ollama' ? join(folder, ggufName(job)) : null;
+  const where = asOne ? { model: job.model, adapter: folder } : { model: gguf ?? folder, adapter: null };
+  const found = await askFiles(where, job.threads, questions, (share) => tell((gguf ? 0.7 : 1) * share));
+  const proof = compareAnswers(expected, found, job.dtype);
+  if (!gguf) return proof;
+  tell(0.7);
+  const read = await loadModel(gguf, job.threads);
+  try {
+    const own = { answers: found, questions, lossOf: lossWith(read.base) };
+    const exact = FLOATS.some((type) => type === job.dtype);
+    const other = await askLlamaCpp(gguf, files, own, { threads: job.threads, exact });
+    return { ...proof, readers: other ? [other] : [] };
+  } finally {
+    await read.close();
+  }
+}
+
+const ggufName = ({ card, dtype }: ExportJob): string =>
+  `${card.title.toLowerCase().replaceAll(/[^\p{L}\p{N}]+/gu, '-')}-${dtype}.gguf`;
+
+interface ToWrite {
+  readonly files: ModelFiles;
+  readonly tuned: LoraModel;
+  readonly ollama: OllamaTemplate | null;
+  /** The base brings a chat template. */
+  readonly ownTemplate: boolean;
+}
+
+async function write(
+  job: ExportJob,
+  folder: string,
+  { files, tuned, ollama, ownTemplate }: ToWrite,
+  tell: (share: number) => void,
+): Promise<void> {
+  tell(0);
+  if (job.format === 'adapter') {
+    await writeAdapters(job, folder, tuned);
+    // Other programs take the base's own template from the base; one that it has not must travel with the adapter.
+    if (files.chatTemplate && !ownTemplate) await writeTokenizer(folder, files);
+    return;
+  }
+  const merged = { ...files, weights: mergedWeights(adapterOf(tuned), files.weights) };
+  if (job.format === 'safetensors') return writeModelFolder(folder, merged, { dtype: z.enum(FLOATS).parse(job.dtype) });
+  const facts = { name: job.card.title, license: job.card.base.license };
+  await writeModelGguf(join(folder, ggufName(job)), merged, job.dtype, facts, tell);
+  if (ollama) await writeFile(join(folder, 'Modelfile'), modelfile(ggufName(job), ollama, files));
+}
+
+/** The adapter of the run, or those of all its stages as one. */
+async function writeAdapters(job: ExportJob, folder: string, tuned: LoraModel): Promise<void> {
   if (!job.alone && job.under.length > 0) {
     const adapters = await Promise.all([...job.under, job.adapter].map((path) => readAdapter(path)));
     const { lora, tensors } = await concatenateAdapters(adapters);
@@ -122,34 +215,6 @@ async function write(job: ExportJob, folder: string, files: ModelFiles, tuned: L
     entries.map(({ name, shape }) => ({ name, shape, data: parameter(tuned.parameters, name) })),
     { ...tuned.options, baseModel: job.card.base.name },
   );
-}
-
-/** The first tokens of the first held-out rows, as the model sees them. */
-async function proofPrompts(rows: string, text: TextModel): Promise<number[][]> {
-  const prompts: number[][] = [];
-  for await (const row of readRows(rows)) {
-    if (row.split !== 'held-out') continue;
-    const { ids, loss } = exampleOf(row, text);
-    // A conversation is asked up to its first answer; a document is gone on from.
-    const answer = row.text === undefined ? loss.indexOf(1) : PROOF_PROMPT_TOKENS;
-    prompts.push([...ids.subarray(0, Math.max(1, Math.min(answer, PROOF_PROMPT_TOKENS * 4)))]);
-    if (prompts.length === PROOF_ROWS) break;
-  }
-  return prompts;
-}
-
-/** Asks what another program would load: the folder, or the plain base with the adapter on it. */
-async function replayFrom(
-  { model, adapter }: { readonly model: string; readonly adapter: string | null },
-  threads: number,
-  prompts: readonly (readonly number[])[],
-): Promise<Replay[]> {
-  const { base, close } = await loadModel(model, threads);
-  try {
-    return await replay(await withAdapter(base, adapter), prompts);
-  } finally {
-    await close();
-  }
 }
 
 async function listFiles(folder: string): Promise<Pick<Export, 'bytes' | 'files'>> {

@@ -15,6 +15,7 @@ export const ALLOWED_SKIPS = {
 const REQUIRED = {
   oracle: 'PyTorch, transformers and peft: .ci/run installs them into test/numerics/.venv.',
   'llama.cpp': 'node-llama-cpp: .ci/run installs it in test/numerics/llama-cpp.',
+  golang: 'Go: apt-get install golang-go.',
   starter: 'The starter model: `npm test` fetches it into test/.cache/home.',
   chromium: 'Debian’s chromium: apt-get install chromium.',
 } as const;
@@ -33,6 +34,7 @@ export const found = {
     process.env.FETTLE_TEST_GGUF,
     join(root, 'test/.cache/home/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf'),
   ].find((path) => path !== undefined && existsSync(path)),
+  go: ['/usr/bin/go', '/usr/local/go/bin/go'].find(existsSync),
   gsm8k: [resolve(root, '../shared/data/instruct/gsm8k-test.jsonl')].find(existsSync),
   /** Folder of real documents and instructions. */
   sharedData: [resolve(root, '../shared/data')].find(existsSync),

@@ -1,7 +1,8 @@
 /** @file fettle generate, compare, export: ask a model, measure models against each other, hand one over. */
 import { resolve } from 'node:path';
 import type { GenerationEvent, InputOf } from '../../contract/api.ts';
-import { ExportFormat, type Answer, type Comparison, type Export } from '../../contract/entities.ts';
+import { ExportFormat, ExportType, type Answer, type Comparison, type Export } from '../../contract/entities.ts';
+import { proofInWords, TYPES_OF } from '../../contract/export-types.ts';
 import { FettleError } from '../../contract/errors.ts';
 import { needed, number, text, type Command, type Context } from '../command.ts';
 import { bytes, count, table, wrap } from '../format.ts';
@@ -136,29 +137,30 @@ export const judgeCommands: readonly Command[] = [
   },
   {
     name: 'export',
-    usage: 'RUN --format adapter|safetensors --out DIR [--checkpoint NAME] [--dtype f32|f16|bf16] [--alone]',
+    usage: 'RUN --format adapter|safetensors|gguf|ollama [--quant TYPE] [--out DIR] [--checkpoint NAME] [--alone]',
     summary: 'Hand a run over as files that other programs load',
     args: [1, 1],
     options: {
       format: { type: 'string' },
       out: { type: 'string' },
       checkpoint: { type: 'string' },
+      quant: { type: 'string' },
       dtype: { type: 'string' },
       alone: { type: 'boolean' },
     },
-    help: 'The adapter of a second stage holds both stages as one and loads on the plain base; --alone gives its own part only.',
+    help: 'GGUF is for llama.cpp, LM Studio and Ollama: f32, f16, bf16, q8_0 (8 bits, unless another is named), q6_k, q5_k_m, q5_1, q5_0, q4_k_m, q4_1, q4_0. --dtype is another name of --quant.\nThe adapter of a second stage holds both stages as one and loads on the plain base; --alone gives its own part only.',
     async run(context) {
       const format = ExportFormat.safeParse(text(context, 'format') ?? 'adapter');
       if (!format.success) throw new FettleError('USAGE', `--format is one of ${ExportFormat.options.join(', ')}.`);
-      const dtype = text(context, 'dtype') ?? 'f32';
-      if (dtype !== 'f32' && dtype !== 'f16' && dtype !== 'bf16')
-        throw new FettleError('USAGE', '--dtype is one of f32, f16, bf16.');
+      const dtype = ExportType.optional().safeParse(text(context, 'quant') ?? text(context, 'dtype'));
+      if (!dtype.success)
+        throw new FettleError('USAGE', `--quant is one of ${TYPES_OF[format.data].join(', ')} for ${format.data}.`);
       const [out, checkpoint] = [text(context, 'out'), text(context, 'checkpoint')];
       const made = await exportRun(context, {
         alone: context.options['alone'] === true,
         run: context.args[0]!,
         format: format.data,
-        dtype,
+        ...(dtype.data === undefined ? {} : { dtype: dtype.data }),
         ...(out === undefined ? {} : { out: resolve(out) }),
         ...(checkpoint === undefined ? {} : { checkpoint }),
       });
@@ -170,11 +172,9 @@ export const judgeCommands: readonly Command[] = [
 
 export function describeExport({ say }: Pick<Context, 'say'>, { folder, bytes: size, files, proof }: Export): void {
   say(`${folder}  (${count(files.length)} files, ${bytes(size)})`);
-  if (proof)
-    say(
-      wrap(
-        `Proof: ${proof.tokensEqual} of ${proof.tokensCompared} tokens equal to the run on ${proof.prompts} prompts; largest difference of a logit ${proof.largestLogitDifference.toExponential(1)}.`,
-        '  ',
-      ),
-    );
+  if (!proof) return;
+  say(wrap(`Proof: ${proofInWords(proof)}.`, '  '));
+  for (const { name, found } of proof.readers) say(wrap(`${name}: ${found}.`, '  '));
+  if (proof.template)
+    say(`  Template: ${proof.template.equal} of ${proof.template.conversations} conversations equal.`);
 }

@@ -2,6 +2,7 @@
 import { FettleError } from '../../contract/errors.ts';
 import type { HfConfig } from '../model.ts';
 import type { GgufHeader, GgufTensor, GgufValue } from './read.ts';
+import type { Metadata } from './write.ts';
 
 const BLOCK: Readonly<Record<string, string>> = {
   attn_norm: 'input_layernorm',
@@ -29,12 +30,31 @@ export function huggingFaceName(name: string): string | undefined {
   return part === undefined ? WHOLE[name] : BLOCK[part] && `model.layers.${layer}.${BLOCK[part]}.${kind}`;
 }
 
+const LLAMA_CPP = {
+  block: Object.fromEntries(Object.entries(BLOCK).map(([theirs, ours]) => [ours, theirs])),
+  whole: Object.fromEntries(Object.entries(WHOLE).map(([theirs, ours]) => [ours, theirs])),
+};
+
+/** llama.cpp's name of a Hugging Face name; undefined for what it has none for. */
+export function ggufName(name: string): string | undefined {
+  const [, layer, part, kind] = /^model\.layers\.(\d+)\.(.+)\.(weight|bias)$/.exec(name) ?? [];
+  const found = part === undefined ? undefined : LLAMA_CPP.block[part];
+  return found === undefined ? LLAMA_CPP.whole[name] : `blk.${layer}.${found}.${kind}`;
+}
+
 /**
  * llama.cpp turns neighbouring pairs, transformers turns halves: conversion interleaves the rows of q and k of each head.
  * Puts them back. `weights` is [heads * headDim, width]; width 1 for a bias.
  * @throws FORMAT_INVALID where the rows do not divide into heads.
  */
-export function unpermute(weights: Float32Array, heads: number, width: number): Float32Array {
+export const unpermute = (weights: Float32Array, heads: number, width: number): Float32Array =>
+  reorder(weights, heads, width, false);
+
+/** The way there. @throws as unpermute */
+export const permute = (weights: Float32Array, heads: number, width: number): Float32Array =>
+  reorder(weights, heads, width, true);
+
+function reorder(weights: Float32Array, heads: number, width: number, interleave: boolean): Float32Array {
   const out = new Float32Array(weights.length);
   const headDim = weights.length / width / heads;
   if (!Number.isInteger(headDim / 2))
@@ -46,8 +66,9 @@ export function unpermute(weights: Float32Array, heads: number, width: number): 
   for (let head = 0; head < heads; head++)
     for (let pair = 0; pair < headDim / 2; pair++)
       for (let side = 0; side < 2; side++) {
-        const from = (head * headDim + 2 * pair + side) * width;
-        const to = (head * headDim + (side * headDim) / 2 + pair) * width;
+        const theirs = (head * headDim + 2 * pair + side) * width;
+        const ours = (head * headDim + (side * headDim) / 2 + pair) * width;
+        const [from, to] = interleave ? [ours, theirs] : [theirs, ours];
         out.set(weights.subarray(from, from + width), to);
       }
   return out;
@@ -139,3 +160,45 @@ function numberOf(value: GgufValue | undefined, key: string): number | undefined
 /** A float32 as its shortest decimal: 9.99999974e-6 was written as 1e-5. */
 const shortest = (value: number | undefined): number | undefined =>
   value === undefined ? undefined : Number(value.toPrecision(7));
+
+/**
+ * A config as the keys of llama.cpp, the way back of `configOf`.
+ * @throws EXPORT_UNSUPPORTED where the config says what the file cannot hold.
+ */
+export function metadataOf(config: HfConfig): Metadata {
+  // transformers 5 writes `rope_parameters` in place of `rope_theta` and `rope_scaling`.
+  const rope = { ...Object(config['rope_parameters']), ...Object(config['rope_scaling']) } as HfConfig;
+  const scaled = (rope['rope_type'] ?? rope['type'] ?? 'default') !== 'default';
+  if (config['model_type'] !== 'llama' || scaled)
+    throw new FettleError(
+      'EXPORT_UNSUPPORTED',
+      scaled
+        ? 'Models with scaled rotary positions cannot be written as GGUF yet.'
+        : `Models of the architecture ${String(config['model_type'])} cannot be written as GGUF yet.`,
+      'Export as safetensors: llama.cpp converts that folder.',
+    );
+  const number = (key: string, fallback?: number): number => {
+    const value = config[key] ?? fallback;
+    if (typeof value === 'number') return value;
+    throw new FettleError('MODEL_INCOMPLETE', `The config has no ${key}.`, 'Add the model again.');
+  };
+  const heads = number('num_attention_heads');
+  const headDim = number('head_dim', number('hidden_size') / heads);
+  const whole = (key: string, value: number): Metadata[number] => [`llama.${key}`, ['uint32', value]];
+  const real = (key: string, value: number): Metadata[number] => [`llama.${key}`, ['float32', value]];
+  return [
+    ['general.architecture', ['string', 'llama']],
+    whole('block_count', number('num_hidden_layers')),
+    whole('context_length', number('max_position_embeddings', 2048)),
+    whole('embedding_length', number('hidden_size')),
+    whole('feed_forward_length', number('intermediate_size')),
+    whole('attention.head_count', heads),
+    whole('attention.head_count_kv', number('num_key_value_heads', heads)),
+    whole('attention.key_length', headDim),
+    whole('attention.value_length', headDim),
+    real('attention.layer_norm_rms_epsilon', number('rms_norm_eps', 1e-6)),
+    whole('rope.dimension_count', headDim * number('partial_rotary_factor', 1)),
+    real('rope.freq_base', number('rope_theta', Number(rope['rope_theta'] ?? 10000))),
+    whole('vocab_size', number('vocab_size')),
+  ];
+}

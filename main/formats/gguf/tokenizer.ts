@@ -156,6 +156,11 @@ function byteLevel(
   pairs: readonly [string, string][],
   pre: PreTokenizer,
 ): Record<string, unknown> {
+  return byteLevelWith(pre, { ...bpe, vocab: ids, merges: pairs });
+}
+
+/** The parts of a tokenizer.json that follow from the pre-tokenizer, around a BPE model. */
+export function byteLevelWith(pre: PreTokenizer, model: object): Record<string, unknown> {
   const bytes = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false };
   const splits = pre.patterns.map((Regex) => ({
     type: 'Split',
@@ -167,7 +172,7 @@ function byteLevel(
     normalizer: null,
     pre_tokenizer: { type: 'Sequence', pretokenizers: [...splits, bytes] },
     decoder: bytes,
-    model: { ...bpe, ignore_merges: pre.ignoreMerges, vocab: ids, merges: pairs },
+    model: { ...model, ignore_merges: pre.ignoreMerges },
   };
 }
 

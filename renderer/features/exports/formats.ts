@@ -1,30 +1,84 @@
-/** @file The formats of an export: what each is for, and how to load it. */
-import type { Export, ExportFormat } from '../../../main/contract/entities.ts';
+/** @file The formats of an export: what each is for, and how other programs run it. */
+import type { Export, ExportFormat, ExportType } from '../../../main/contract/entities.ts';
 
 export const FORMATS: Readonly<
   Record<ExportFormat, { readonly name: string; readonly term: string; readonly note: string }>
 > = {
+  gguf: {
+    name: 'One file',
+    term: 'GGUF',
+    note: 'The whole model, for llama.cpp, LM Studio and everything built on them.',
+  },
+  ollama: {
+    name: 'Ollama folder',
+    term: 'GGUF, Modelfile',
+    note: 'The same file with what Ollama needs to talk to it: form, system message, stops.',
+  },
+  safetensors: {
+    name: 'Merged folder',
+    term: 'safetensors',
+    note: 'The whole model, for transformers and vLLM, and for training on.',
+  },
   adapter: {
     name: 'Adapter only',
     term: 'PEFT',
     note: 'The addition without the base: small, for whoever has the base model.',
   },
-  safetensors: {
-    name: 'Merged folder',
-    term: 'safetensors',
-    note: 'The whole model with what it learned, for transformers and vLLM.',
-  },
 };
-export const DTYPES: readonly { readonly value: Export['dtype']; readonly label: string }[] = [
-  { value: 'f32', label: '32 bits, exact' },
-  { value: 'bf16', label: '16 bits (bf16)' },
-  { value: 'f16', label: '16 bits (f16)' },
-];
 
-/** Lines of Python that load an export; `folder` is shown as the person has it. */
-export function howTo(made: Pick<Export, 'format' | 'folder'>): string {
-  const at = JSON.stringify(made.folder);
-  return made.format === 'adapter'
-    ? `from peft import AutoPeftModelForCausalLM\nmodel = AutoPeftModelForCausalLM.from_pretrained(${at})`
-    : `from transformers import AutoModelForCausalLM, AutoTokenizer\nmodel = AutoModelForCausalLM.from_pretrained(${at})\ntokenizer = AutoTokenizer.from_pretrained(${at})`;
+export const TYPES: Readonly<Record<ExportType, string>> = {
+  f32: '32 bits, exact',
+  f16: '16 bits (f16)',
+  bf16: '16 bits (bf16)',
+  q8_0: '8 bits (q8_0)',
+  q6_k: '6 bits (q6_k)',
+  q5_k_m: '5 bits (q5_k_m)',
+  q5_1: '5 bits (q5_1)',
+  q5_0: '5 bits (q5_0)',
+  q4_k_m: '4 bits (q4_k_m)',
+  q4_1: '4 bits (q4_1)',
+  q4_0: '4 bits (q4_0)',
+};
+
+export interface Recipe {
+  readonly client: string;
+  readonly lines: string;
+}
+
+/** What to type in each program; the folder and file are shown as the person has them. */
+export function howTo({ format, folder, files }: Pick<Export, 'format' | 'folder' | 'files'>): Recipe[] {
+  const at = JSON.stringify(folder);
+  const gguf = files.find(({ name }) => name.endsWith('.gguf'))?.name ?? 'model.gguf';
+  const file = JSON.stringify(`${folder}/${gguf}`);
+  const name = gguf.replace(/\.gguf$/, '');
+  switch (format) {
+    case 'adapter':
+      return [
+        {
+          client: 'peft',
+          lines: `from peft import AutoPeftModelForCausalLM\nmodel = AutoPeftModelForCausalLM.from_pretrained(${at})`,
+        },
+        { client: 'vLLM', lines: `vllm serve BASE_MODEL --enable-lora --lora-modules mine=${at}` },
+      ];
+    case 'safetensors':
+      return [
+        {
+          client: 'transformers',
+          lines: `from transformers import AutoModelForCausalLM, AutoTokenizer\nmodel = AutoModelForCausalLM.from_pretrained(${at})\ntokenizer = AutoTokenizer.from_pretrained(${at})`,
+        },
+        { client: 'vLLM', lines: `vllm serve ${at}` },
+      ];
+    case 'gguf':
+      return [
+        { client: 'llama.cpp', lines: `llama-cli -m ${file}\nllama-server -m ${file} --port 8080` },
+        { client: 'LM Studio', lines: `lms import ${file}` },
+        { client: 'Ollama', lines: `echo 'FROM ${folder}/${gguf}' > Modelfile\nollama create ${name} -f Modelfile` },
+        {
+          client: 'Node',
+          lines: `import { getLlama, LlamaChatSession } from 'node-llama-cpp';\nconst model = await (await getLlama()).loadModel({ modelPath: ${file} });\nconst context = await model.createContext();\nconst session = new LlamaChatSession({ contextSequence: context.getSequence() });\nconsole.log(await session.prompt('Hello'));`,
+        },
+      ];
+    case 'ollama':
+      return [{ client: 'Ollama', lines: `cd ${at}\nollama create ${name} -f Modelfile\nollama run ${name}` }];
+  }
 }

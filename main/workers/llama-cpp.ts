@@ -1,0 +1,95 @@
+/** @file llama.cpp, where node-llama-cpp is installed: reads a GGUF file as another program would. Fettle needs it for nothing else. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+/** Of node-llama-cpp only what is asked of it: it need not be there to be compiled against. */
+interface Sequence {
+  evaluate(ids: readonly number[], options: { readonly temperature: number }): AsyncIterable<number>;
+  controlledEvaluate(
+    input: readonly (number | readonly [number, object])[],
+  ): Promise<readonly ({ readonly next?: { readonly probabilities?: ReadonlyMap<number, number> } } | undefined)[]>;
+  clearHistory(): Promise<void>;
+}
+interface Model {
+  tokenize(text: string, special: boolean): readonly number[];
+  isEogToken(id: number): boolean;
+  createContext(options: object): Promise<{ getSequence(): Sequence; dispose(): Promise<void> }>;
+  dispose(): Promise<void>;
+}
+interface Module {
+  getLlama(options: object): Promise<{ loadModel(options: object): Promise<Model>; dispose(): Promise<void> }>;
+}
+
+export interface LlamaCppModel {
+  /** Ids as llama.cpp cuts the text, control tokens known. */
+  tokenize(text: string): number[];
+  /** Whether it ends an answer. */
+  ends(id: number): boolean;
+  /** Greedy, with keys and values kept in 32 bits; goes on over the end of an answer. */
+  goOn(prompt: readonly number[], tokens: number): Promise<number[]>;
+  /** Summed negative log likelihood, in nats, of the tokens after `from`. Slow: 50 ms a token. */
+  loss(ids: readonly number[], from: number): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** FETTLE_LLAMA_CPP names a folder whose node_modules holds it; otherwise it is looked for beside Fettle. */
+async function load(): Promise<Module | null> {
+  const folder = process.env.FETTLE_LLAMA_CPP;
+  const path = folder && join(folder, 'node_modules/node-llama-cpp/dist/index.js');
+  if (path && existsSync(path)) return (await import(pathToFileURL(path).href)) as Module;
+  // The name in a variable: it is optional, and nothing may insist on it.
+  const name = 'node-llama-cpp';
+  return import(name).then(
+    (module) => module as Module,
+    () => null,
+  );
+}
+
+/** Null where it is not installed. @throws what llama.cpp says of a file that it cannot load. */
+export async function openWithLlamaCpp(
+  path: string,
+  { contextSize, threads }: { readonly contextSize: number; readonly threads: number },
+): Promise<LlamaCppModel | null> {
+  const module = await load();
+  if (!module) return null;
+  // With its own choice of threads it spins.
+  const llama = await module.getLlama({ build: 'never', gpu: false, logLevel: 'fatal', maxThreads: threads });
+  const model = await llama.loadModel({ modelPath: path, gpuLayers: 0 });
+  const context = await model.createContext({
+    contextSize,
+    threads: { ideal: threads, min: 1 },
+    experimentalKvCacheKeyType: 'F32',
+    experimentalKvCacheValueType: 'F32',
+  });
+  const sequence = context.getSequence();
+  return {
+    tokenize: (text) => [...model.tokenize(text, true)],
+    ends: (id) => model.isEogToken(id),
+    async goOn(prompt, tokens) {
+      await sequence.clearHistory();
+      const ids: number[] = [];
+      for await (const id of sequence.evaluate(prompt, { temperature: 0 })) {
+        ids.push(id);
+        if (ids.length === tokens) break;
+      }
+      return ids;
+    },
+    async loss(ids, from) {
+      await sequence.clearHistory();
+      const wanted = { generateNext: { probabilities: true, options: { temperature: 0 } } };
+      const answers = await sequence.controlledEvaluate(
+        ids.map((id, i) => (i >= from && i < ids.length - 1 ? ([id, wanted] as const) : id)),
+      );
+      let sum = 0;
+      for (let i = from; i < ids.length - 1; i++)
+        sum -= Math.log(answers[i]?.next?.probabilities?.get(ids[i + 1]!) ?? 0);
+      return sum;
+    },
+    async close() {
+      await context.dispose();
+      await model.dispose();
+      await llama.dispose();
+    },
+  };
+}

@@ -1,0 +1,152 @@
+/** @file Asks a model, and exported files of it, the same questions: prompts gone on from, and held-out rows. */
+import type { Proof } from '../contract/entities.ts';
+import { readRows } from '../datasets/rows.ts';
+import { exampleOf, type TextModel } from '../datasets/tokens.ts';
+import type { BaseModel, LoraModel } from '../engine/index.ts';
+import { evaluate } from '../engine/train/evaluate.ts';
+import { fitExamples } from '../engine/train/packing.ts';
+import type { Example } from '../engine/types.ts';
+import { LOGIT_TOLERANCE, replay, REPLAYED_TOKENS, type Likelihood, type Replay } from '../exports/proof.ts';
+import type { ModelFiles } from '../formats/model.ts';
+import { openWithLlamaCpp, type LlamaCppModel } from './llama-cpp.ts';
+import { loadModel, withAdapter } from './load.ts';
+import { spread } from './spread.ts';
+
+export interface Questions {
+  readonly prompts: readonly (readonly number[])[];
+  readonly rows: readonly Example[];
+  readonly instruct: boolean;
+}
+export interface Answers {
+  readonly replays: readonly Replay[];
+  readonly likelihood: Likelihood;
+}
+/** Told how far it is, 0 to 1; may throw to give up. */
+type Tell = (share: number) => void;
+
+const PROMPTS = 10;
+const PROMPT_TOKENS = 64;
+const ROWS = 50;
+const MAX_LENGTH = 512;
+
+/** Of the held-out rows: prompts as the model sees them up to its first answer, or the first tokens of a document. */
+export async function questionsOf(file: string, text: TextModel): Promise<Questions> {
+  const rows: Example[] = [];
+  const prompts: number[][] = [];
+  let instruct = true;
+  for await (const row of readRows(file)) {
+    if (row.split !== 'held-out') continue;
+    const example = exampleOf(row, text);
+    instruct = row.text === undefined;
+    rows.push(example);
+    const answer = instruct ? example.loss.indexOf(1) : PROMPT_TOKENS;
+    if (answer > 0 && answer < MAX_LENGTH - REPLAYED_TOKENS) prompts.push([...example.ids.subarray(0, answer)]);
+  }
+  const fitted = fitExamples(rows, MAX_LENGTH, instruct ? 'cut' : 'split').examples;
+  return { prompts: spread(prompts, PROMPTS), rows: spread(fitted, ROWS), instruct };
+}
+
+export async function ask(model: BaseModel | LoraModel, questions: Questions, tell: Tell): Promise<Answers> {
+  const { prompts, rows, instruct } = questions;
+  const replays = await replay(model, prompts, (i) => tell((0.5 * i) / prompts.length));
+  const measured = await evaluate(model, rows, {
+    strategy: instruct ? 'instruct' : 'non-instruct',
+    maxLength: MAX_LENGTH,
+    packing: true,
+    batchSize: 1,
+    onProgress: (share) => tell(0.5 + 0.5 * share),
+  });
+  const { loss, tokens } = measured!;
+  return { replays, likelihood: { rows: rows.length, tokens, loss } };
+}
+
+/** Asks what another program would load: a model, or the plain base with an adapter on it. */
+export async function askFiles(
+  { model, adapter }: { readonly model: string; readonly adapter: string | null },
+  threads: number,
+  questions: Questions,
+  tell: Tell,
+): Promise<Answers> {
+  const { base, close } = await loadModel(model, threads);
+  try {
+    return await ask(await withAdapter(base, adapter), questions, tell);
+  } finally {
+    await close();
+  }
+}
+
+/** Summed loss of a row's tokens from its first labelled one on, in nats: what llama.cpp is asked for. */
+export const lossWith =
+  (model: BaseModel) =>
+  async ({ ids, loss }: Example): Promise<number> => {
+    const first = Math.max(1, loss.indexOf(1));
+    const all = { ids, loss: loss.map((_, i) => Number(i >= first)) };
+    const options = { strategy: 'instruct', maxLength: ids.length, packing: false, batchSize: 1 } as const;
+    const measured = (await evaluate(model, [all], options))!;
+    return measured.loss * measured.tokens;
+  };
+
+/** Tokens whose likelihood llama.cpp is asked for: it is slow at telling. */
+const LLAMA_CPP_TOKENS = 120;
+/** It multiplies in 8 bits where weights are quantised, and so comes out a little otherwise than the same file in 32 bits. */
+const LLAMA_CPP_CHANGE = 0.02;
+
+/**
+ * A GGUF file read by llama.cpp: tokens of texts, ends of answers, greedy text and likelihood, against Fettle's own
+ * reading of the same file. Null where llama.cpp is not installed.
+ */
+export async function askLlamaCpp(
+  path: string,
+  files: Pick<ModelFiles, 'tokenizer' | 'stopIds'>,
+  own: { readonly answers: Answers; readonly questions: Questions; readonly lossOf: (row: Example) => Promise<number> },
+  { threads, exact }: { readonly threads: number; readonly exact: boolean },
+): Promise<Proof['readers'][number] | null> {
+  let model: LlamaCppModel | null;
+  try {
+    model = await openWithLlamaCpp(path, { contextSize: MAX_LENGTH + REPLAYED_TOKENS, threads });
+  } catch (error) {
+    return { name: 'llama.cpp', found: `It does not load: ${String(error)}`, agrees: false };
+  }
+  if (!model) return null;
+  try {
+    const { prompts, rows } = own.questions;
+    const faults: string[] = [];
+    for (const id of files.stopIds) if (!model.ends(id)) faults.push(`token ${id} does not end an answer`);
+    let same = 0;
+    for (const [i, prompt] of prompts.entries()) {
+      const text = files.tokenizer.decode(prompt);
+      const wanted = files.tokenizer.encode(text, { parseSpecial: true });
+      if (String(model.tokenize(text)) !== String(wanted)) faults.push(`prompt ${i + 1} is cut into other tokens`);
+      const { ids, logits } = own.answers.replays[i]!;
+      const said = await model.goOn(prompt, ids.length);
+      const apart = ids.findIndex((id, t) => id !== said[t]);
+      same += apart === -1 ? ids.length : apart;
+      if (exact && apart !== -1 && gap(logits[apart]!) > LOGIT_TOLERANCE)
+        faults.push(`prompt ${i + 1} is answered otherwise from token ${apart + 1}`);
+    }
+    const some = rows.find((row) => row.ids.length > 1)!;
+    const from = Math.max(0, some.loss.indexOf(1) - 1);
+    const cut = {
+      ids: some.ids.subarray(0, from + LLAMA_CPP_TOKENS),
+      loss: some.loss.subarray(0, from + LLAMA_CPP_TOKENS),
+    };
+    const [theirs, ours] = [await model.loss([...cut.ids], from), await own.lossOf(cut)];
+    const change = theirs / ours - 1;
+    if (Math.abs(change) > LLAMA_CPP_CHANGE)
+      faults.push(`the likelihood of a row differs by ${(100 * change).toFixed(1)}%`);
+    const total = own.answers.replays.reduce((sum, { ids }) => sum + ids.length, 0);
+    const found = `${same} of ${total} tokens as Fettle reads the file, likelihood ${(100 * change).toFixed(2)}% off`;
+    return { name: 'llama.cpp', found: faults.length === 0 ? found : faults.join('; '), agrees: faults.length === 0 };
+  } finally {
+    await model.close();
+  }
+}
+
+/** Between the two best logits. */
+function gap(logits: Float32Array): number {
+  let [best, second] = [-Infinity, -Infinity];
+  for (const value of logits)
+    if (value > best) [best, second] = [value, best];
+    else if (value > second) second = value;
+  return best - second;
+}

@@ -1,0 +1,103 @@
+/** @file Exports in the hands of others: GGUF files of every type in llama.cpp, Ollama's templates in Go. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { ExportType, type Proof } from '../../main/contract/entities.ts';
+import { chatExample } from '../../main/engine/train/examples.ts';
+import { compareAnswers } from '../../main/exports/proof.ts';
+import { chatTemplate } from '../../main/formats/chat-template.ts';
+import { writeModelGguf } from '../../main/formats/gguf/export.ts';
+import { CONVERSATIONS, ollamaTemplate } from '../../main/formats/ollama.ts';
+import { loadModel } from '../../main/workers/load.ts';
+import { ask, askLlamaCpp, lossWith, type Questions } from '../../main/workers/prove.ts';
+import { TEMPLATES } from '../fixtures/templates.ts';
+import { writeTinyModel } from '../fixtures/tiny-model.ts';
+import { found, need } from '../support/needs.ts';
+import { conversations, SAMPLE_PAIRS } from '../support/smollm2.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'fettle-exports-'));
+const facts = { name: 'A test', license: null };
+const THREADS = 2;
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Writes the model, reads it by Fettle and by llama.cpp, and tells how it went. */
+async function proven(
+  path: string,
+  type: ExportType,
+  rows: number,
+): Promise<{ proof: Proof; other: Proof['readers'][number] }> {
+  const run = await loadModel(path, THREADS);
+  const file = join(folder, `${type}-${rows}.gguf`);
+  try {
+    const text = { tokenizer: run.files.tokenizer, template: run.template };
+    const examples = (await conversations(SAMPLE_PAIRS, rows, ['instruction', 'response'])).map((messages) =>
+      chatExample(messages, text),
+    );
+    const questions: Questions = {
+      prompts: examples.slice(0, 4).map(({ ids, loss }) => [...ids.subarray(0, loss.indexOf(1))]),
+      rows: examples,
+      instruct: true,
+    };
+    const expected = await ask(run.base, questions, () => undefined);
+    await writeModelGguf(file, run.files, type, facts);
+    const read = await loadModel(file, THREADS);
+    try {
+      const answers = await ask(read.base, questions, () => undefined);
+      const exact = ['f32', 'f16', 'bf16'].includes(type);
+      const own = { answers, questions, lossOf: lossWith(read.base) };
+      const other = await askLlamaCpp(file, read.files, own, { threads: THREADS, exact });
+      return { proof: compareAnswers(expected, answers, type), other: other! };
+    } finally {
+      await read.close();
+    }
+  } finally {
+    await run.close();
+    rmSync(file, { force: true });
+  }
+}
+
+describe('GGUF in llama.cpp', () => {
+  it.for(ExportType.options)('%s of a model whose rows divide by 256', async (type, test) => {
+    process.env.FETTLE_LLAMA_CPP = need(test, 'llama.cpp', found.llamaCpp);
+    const { other } = await proven(await writeTinyModel(join(folder, 'wide'), { hidden: 256 }), type, 6);
+    expect(other).toMatchObject({ agrees: true });
+  });
+
+  it.for(['f32', 'f16', 'q8_0', 'q6_k', 'q5_k_m', 'q4_k_m'] as const)(
+    '%s of SmolLM2, whose rows do not',
+    async (type, test) => {
+      const starter = need(test, 'starter', found.starter);
+      process.env.FETTLE_LLAMA_CPP = need(test, 'llama.cpp', found.llamaCpp);
+      const { proof, other } = await proven(starter, type, 12);
+      expect([type, proof.likelihood!.change, Math.abs(proof.likelihood!.change) <= proof.likelihood!.allowed]).toEqual(
+        [type, proof.likelihood!.change, true],
+      );
+      expect(other).toMatchObject({ agrees: true });
+      if (type === 'f32') expect(proof.verdict).toBe('equal');
+    },
+  );
+});
+
+describe('Ollama’s templates in Go', () => {
+  it.for(Object.entries(TEMPLATES))('%s gives the model’s own text', ([, source], test) => {
+    const go = need(test, 'golang', found.go);
+    const template = chatTemplate(source, { bosToken: '<s>', eosToken: '</s>' });
+    const [request, answer] = [join(folder, 'request.json'), join(folder, 'answer.json')];
+    const asked = CONVERSATIONS.map((messages) =>
+      messages.map(({ role, content }) => ({ Role: role, Content: content })),
+    );
+    writeFileSync(request, JSON.stringify({ Template: ollamaTemplate(template, '<s>').source, Conversations: asked }));
+    execFileSync(go, ['run', join(import.meta.dirname, 'ollama/render.go'), request, answer], {
+      env: { ...process.env, GOCACHE: join(folder, 'go'), GOFLAGS: '-mod=mod', GO111MODULE: 'off', HOME: folder },
+    });
+    const texts = JSON.parse(readFileSync(answer, 'utf8')) as string[];
+    expect(texts).toEqual(
+      CONVERSATIONS.map((messages) => {
+        const text = template.render(messages, { addGenerationPrompt: true });
+        return text.startsWith('<s>') ? text.slice(3) : text;
+      }),
+    );
+  });
+});
