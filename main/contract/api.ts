@@ -5,6 +5,7 @@ import {
   Answers,
   Answer,
   ChatTurn,
+  Check,
   Choice,
   Comparison,
   Dataset,
@@ -312,7 +313,12 @@ export const api = {
       project: slug,
       targets: z.array(Target).min(2).max(4),
       dataset: slug.optional(),
-      samples: z.int().min(0).max(20).default(3),
+      /** Held-out questions that each answers, and that are judged. */
+      samples: z.int().min(0).max(200).default(3),
+      /** Left out: what fits the expected answers. */
+      check: Check.optional(),
+      /** The general probe suite too: some minutes. */
+      general: z.boolean().default(false),
     }),
     Comparison,
   ),

@@ -541,6 +541,55 @@ export const Answer = z.object({
   tokensPerSecond: z.number(),
 });
 export type Answer = z.infer<typeof Answer>;
+/** How an answer is judged. `text`: what it must contain or match; `least`, `most`: words. */
+export const Check = z.object({
+  kind: z.enum(['exact', 'contains', 'number', 'choice', 'json', 'length', 'pattern', 'f1', 'rouge-l']),
+  text: z.string().max(2000).optional(),
+  least: z.int().min(0).optional(),
+  most: z.int().min(1).optional(),
+});
+export type Check = z.infer<typeof Check>;
+const Verdicts = z.array(z.enum(['better', 'worse', 'no-difference']));
+const ScoredItems = z.array(
+  z.object({
+    id: z.string(),
+    prompt: z.string(),
+    expected: z.string(),
+    /** Of each model, in the order of the comparison's targets. */
+    answers: z.array(z.object({ text: z.string(), score: z.number(), why: z.string() })),
+  }),
+);
+/** Scores are shares of items, 0 to 1, of each target; differences and verdicts are of each further target to the first. */
+export const Scorecard = z.object({
+  /** Precision on the goal: held-out questions answered and judged. */
+  goal: z
+    .object({
+      check: Check,
+      items: ScoredItems,
+      scores: z.array(Measured),
+      differences: z.array(Measured),
+      verdicts: Verdicts,
+    })
+    .nullable(),
+  /** What was kept, gained and lost elsewhere: all probes together, then by skill with verdicts corrected for their number (Holm). */
+  general: z
+    .object({ count: z.int(), scores: z.array(Measured), differences: z.array(Measured), verdicts: Verdicts })
+    .nullable(),
+  skills: z.array(
+    z.object({
+      skill: z.string(),
+      items: ScoredItems,
+      scores: z.array(Measured),
+      differences: z.array(Measured),
+      verdicts: Verdicts,
+    }),
+  ),
+  /** Loss on text that has nothing to do with the goal, in nats a token. */
+  prose: z.object({ losses: z.array(Measured), differences: z.array(Measured) }).nullable(),
+  /** One of each further target. */
+  sentences: z.array(z.string()),
+});
+export type Scorecard = z.infer<typeof Scorecard>;
 export const Comparison = z.object({
   id: z.string(),
   project: z.string(),
@@ -568,6 +617,7 @@ export const Comparison = z.object({
       samples: z.array(z.object({ prompt: z.string(), expected: z.string(), answers: z.array(Answer) })),
       /** What differs between the runs' recipes, data and models. */
       settings: z.array(z.object({ key: z.string(), values: z.array(z.string()), same: z.boolean() })),
+      scorecard: Scorecard.nullable().default(null),
     })
     .nullable(),
 });

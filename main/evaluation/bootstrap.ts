@@ -16,15 +16,22 @@ export function measure(models: readonly (readonly RowLoss[])[]): { losses: Meas
   const rows = models[0]?.length ?? 0;
   const random = new Random(SEED);
   const drawn = models.map(() => new Float64Array(RESAMPLES));
+  // Flat, since this loop runs thousands of times over every row.
+  const counts = Float64Array.from(models[0] ?? [], ({ count }) => count);
+  const losses = models.map((each) => Float64Array.from(each, ({ sum }) => sum));
+  const picked = new Uint32Array(rows);
   for (let sample = 0; sample < RESAMPLES; sample++) {
-    const sums = new Float64Array(models.length);
     let count = 0;
     for (let i = 0; i < rows; i++) {
-      const row = random.int(rows);
-      count += models[0]?.[row]?.count ?? 0;
-      for (const [m, losses] of models.entries()) sums[m]! += losses[row]?.sum ?? 0;
+      picked[i] = random.int(rows);
+      count += counts[picked[i]!]!;
     }
-    for (const [m, values] of drawn.entries()) values[sample] = count === 0 ? 0 : sums[m]! / count;
+    for (let m = 0; m < drawn.length; m++) {
+      const of = losses[m]!;
+      let sum = 0;
+      for (let i = 0; i < rows; i++) sum += of[picked[i]!]!;
+      drawn[m]![sample] = count === 0 ? 0 : sum / count;
+    }
   }
   const means = models.map(meanLoss);
   const [first] = drawn;

@@ -1,14 +1,17 @@
 /** @file Comparisons: held-out loss with its margin, the same prompts answered side by side. The only writer of table comparison. */
 import { z } from 'zod';
-import { Comparison, type Dataset } from '../contract/entities.ts';
+import { Check, Comparison, type Dataset } from '../contract/entities.ts';
 import { trainsBy } from '../contract/trains.ts';
 import { FettleError } from '../contract/errors.ts';
+import type { ParsedInputOf } from '../contract/api.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
 import type { Datasets } from '../datasets/index.ts';
 import type { Models } from '../models/index.ts';
 import type { Runs } from '../runs/index.ts';
 import type { CompareEvent, CompareJob, CompareResult } from '../workers/compare.ts';
+import { judge } from './checks.ts';
+import { probesFolder } from './probes.ts';
 import { createGeneration } from './generation.ts';
 import { settingsOf } from './report.ts';
 import { resolveTarget, type ResolvedTarget } from './targets.ts';
@@ -23,6 +26,8 @@ const Request = z.object({
   targets: z.array(z.string()),
   dataset: z.string(),
   samples: z.int(),
+  check: Check.nullable().default(null),
+  general: z.boolean().default(false),
 });
 interface Row {
   readonly id: string;
@@ -69,12 +74,9 @@ export function createEvaluation(
     return datasets.show(project, id);
   }
 
-  function compare(
-    project: string,
-    names: readonly string[],
-    dataset: string | undefined,
-    samples: number,
-  ): Comparison {
+  function compare(input: ParsedInputOf<'evaluation.compare'>): Comparison {
+    const { project, targets: names, dataset, samples, check, general } = input;
+    if (check?.kind === 'pattern' || check?.kind === 'contains') judge(check, '', '');
     const targets = names.map((name) => resolveTarget(parts, name));
     if (new Set(names).size !== names.length)
       throw new FettleError('INPUT_INVALID', 'A model cannot be compared with itself.', 'Name each target once.');
@@ -92,7 +94,7 @@ export function createEvaluation(
     db.prepare('INSERT INTO comparison (id, project, request, created_at) VALUES (?, ?, ?, ?)').run(
       id,
       project,
-      JSON.stringify({ targets: names, dataset: data.id, samples }),
+      JSON.stringify({ targets: names, dataset: data.id, samples, check: check ?? null, general }),
       core.clock.now(),
     );
     core.jobs.enqueue({
@@ -107,7 +109,7 @@ export function createEvaluation(
 
   core.jobs.handle('compare', async (control) => {
     const { id, project, request } = row(control.job.subject);
-    const { targets: names, dataset, samples } = Request.parse(JSON.parse(request));
+    const { targets: names, dataset, samples, check, general } = Request.parse(JSON.parse(request));
     const targets = names.map((name) => resolveTarget(parts, name));
     const data = datasets.show(project, dataset);
     control.update({ state: 'running', stage: 'Loading' });
@@ -124,6 +126,8 @@ export function createEvaluation(
       prose: data.kind === 'prose',
       maxLength: Math.max(...targets.map((target) => target.run?.recipe.maxLength ?? 0)) || 512,
       samples,
+      check,
+      probes: general ? probesFolder() : null,
       threads: core.threads,
     };
     const worker = core.workers.run<CompareEvent, CompareResult>('compare', job, ({ stage, progress }) =>
@@ -156,7 +160,7 @@ export function createEvaluation(
   return {
     show: (id) => view(row(id)),
     handlers: {
-      'evaluation.compare': (input) => compare(input.project, input.targets, input.dataset, input.samples),
+      'evaluation.compare': compare,
       'evaluation.list': (input) => all.all(input.project).map(view),
       'evaluation.show': (input) => view(row(input.comparison)),
       ...createGeneration(core, { models: parts.models, runs }),

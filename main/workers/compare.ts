@@ -1,5 +1,5 @@
 /** @file Child process: held-out loss of each model on the same rows, and the same prompts answered by each. */
-import type { Answer, Comparison } from '../contract/entities.ts';
+import type { Answer, Check, Comparison, Scorecard } from '../contract/entities.ts';
 import { readRows, type StoredRow } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
 import { generate } from '../engine/generate/generate.ts';
@@ -9,9 +9,14 @@ import { evaluate, perplexityOf } from '../engine/train/evaluate.ts';
 import type { Example } from '../engine/types.ts';
 import { FettleError } from '../contract/errors.ts';
 import { measure, type RowLoss } from '../evaluation/bootstrap.ts';
+import { judge, suggestCheck } from '../evaluation/checks.ts';
+import { readProbes, type ProbeSuite } from '../evaluation/probes.ts';
 import { sentenceOf, verdictOf } from '../evaluation/report.ts';
+import { scorecardOf } from '../evaluation/scorecard.ts';
 import { runChild, type ChildContext } from './child.ts';
 import { loadModel, withAdapter, type LoadedModel } from './load.ts';
+import { scoreProbes, type ProbeScores } from './score.ts';
+import { spread } from './spread.ts';
 
 export interface CompareTarget {
   readonly target: string;
@@ -26,8 +31,12 @@ export interface CompareJob {
   readonly rows: string;
   readonly prose: boolean;
   readonly maxLength: number;
-  /** Prompts answered by each. */
+  /** Prompts answered by each, and judged. */
   readonly samples: number;
+  /** Null takes what fits the expected answers. */
+  readonly check: Check | null;
+  /** Folder of the general probe suite; null leaves it out. */
+  readonly probes: string | null;
   readonly threads: number;
 }
 export interface CompareEvent {
@@ -43,6 +52,7 @@ const OPENING_WORDS = 30;
 interface Measurement {
   readonly losses: readonly RowLoss[];
   readonly answers: readonly Answer[];
+  readonly probes: ProbeScores | null;
 }
 type Report = (stage: string, share: number) => void;
 
@@ -50,6 +60,7 @@ runChild<CompareJob, CompareEvent, CompareResult>(async (job, context) => {
   const rows: StoredRow[] = [];
   for await (const row of readRows(job.rows)) if (row.split === 'held-out') rows.push(row);
   const asked = questionsOf(rows, job.samples);
+  const suite = job.probes === null ? null : await readProbes(job.probes);
   const measurements: Measurement[] = [];
   let loaded: (LoadedModel & { readonly key: string }) | undefined;
   try {
@@ -64,12 +75,12 @@ runChild<CompareJob, CompareEvent, CompareResult>(async (job, context) => {
         loaded = { ...(await loadModel(target.model, job.threads, target.under)), key };
       }
       const model = await withAdapter(loaded.base, target.adapter);
-      measurements.push(await measureModel(job, target.target, model, loaded, rows, asked, report, context));
+      measurements.push(await measureModel(job, target.target, model, loaded, { rows, asked, suite }, report, context));
     }
   } finally {
     await loaded?.close();
   }
-  return resultOf(job, measurements, asked);
+  return resultOf(job, measurements, asked, suite);
 });
 
 async function measureModel(
@@ -77,8 +88,7 @@ async function measureModel(
   target: string,
   model: BaseModel | LoraModel,
   { files, template }: LoadedModel,
-  rows: readonly StoredRow[],
-  asked: readonly Asked[],
+  { rows, asked, suite }: { rows: readonly StoredRow[]; asked: readonly Asked[]; suite: ProbeSuite | null },
   report: Report,
   { signal }: ChildContext<CompareEvent>,
 ): Promise<Measurement> {
@@ -90,13 +100,13 @@ async function measureModel(
     packing: true,
     batchSize: 1,
     abandon: () => signal.aborted,
-    onProgress: (share) => report('measuring the loss on unseen rows', 0.6 * share),
+    onProgress: (share) => report('measuring the loss on unseen rows', 0.3 * share),
   });
   const decoder = model.generator();
   const answers: Answer[] = [];
   for (const [i, { prompt, messages }] of asked.entries()) {
     if (signal.aborted) break;
-    report('answering', 0.6 + (0.4 * i) / asked.length);
+    report(`answering ${i + 1} of ${asked.length}`, 0.3 + ((suite ? 0.3 : 0.7) * i) / asked.length);
     const ids = messages ? chatPrompt(messages, text) : text.tokenizer.encode(prompt);
     const { tokenizer } = text;
     const made = await generate({ decoder, tokenizer, ids, stopIds: files.stopIds, maxTokens: ANSWER_TOKENS, signal });
@@ -104,9 +114,18 @@ async function measureModel(
     answers.push({ target, text: said, tokens: made.ids.length, stopReason: reason, tokensPerSecond });
   }
   await decoder.release();
-  if (!evaluation || signal.aborted)
-    throw new FettleError('CANCELLED', 'The comparison was cancelled.', 'Compare again.');
-  return { losses: evaluation.examples, answers };
+  const stop = (): void => {
+    if (!evaluation || signal.aborted)
+      throw new FettleError('CANCELLED', 'The comparison was cancelled.', 'Compare again.');
+  };
+  stop();
+  const probes =
+    suite &&
+    (await scoreProbes(model, text.tokenizer, files.stopIds, suite, (share) => {
+      stop();
+      report('general skills', 0.6 + 0.4 * share);
+    }));
+  return { losses: evaluation!.examples, answers, probes };
 }
 
 interface Asked {
@@ -115,9 +134,9 @@ interface Asked {
   readonly messages?: NonNullable<StoredRow['messages']>;
 }
 
-/** The first held-out questions with the answers that were expected; of documents, the first words and how they go on. */
+/** Held-out questions, evenly spread, with the answers that were expected; of documents, the first words and how they go on. */
 function questionsOf(rows: readonly StoredRow[], count: number): Asked[] {
-  return rows.slice(0, count).map((row): Asked => {
+  return spread(rows, count).map((row): Asked => {
     if (row.text !== undefined) {
       const words = row.text.split(/(?<=\s)/);
       const part = (from: number, to: number): string => words.slice(from, to).join('').trim();
@@ -131,10 +150,12 @@ function questionsOf(rows: readonly StoredRow[], count: number): Asked[] {
 }
 
 function resultOf(
-  { targets }: CompareJob,
+  job: CompareJob,
   measurements: readonly Measurement[],
   asked: readonly Asked[],
+  suite: ProbeSuite | null,
 ): CompareResult {
+  const { targets } = job;
   const tokens = measurements.map((each) => each.losses.reduce((sum, row) => sum + row.count, 0));
   if (new Set(tokens).size > 1)
     throw new FettleError(
@@ -166,5 +187,47 @@ function resultOf(
       expected,
       answers: measurements.map((each) => each.answers[i]!),
     })),
+    scorecard: cardOf(job, measurements, asked, suite),
   };
+}
+
+/** Null where nothing was judged: text alone, and no probes. */
+function cardOf(
+  { targets, prose, check: given }: CompareJob,
+  measurements: readonly Measurement[],
+  asked: readonly Asked[],
+  suite: ProbeSuite | null,
+): Scorecard | null {
+  const check = given ?? suggestCheck(asked.map(({ expected }) => expected));
+  const goal =
+    prose || asked.length === 0
+      ? null
+      : {
+          check,
+          items: asked.map(({ prompt, expected }, i) => ({
+            id: `question-${i + 1}`,
+            prompt,
+            expected,
+            answers: measurements.map(({ answers }) => ({
+              text: answers[i]!.text,
+              ...judge(check, answers[i]!.text, expected),
+            })),
+          })),
+        };
+  if (!goal && !suite) return null;
+  const skills = (suite?.skills ?? []).map(({ skill, probes }, s) => ({
+    skill,
+    items: probes.map((probe, p) => ({
+      id: probe.id,
+      prompt: probe.prompt,
+      expected: probe.kind === 'choice' ? probe.choices[probe.answer]! : probe.answer,
+      answers: measurements.map((each) => each.probes!.skills[s]![p]!),
+    })),
+  }));
+  return scorecardOf(
+    targets.map(({ label }) => label),
+    goal,
+    skills,
+    suite && measure(measurements.map((each) => each.probes!.prose)),
+  );
 }

@@ -1,7 +1,15 @@
 /** @file fettle generate, compare, export: ask a model, measure models against each other, hand one over. */
 import { resolve } from 'node:path';
 import type { GenerationEvent, InputOf } from '../../contract/api.ts';
-import { ExportFormat, ExportType, type Answer, type Comparison, type Export } from '../../contract/entities.ts';
+import {
+  Check,
+  ExportFormat,
+  ExportType,
+  type Answer,
+  type Comparison,
+  type Export,
+  type Measured,
+} from '../../contract/entities.ts';
 import { proofInWords, TYPES_OF } from '../../contract/export-types.ts';
 import { FettleError } from '../../contract/errors.ts';
 import { needed, number, text, type Command, type Context } from '../command.ts';
@@ -97,10 +105,17 @@ export const judgeCommands: readonly Command[] = [
   },
   {
     name: 'compare',
-    usage: 'A B [C] [D] [--project P] [--dataset D] [--samples N]',
+    usage: 'A B [C] [D] [--project P] [--dataset D] [--answers N] [--check KIND[:TEXT]] [--general]',
     summary: 'Measure runs and base models on the same unseen rows',
     args: [2, 4],
-    options: { project: { type: 'string' }, dataset: { type: 'string' }, samples: { type: 'string' } },
+    options: {
+      project: { type: 'string' },
+      dataset: { type: 'string' },
+      answers: { type: 'string' },
+      check: { type: 'string' },
+      general: { type: 'boolean' },
+    },
+    help: `--answers N lets each answer N held-out questions, and judges them: --check is one of ${Check.shape.kind.options.join(', ')}, and what fits the expected answers where it is left out (contains:TEXT, pattern:REGEX, length:10-80).\n--general measures what was kept elsewhere on Fettle's own probes and other text.`,
     async run(context) {
       const { client } = context;
       const runs = await client.call('runs.list', {});
@@ -118,7 +133,9 @@ export const judgeCommands: readonly Command[] = [
         project,
         targets: [...context.args],
         ...(dataset === undefined ? {} : { dataset }),
-        samples: number(context, 'samples') ?? 1,
+        samples: number(context, 'answers') ?? 1,
+        ...checkOf(text(context, 'check')),
+        general: context.options['general'] === true,
       });
       context.result(comparison);
       describeComparison(context, comparison);
@@ -128,7 +145,8 @@ export const judgeCommands: readonly Command[] = [
         context.say(
           `\n${table([['  differs', ...result!.losses.map(({ label }) => label)], ...differing.map(({ key, values }) => [`  ${key}`, ...values])])}`,
         );
-      for (const { prompt, answers } of result?.samples ?? []) {
+      describeScorecard(context, comparison);
+      for (const { prompt, answers } of (result?.samples ?? []).slice(0, SHOWN)) {
         context.say(`\n${wrap(prompt, '  > ')}`);
         for (const [i, answer] of answers.entries())
           context.say(`\n  ${result!.losses[i]!.label}:\n${wrap(answer.text, '    ')}`);
@@ -169,6 +187,49 @@ export const judgeCommands: readonly Command[] = [
     },
   },
 ];
+
+/** Answers that are printed whole. */
+const SHOWN = 3;
+
+/** KIND, KIND:TEXT, or length:LEAST-MOST. */
+function checkOf(given: string | undefined): { check?: Check } {
+  if (given === undefined) return {};
+  const [kind = '', ...rest] = given.split(':');
+  const detail = rest.join(':');
+  const [least, most] = detail.split('-').map(Number);
+  const check = Check.safeParse({
+    kind,
+    ...(kind === 'length' ? { least: least ?? 0, ...(most ? { most } : {}) } : detail === '' ? {} : { text: detail }),
+  });
+  if (check.success) return { check: check.data };
+  throw new FettleError('USAGE', `--check is one of ${Check.shape.kind.options.join(', ')}.`);
+}
+
+function describeScorecard({ say }: Context, { result }: Comparison): void {
+  const card = result?.scorecard;
+  if (!card) return;
+  const share = ({ value, low, high }: Measured): string =>
+    `${Math.round(100 * value)}% (${Math.round(100 * low)} to ${Math.round(100 * high)})`;
+  const lines = [
+    ...(card.goal
+      ? [[`  your task, by ${card.goal.check.kind} (${card.goal.items.length})`, ...card.goal.scores.map(share)]]
+      : []),
+    ...(card.general ? [[`  general skills (${card.general.count})`, ...card.general.scores.map(share)]] : []),
+    ...card.skills.map(({ skill, items, scores }) => [`    ${skill} (${items.length})`, ...scores.map(share)]),
+    ...(card.prose
+      ? [
+          [
+            '  other text, nats a token',
+            ...card.prose.losses.map(
+              ({ value, low, high }) => `${value.toFixed(3)} (${low.toFixed(3)} to ${high.toFixed(3)})`,
+            ),
+          ],
+        ]
+      : []),
+  ];
+  say(`\n${table([['  scorecard', ...result.losses.map(({ label }) => label)], ...lines])}`);
+  for (const sentence of card.sentences) say(wrap(sentence, '  '));
+}
 
 export function describeExport({ say }: Pick<Context, 'say'>, { folder, bytes: size, files, proof }: Export): void {
   say(`${folder}  (${count(files.length)} files, ${bytes(size)})`);

@@ -1,0 +1,96 @@
+/** @file How an answer is judged against the expected one: 1 is right, 0 is wrong, and for words shared what lies between. Pure. */
+import type { Check } from '../contract/entities.ts';
+import { FettleError } from '../contract/errors.ts';
+import { exactMatch, tokenF1 } from './grade.ts';
+import { rougeL } from './rouge.ts';
+
+export interface Judged {
+  /** 0 to 1. */
+  readonly score: number;
+  /** What the check saw, in a few words. */
+  readonly why: string;
+}
+
+const yes = (right: boolean, why: string): Judged => ({ score: Number(right), why });
+
+/** @throws INPUT_INVALID for a pattern that is no regular expression, or a schema that cannot be read */
+export function judge(check: Check, answer: string, expected: string): Judged {
+  switch (check.kind) {
+    case 'exact':
+      return yes(exactMatch(answer, expected), 'compared without case, punctuation and articles');
+    case 'contains': {
+      const wanted = check.text ?? expected;
+      return yes(fold(answer).includes(fold(wanted)), `looked for ${JSON.stringify(short(wanted))}`);
+    }
+    case 'number': {
+      const [said, wanted] = [lastNumber(answer), lastNumber(expected)];
+      const right = said !== null && wanted !== null && Math.abs(said - wanted) <= 1e-6 * Math.max(1, Math.abs(wanted));
+      return yes(right, `${said ?? 'no number'} for ${wanted ?? 'no number'}`);
+    }
+    case 'choice': {
+      const first = fold(answer).split(/[\n.;]/, 1)[0] ?? '';
+      return yes(
+        words(first)
+          .join(' ')
+          .startsWith(words(fold(expected)).join(' ')),
+        'compared where the answer begins',
+      );
+    }
+    case 'json':
+      return yes(parsed(answer) !== undefined, 'read as JSON');
+    case 'length': {
+      const count = words(answer).length;
+      return yes(count >= (check.least ?? 0) && count <= (check.most ?? Infinity), `${count} words`);
+    }
+    case 'pattern':
+      return yes(patternOf(check.text ?? '').test(answer), `looked for /${check.text ?? ''}/`);
+    case 'f1': {
+      const score = tokenF1(answer, expected);
+      return { score, why: `${Math.round(100 * score)}% of the words shared` };
+    }
+    case 'rouge-l': {
+      const score = rougeL(answer, expected);
+      return { score, why: `${Math.round(100 * score)}% in the same order` };
+    }
+  }
+}
+
+const fold = (text: string): string => text.normalize('NFC').toLowerCase().replace(/\s+/g, ' ').trim();
+const words = (text: string): string[] => text.split(/[^\p{L}\p{N}]+/u).filter((word) => word !== '');
+const short = (text: string): string => (text.length > 40 ? `${text.slice(0, 40)}…` : text);
+
+/** "1,234.5" and "−3" among words; the last one is the answer, as it is where people show their working. */
+export function lastNumber(text: string): number | null {
+  const found = text.replace(/[−–](?=\d)/g, '-').match(/-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?\d+(?:\.\d+)?/g);
+  return found ? Number(found.at(-1)!.replaceAll(',', '')) : null;
+}
+
+/** JSON as models write it: alone, or in a fence. */
+function parsed(text: string): unknown {
+  const inner = /```(?:json)?\s*([\s\S]*?)```/.exec(text)?.[1] ?? text;
+  try {
+    return JSON.parse(inner.trim()) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+function patternOf(source: string): RegExp {
+  try {
+    return new RegExp(source, 'iu');
+  } catch {
+    throw new FettleError('INPUT_INVALID', `${JSON.stringify(source)} is no regular expression.`, 'Mend the pattern.');
+  }
+}
+
+/** The check that fits what was expected: numbers, JSON, one of a few answers, else the words that are shared. */
+export function suggestCheck(expected: readonly string[]): Check {
+  const share = (fits: (text: string) => boolean): number =>
+    expected.filter(fits).length / Math.max(1, expected.length);
+  if (share((text) => parsed(text) !== undefined && /^[[{]/.test(text.trim())) > 0.9) return { kind: 'json' };
+  const few = new Set(expected.map(fold));
+  if (expected.length >= 10 && few.size <= Math.max(2, expected.length / 5)) return { kind: 'choice' };
+  if (share((text) => /(?:^|[\s#=:$€£])-?[\d,]+(?:\.\d+)?\s*[.%]?\s*$/.test(text)) > 0.9) return { kind: 'number' };
+  if (share((text) => words(text).length <= 4) > 0.9) return { kind: 'exact' };
+  return { kind: 'rouge-l' };
+}

@@ -1,0 +1,72 @@
+/** @file The scorecard does not call chance a difference, and calls a difference by its name. */
+import { describe, expect, it } from 'vitest';
+import { Random } from '../engine/random.ts';
+import { scorecardOf, type ScoredItem } from './scorecard.ts';
+import { holm, signFlip } from './significance.ts';
+
+const items = (scores: readonly (readonly number[])[]): ScoredItem[] =>
+  scores.map((of, i) => ({
+    id: `item-${i}`,
+    prompt: 'p',
+    expected: 'e',
+    answers: of.map((score) => ({ text: 't', score, why: 'w' })),
+  }));
+const coin = (random: Random, share: number): number => Number(random.next() < share);
+
+describe('the sign-flip test', () => {
+  it('is exact where few differ', () => {
+    expect(signFlip([1, 1, 1, 0, 0])).toBeCloseTo(2 / 8, 12);
+    expect(signFlip([])).toBe(1);
+    expect(signFlip([0, 0])).toBe(1);
+  });
+  it('finds what is there', () => {
+    expect(signFlip(Array.from({ length: 40 }, (_, i) => (i < 25 ? 1 : i < 30 ? -1 : 0)))).toBeLessThan(0.01);
+  });
+});
+
+it('Holm judges the smallest by all, the next by those that are left', () => {
+  expect(holm([0.04, 0.01, 0.03])).toEqual([false, true, false]);
+  expect(holm([0.01, 0.02, 0.04])).toEqual([true, true, true]);
+});
+
+describe('a scorecard', () => {
+  it('of two models that differ by their seed calls a difference in at most 5% of 1,000 trials', () => {
+    let [goals, generals, anySkill] = [0, 0, 0];
+    for (let trial = 0; trial < 1000; trial++) {
+      const random = new Random(trial + 1);
+      const drawn = (count: number): ScoredItem[] =>
+        items(
+          Array.from({ length: count }, () => {
+            const easy = random.next();
+            return [coin(random, easy), coin(random, easy)];
+          }),
+        );
+      const skills = Array.from({ length: 6 }, (_, s) => ({ skill: `skill ${s}`, items: drawn(30) }));
+      const card = scorecardOf(['base', 'tuned'], { check: { kind: 'exact' }, items: drawn(30) }, skills, null);
+      goals += Number(card.goal!.verdicts[0] !== 'no-difference');
+      generals += Number(card.general!.verdicts[0] !== 'no-difference');
+      anySkill += Number(card.skills.some(({ verdicts }) => verdicts[0] !== 'no-difference'));
+    }
+    expect([goals <= 50, generals <= 50, anySkill <= 50]).toEqual([true, true, true]);
+  });
+
+  it('says what was gained and what it cost, in points', () => {
+    const random = new Random(3);
+    const with_ = (count: number, base: number, tuned: number): ScoredItem[] =>
+      items(Array.from({ length: count }, () => [coin(random, base), coin(random, tuned)]));
+    const card = scorecardOf(
+      ['the base', 'Run 1'],
+      { check: { kind: 'number' }, items: with_(60, 0.2, 0.8) },
+      [
+        { skill: 'arithmetic', items: with_(60, 0.9, 0.3) },
+        { skill: 'grammar', items: with_(60, 0.6, 0.6) },
+      ],
+      { losses: [], differences: [{ value: 0.2, low: 0.1, high: 0.3 }] },
+    );
+    expect(card.goal!.verdicts).toEqual(['better']);
+    expect(card.skills.map(({ verdicts }) => verdicts[0])).toEqual(['worse', 'no-difference']);
+    expect(card.sentences[0]).toMatch(
+      /^Run 1 is better at your task than the base: \+\d+ points \(\+\d+ to \+\d+\)\. On general skills .* Lost: arithmetic −\d+ points .* On other text its loss rose by 0\.200/,
+    );
+  });
+});

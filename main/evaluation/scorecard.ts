@@ -1,0 +1,124 @@
+/** @file The scorecard: from the scores of single items to figures with margins, verdicts and sentences. Pure. */
+import type { Check, Measured, Scorecard } from '../contract/entities.ts';
+import { measure } from './bootstrap.ts';
+import { holm, signFlip } from './significance.ts';
+
+/** One item, and each model's answer to it with its score, 0 to 1. */
+export interface ScoredItem {
+  readonly id: string;
+  readonly prompt: string;
+  readonly expected: string;
+  readonly answers: readonly { readonly text: string; readonly score: number; readonly why: string }[];
+}
+export interface ScoredSkill {
+  readonly skill: string;
+  readonly items: readonly ScoredItem[];
+}
+
+/** Shares of items, of each model and the difference of each further one to the first. */
+function figures(items: readonly ScoredItem[], models: number): { scores: Measured[]; differences: Measured[] } {
+  const of = Array.from({ length: models }, (_, m) =>
+    items.map(({ answers }) => ({ sum: answers[m]!.score, count: 1 })),
+  );
+  const { losses, differences } = measure(of);
+  return { scores: losses, differences };
+}
+
+const pOf = (items: readonly ScoredItem[], model: number): number =>
+  signFlip(items.map(({ answers }) => answers[model]!.score - answers[0]!.score));
+
+type Verdict = Scorecard['skills'][number]['verdicts'][number];
+/** The margin must hold no zero, and the test must say so too: both, so that neither's weakness is told as a find. */
+const verdict = ({ value, low, high }: Measured, told: boolean): Verdict =>
+  !told || (low <= 0 && high >= 0) ? 'no-difference' : value > 0 ? 'better' : 'worse';
+
+/**
+ * @param labels of the models, the base or what is compared against first.
+ * @param prose losses on other text, each against the first; lower is better.
+ */
+export function scorecardOf(
+  labels: readonly string[],
+  goal: { readonly check: Check; readonly items: readonly ScoredItem[] } | null,
+  skills: readonly ScoredSkill[],
+  prose: { readonly losses: readonly Measured[]; readonly differences: readonly Measured[] } | null,
+): Scorecard {
+  const models = labels.length;
+  const others = Array.from({ length: models - 1 }, (_, i) => i + 1);
+  const onGoal = goal && goal.items.length > 0 ? { ...figures(goal.items, models), items: goal.items } : null;
+  const bySkill = skills
+    .filter(({ items }) => items.length > 0)
+    .map((each) => ({ ...each, ...figures(each.items, models) }));
+  const all = bySkill.flatMap(({ items }) => items);
+  const whole = all.length > 0 ? figures(all, models) : null;
+  // Of each model its skills are a family of their own.
+  const told = others.map((m) => holm(bySkill.map(({ items }) => pOf(items, m))));
+  const card: Omit<Scorecard, 'sentences'> = {
+    goal: onGoal && {
+      check: goal!.check,
+      items: goal!.items.map(itemOf),
+      scores: onGoal.scores,
+      differences: onGoal.differences,
+      verdicts: others.map((m, i) => verdict(onGoal.differences[i]!, pOf(goal!.items, m) <= 0.05)),
+    },
+    general: whole && {
+      count: all.length,
+      scores: whole.scores,
+      differences: whole.differences,
+      verdicts: others.map((m, i) => verdict(whole.differences[i]!, pOf(all, m) <= 0.05)),
+    },
+    skills: bySkill.map(({ skill, items, scores, differences }, s) => ({
+      skill,
+      items: items.map(itemOf),
+      scores,
+      differences,
+      verdicts: others.map((_, i) => verdict(differences[i]!, told[i]![s]!)),
+    })),
+    prose: prose && { losses: [...prose.losses], differences: [...prose.differences] },
+  };
+  return { ...card, sentences: others.map((_, i) => sentence(card, i, labels[i + 1]!, labels[0]!)) };
+}
+
+const itemOf = ({ id, prompt, expected, answers }: ScoredItem): Scorecard['skills'][number]['items'][number] => ({
+  id,
+  prompt,
+  expected,
+  answers: answers.map((answer) => ({ ...answer })),
+});
+
+const points = ({ value, low, high }: Measured): string => {
+  const signed = (share: number): string => `${share < 0 ? '−' : '+'}${Math.abs(Math.round(100 * share))}`;
+  return `${signed(value)} points (${signed(low)} to ${signed(high)})`;
+};
+
+function sentence(card: Omit<Scorecard, 'sentences'>, i: number, label: string, against: string): string {
+  const { goal, general, skills, prose } = card;
+  const moved = (way: 'better' | 'worse'): string =>
+    skills
+      .filter(({ verdicts }) => verdicts[i] === way)
+      .toSorted((a, b) => Math.abs(b.differences[i]!.value) - Math.abs(a.differences[i]!.value))
+      .map(({ skill, differences }) => `${skill} ${points(differences[i]!)}`)
+      .join(', ');
+  const [gained, lost] = [moved('better'), moved('worse')];
+  const text = prose?.differences[i];
+  return [
+    goal
+      ? goal.verdicts[i] === 'no-difference'
+        ? `On your task no difference between ${label} and ${against} that we can measure: ${points(goal.differences[i]!)}.`
+        : `${label} is ${goal.verdicts[i]} at your task than ${against}: ${points(goal.differences[i]!)}.`
+      : '',
+    general
+      ? general.verdicts[i] === 'no-difference'
+        ? `On general skills no difference that we can measure: ${points(general.differences[i]!)}.`
+        : `On general skills ${points(general.differences[i]!)}.`
+      : '',
+    lost ? `Lost: ${lost}.` : '',
+    gained ? `Gained: ${gained}.` : '',
+    text
+      ? text.low <= 0 && text.high >= 0
+        ? 'On other text it reads as well as before.'
+        : `On other text its loss ${text.value > 0 ? 'rose' : 'fell'} by ${Math.abs(text.value).toFixed(3)} nats a token (${text.low.toFixed(3)} to ${text.high.toFixed(3)}).`
+      : '',
+  ]
+    .filter((part) => part !== '')
+    .join(' ');
+}

@@ -1,0 +1,106 @@
+/** @file One model's answers to the probe suite: choices by their likelihood, short answers by greedy generation, text by its loss. */
+import { judge } from '../evaluation/checks.ts';
+import type { RowLoss } from '../evaluation/bootstrap.ts';
+import type { Probe, ProbeSuite } from '../evaluation/probes.ts';
+import type { ScoredItem } from '../evaluation/scorecard.ts';
+import { generate } from '../engine/generate/generate.ts';
+import type { BaseModel, LoraModel } from '../engine/index.ts';
+import { evaluate } from '../engine/train/evaluate.ts';
+import { documentExample } from '../engine/train/examples.ts';
+import type { Example } from '../engine/types.ts';
+import type { Tokenizer } from '../formats/model.ts';
+
+type Answered = ScoredItem['answers'][number];
+export interface ProbeScores {
+  /** By skill, in the order of the suite's probes. */
+  readonly skills: readonly (readonly Answered[])[];
+  readonly prose: readonly RowLoss[];
+}
+/** Told the share that is done, 0 to 1; throws to give up. */
+type Tell = (share: number) => void;
+
+const MAX_LENGTH = 512;
+
+export async function scoreProbes(
+  model: BaseModel | LoraModel,
+  tokenizer: Tokenizer,
+  stopIds: readonly number[],
+  { skills, prose }: ProbeSuite,
+  tell: Tell,
+): Promise<ProbeScores> {
+  const chosen = await chooseAll(
+    model,
+    tokenizer,
+    skills.flatMap(({ probes }) => probes),
+    (share) => tell(0.7 * share),
+  );
+  const generated = new Map<string, Answered>();
+  const open = skills.flatMap(({ probes }) => probes).filter((probe) => probe.kind === 'generate');
+  const decoder = model.generator();
+  try {
+    for (const [i, probe] of open.entries()) {
+      tell(0.7 + (0.2 * i) / open.length);
+      const ids = tokenizer.encode(probe.prompt);
+      const { text } = await generate({ decoder, tokenizer, ids, stopIds, maxTokens: probe.maxTokens });
+      // A base model goes on with the next question; the answer is its first line.
+      const said = text.trim().split('\n', 1)[0]!.trim();
+      generated.set(probe.id, { text: said, ...judge({ kind: probe.check }, said, probe.answer) });
+    }
+  } finally {
+    await decoder.release();
+  }
+  const losses = await lossesOf(
+    model,
+    prose.map(({ text }) => documentExample(text, tokenizer)),
+    'non-instruct',
+    (share) => tell(0.9 + 0.1 * share),
+  );
+  return {
+    skills: skills.map(({ probes }) => probes.map(({ id }) => (chosen.get(id) ?? generated.get(id))!)),
+    prose: losses,
+  };
+}
+
+/** lm-evaluation-harness's rule for multiple choice (acc_norm): the choice follows the prompt after a blank; the highest log likelihood by characters of the choice wins. */
+async function chooseAll(
+  model: BaseModel | LoraModel,
+  tokenizer: Tokenizer,
+  probes: readonly Probe[],
+  tell: Tell,
+): Promise<Map<string, Answered>> {
+  const choices = probes.flatMap((probe) =>
+    probe.kind === 'choice' ? probe.choices.map((choice, i) => ({ probe, choice, i })) : [],
+  );
+  const losses = await lossesOf(
+    model,
+    choices.map(({ probe, choice }) => continuation(tokenizer, probe.prompt, ` ${choice}`)),
+    'instruct',
+    tell,
+  );
+  const answers = new Map<string, Answered>();
+  const best = new Map<string, number>();
+  for (const [k, { probe, choice, i }] of choices.entries()) {
+    const each = -losses[k]!.sum / choice.length;
+    if (each <= (best.get(probe.id) ?? -Infinity)) continue;
+    best.set(probe.id, each);
+    answers.set(probe.id, { text: choice, score: Number(i === probe.answer), why: 'the likeliest of its choices' });
+  }
+  return answers;
+}
+
+/** The whole is cut into tokens at once, and what the prompt's own tokens do not cover carries loss. Exported for its oracle. */
+export function continuation(tokenizer: Tokenizer, prompt: string, text: string): Example {
+  const ids = Int32Array.from(tokenizer.encode(prompt + text));
+  const from = tokenizer.encode(prompt).length;
+  return { ids, loss: Uint8Array.from(ids, (_, i) => Number(i >= from)) };
+}
+
+async function lossesOf(
+  model: BaseModel | LoraModel,
+  examples: readonly Example[],
+  strategy: 'instruct' | 'non-instruct',
+  tell: Tell,
+): Promise<readonly RowLoss[]> {
+  const options = { strategy, maxLength: MAX_LENGTH, packing: true, batchSize: 1, onProgress: tell };
+  return (await evaluate(model, examples, options))!.examples;
+}
