@@ -25,7 +25,7 @@ export function signFlip(differences: readonly number[]): number {
   let extreme = 0;
   for (let flip = 0; flip < FLIPS; flip++) {
     let sum = 0;
-    for (let i = 0; i < moved.length; i++) sum += random.bits() & 1 ? moved[i]! : -moved[i]!;
+    for (const value of moved) sum += random.bits() & 1 ? value : -value;
     if (Math.abs(sum) >= observed) extreme++;
   }
   return (extreme + 1) / (FLIPS + 1);
