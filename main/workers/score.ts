@@ -42,8 +42,9 @@ export async function scoreProbes(
       tell(0.7 + (0.2 * i) / open.length);
       const ids = tokenizer.encode(probe.prompt);
       const { text } = await generate({ decoder, tokenizer, ids, stopIds, maxTokens: probe.maxTokens });
-      // A base model goes on with the next question; the answer is its first line.
-      const said = text.trim().split('\n', 1)[0]!.trim();
+      // It goes on after its answer, with another sentence or another sum: what counts is the first line, or the first number.
+      const line = text.trim().split('\n', 1)[0]!.trim();
+      const said = probe.check === 'number' ? (/^\D*\d+/.exec(line)?.[0] ?? line) : line;
       generated.set(probe.id, { text: said, ...judge({ kind: probe.check }, said, probe.answer) });
     }
   } finally {
