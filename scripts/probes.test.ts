@@ -52,10 +52,10 @@ describe('the probe suite', () => {
     let sums = 0;
     for (const probe of probes) {
       const [, a, sign, b] = /^(\d+) ([+x/-]) (\d+) =$/.exec(probe.prompt) ?? [];
-      if (!sign || probe.kind !== 'generate') continue;
+      if (!sign || probe.kind !== 'choice') continue;
       const [left, right] = [Number(a), Number(b)];
       const worked = { '+': left + right, '-': left - right, x: left * right, '/': left / right }[sign];
-      expect([probe.prompt, Number(probe.answer)]).toEqual([probe.prompt, worked]);
+      expect([probe.prompt, Number(probe.choices[probe.answer])]).toEqual([probe.prompt, worked]);
       sums++;
     }
     expect(sums).toBeGreaterThan(8);
