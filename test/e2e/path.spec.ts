@@ -40,7 +40,13 @@ test('examples come in, with what was recognised and what was left out', async (
   await expect(page.getByText('240 pairs remain after cleaning')).toBeVisible();
   await expect(page.getByText('left out 2 of 242')).toBeVisible();
   await page.getByLabel('Search the rows').fill('umbrella is scratched');
-  await expect(page.getByText('1 to 5 of 5 rows')).toBeVisible();
+  await expect(page.getByText('Row 1 of 5', { exact: true })).toBeVisible();
+  await page.getByLabel('Search the rows').fill('');
+  // All of them can be reached, and few are held at once.
+  await expect(page.getByText('Row 1 of 240', { exact: true })).toBeVisible();
+  await page.getByLabel('Go to').fill('200');
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('button', { name: 'Change row 200', exact: true })).toBeVisible();
   await expectAccessible(page);
 });
 
@@ -171,10 +177,18 @@ test('a run goes on, and is run again with changes', async ({ page, host }) => {
 test('a run is compared with its base, and with another run', async ({ page, host }) => {
   await open(page, host, `${PROJECT}/compare`, 'Compare');
   await page.getByLabel('Compared', { exact: true }).selectOption('repair-replies-1');
+  await page.getByLabel('Questions answered').fill('4');
   await page.getByRole('button', { name: 'Compare', exact: true }).click();
   await expect(page.getByRole('heading', { name: 'It learned' })).toBeVisible({ timeout: 90_000 });
   await expect(page.getByRole('heading', { name: 'Side by side' })).toBeVisible();
+  // The scorecard: the goal, what was kept, and every item behind a figure.
+  await expect(page.getByRole('heading', { name: /Precision on the goal/ })).toBeVisible();
+  await expect(page.getByText('All 504 general questions')).toBeVisible();
   await expectAccessible(page);
+  await page.getByRole('button', { name: /^Words in order|^The very answer|^The right/ }).click();
+  await expect(page.getByRole('dialog').getByText('Wanted', { exact: true }).first()).toBeVisible();
+  await expectAccessible(page);
+  await page.getByRole('button', { name: 'Close', exact: true }).last().click();
   await page.getByLabel('Against', { exact: true }).selectOption('repair-replies-2');
   await page.getByRole('button', { name: 'Compare again' }).click();
   await expect(page.getByRole('cell', { name: 'Rank' })).toBeVisible({ timeout: 90_000 });
@@ -192,13 +206,16 @@ test('a prompt is answered by the run and the base', async ({ page, host }) => {
 test('it is exported, proven, and lies where it says', async ({ page, host }) => {
   await open(page, host, `${PROJECT}/export`, 'Export');
   await page.getByLabel('Run', { exact: true }).selectOption('repair-replies-1');
+  await page.getByRole('radio', { name: /Adapter only/ }).check();
   await page.getByRole('button', { name: 'Export run 1' }).click();
   await expect(page.getByText('Proven', { exact: true })).toBeVisible({ timeout: 90_000 });
   const folder = await page.locator('code.folder').first().innerText();
   expect(JSON.parse(await readFile(join(folder, 'adapter_config.json'), 'utf8'))).toMatchObject({ peft_type: 'LORA' });
-  await page.getByRole('radio', { name: /Merged folder/ }).check();
-  await page.getByRole('button', { name: 'Export run 1' }).click();
-  await expect(page.getByText('Proven', { exact: true })).toHaveCount(2, { timeout: 90_000 });
+  for (const [i, format] of [/Merged folder/, /One file/, /Ollama folder/].entries()) {
+    await page.getByRole('radio', { name: format }).check();
+    await page.getByRole('button', { name: 'Export run 1' }).click();
+    await expect(page.getByText('Proven', { exact: true })).toHaveCount(i + 2, { timeout: 90_000 });
+  }
   await expectAccessible(page);
 });
 
