@@ -20,6 +20,7 @@ import { createExports } from '../exports/index.ts';
 import { createModels } from '../models/index.ts';
 import { createPilots } from '../pilots/index.ts';
 import { createProjects } from '../projects/index.ts';
+import { createSpeeds } from '../recipes/speeds.ts';
 import { createRuns } from '../runs/index.ts';
 import { createStrategy } from '../strategy/index.ts';
 import { QUESTIONS } from '../strategy/questions.ts';
@@ -113,7 +114,8 @@ function handlersOf(core: Core): AllHandlers {
   const sample = createSample({ projects, datasets });
   const strategy = createStrategy(core, { projects, datasets, models });
   const pilots = createPilots(core, { projects, models, datasets });
-  const runs = createRuns(core, { projects, models, datasets, strategy });
+  const speeds = createSpeeds(core);
+  const runs = createRuns(core, { projects, models, datasets, strategy, speeds });
   const evaluation = createEvaluation(core, { models, datasets, runs });
   const exports = createExports(core, { models, datasets, runs });
   return {
@@ -123,7 +125,7 @@ function handlersOf(core: Core): AllHandlers {
       host: core.host,
       machine: await describeMachine(core),
     }),
-    'app.doctor': () => doctor(core),
+    'app.doctor': () => doctor(core, speeds),
     'app.browse': browse,
     'jobs.list': (input) => core.jobs.list(input),
     'jobs.show': ({ job }) => core.jobs.show(job),

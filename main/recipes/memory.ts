@@ -3,7 +3,7 @@ import type { Model } from '../contract/entities.ts';
 import type { Recipe } from '../contract/recipe.ts';
 
 export type ModelSize = Pick<Model, 'parameters' | 'layers' | 'hiddenSize' | 'vocabSize'>;
-export type MemoryKeys = Pick<Recipe, 'rank' | 'targetModules' | 'batchSize' | 'maxLength'>;
+export type MemoryKeys = Pick<Recipe, 'rank' | 'targetModules' | 'batchSize' | 'maxLength' | 'precision'>;
 
 const FLOAT = 4;
 /** Node, the runtime's library and its code, before any model. */
@@ -21,6 +21,7 @@ const DEFAULTS: MemoryKeys = {
   targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
   batchSize: 4,
   maxLength: 512,
+  precision: 'fp32',
 };
 
 /** Widths of all linears of a block together, over its hidden size: (outputs + ...) such that widths * hidden = its parameters. */
@@ -36,9 +37,14 @@ export function adapterParameters(model: ModelSize, { rank, targetModules }: Mem
   );
 }
 
+/** Bytes of the frozen weights: in int8 the linears and the head have one copy for each direction, and the embedding stays float32. */
+function baseBytes({ parameters, vocabSize, hiddenSize }: ModelSize, precision: Recipe['precision']): number {
+  const embedding = vocabSize * hiddenSize;
+  return precision === 'int8' ? embedding * FLOAT + parameters * 2 : parameters * FLOAT;
+}
+
 /** Bytes that the training process will hold resident, estimated. */
 export function trainingMemory(model: ModelSize, recipe: MemoryKeys = DEFAULTS): number {
-  const weights = model.parameters * FLOAT;
   // Values, gradients and the two moments of AdamW.
   const adapter = adapterParameters(model, recipe) * FLOAT * 4;
   const tokens = Math.max(recipe.maxLength, Math.min(MICRO_BATCH_TOKENS, recipe.batchSize * recipe.maxLength));
@@ -46,5 +52,8 @@ export function trainingMemory(model: ModelSize, recipe: MemoryKeys = DEFAULTS):
   const heads = Math.max(1, Math.round(model.hiddenSize / 64));
   const saved = tokens * model.layers * (blockWidth(model) + 4 * model.hiddenSize + (heads * recipe.maxLength) / 2);
   const head = Math.min(tokens, HEAD_ROWS) * model.vocabSize * HEAD_COPIES;
-  return Math.round(PROCESS_BYTES + RUNTIME_SHARE * (weights + adapter + (saved + head) * FLOAT));
+  const training = RUNTIME_SHARE * (baseBytes(model, recipe.precision) + adapter + (saved + head) * FLOAT);
+  // What int8 rounds by is measured on the model in float32, before there is anything to train.
+  const measuring = recipe.precision === 'int8' ? model.parameters * FLOAT : 0;
+  return Math.round(PROCESS_BYTES + Math.max(training, measuring));
 }

@@ -20,6 +20,7 @@ import type { StrategyService } from '../strategy/index.ts';
 import { checkpointsOf } from './folders.ts';
 import { createHistory } from './history.ts';
 import { checkMemory, createPlanner, type PlanRequest } from './plan.ts';
+import type { MeasuredSpeeds } from '../recipes/speeds.ts';
 import { createRunTable, type NewRun, type RunRow } from './table.ts';
 import { checkpointNamed, handleTraining, tellEnd } from './train.ts';
 
@@ -61,12 +62,13 @@ export function createRuns(
     readonly models: Models;
     readonly datasets: Datasets;
     readonly strategy: StrategyService;
+    readonly speeds: MeasuredSpeeds;
   },
 ): Runs {
-  const { projects, models, datasets, strategy } = parts;
+  const { projects, models, datasets, strategy, speeds } = parts;
   const history = createHistory(core.db);
   const table = createRunTable(core, history);
-  const planner = createPlanner(core, { models, datasets, strategy, history });
+  const planner = createPlanner(core, { models, datasets, strategy, history, speeds });
   const show = (id: string): Run => table.view(table.row(id));
 
   function under({ over_run: first, over_checkpoint: checkpoint }: RunRow): string[] {

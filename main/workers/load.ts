@@ -6,20 +6,23 @@ import { openModel } from '../formats/open.ts';
 import { readAdapter, type Adapter } from '../formats/peft.ts';
 import { conversationTemplate } from '../formats/plain-template.ts';
 
-export interface LoadedModel {
+export interface OpenedModel {
+  /** With `weights` as they stand after the stages before. */
   readonly files: ModelFiles;
   /** The model's own chat template, else the plain one. */
   readonly template: ChatTemplate;
-  readonly base: BaseModel;
   close(): Promise<void>;
+}
+export interface LoadedModel extends OpenedModel {
+  readonly base: BaseModel;
 }
 
 /**
  * @param under folders of the adapters of earlier stages, first to last: they are merged into the weights as those are
  * read, so that what is loaded is the model that the last stage stood on. The files stay as they are.
- * @throws FORMAT_*, MODEL_UNSUPPORTED, MODEL_INCOMPLETE
+ * @throws FORMAT_*
  */
-export async function loadModel(path: string, threads: number, under: readonly string[] = []): Promise<LoadedModel> {
+export async function openOver(path: string, under: readonly string[] = []): Promise<OpenedModel> {
   const opened = await openModel(path);
   const adapters: Adapter[] = [];
   const close = async (): Promise<void> => {
@@ -29,18 +32,28 @@ export async function loadModel(path: string, threads: number, under: readonly s
   try {
     for (const folder of under) adapters.push(await readAdapter(folder));
     const weights = adapters.reduce((on, adapter) => mergedWeights(adapterIn(adapter), on), opened.weights);
-    const base = await loadBase(opened.config, weights, { threads });
+    return { files: { ...opened, weights }, template: conversationTemplate(opened), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Opens a model and loads its weights in float32. @throws FORMAT_*, MODEL_UNSUPPORTED, MODEL_INCOMPLETE */
+export async function loadModel(path: string, threads: number, under: readonly string[] = []): Promise<LoadedModel> {
+  const opened = await openOver(path, under);
+  try {
+    const base = await loadBase(opened.files.config, opened.files.weights, { threads });
     return {
-      files: { ...opened, weights },
-      template: conversationTemplate(opened),
+      ...opened,
       base,
       close: async () => {
         await base.release();
-        await close();
+        await opened.close();
       },
     };
   } catch (error) {
-    await close();
+    await opened.close();
     throw error;
   }
 }

@@ -49,6 +49,7 @@ export function emit(
     ints: (list) =>
       shared(`ints ${list.join()}`, (name) => tensorProto(name, [list.length], BigInt64Array.from(list, BigInt))),
     scalar: (x) => shared(`scalar ${x}`, (name) => tensorProto(name, [], Float32Array.of(x))),
+    byte: (x) => shared(`byte ${x}`, (name) => tensorProto(name, [], Uint8Array.of(x))),
     node: (...args) => nodes.push(nodeProto(...args)),
   };
   const written = new Set<Node>();

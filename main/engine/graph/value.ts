@@ -1,5 +1,5 @@
 /** @file Symbolic tensors and the scope they live in. Within a scope, equal work is one value (hash-consing). */
-import type { ElementType } from '../../formats/onnx/build.ts';
+import { elementTypeOf, type ConstantData, type ElementType } from '../../formats/onnx/build.ts';
 import type { Op } from './op.ts';
 
 export type Shape = readonly number[];
@@ -25,7 +25,7 @@ export interface Value extends TensorType {
 
 export type Source =
   | { readonly kind: 'input'; readonly name: string }
-  | { readonly kind: 'constant'; readonly data: Float32Array | BigInt64Array }
+  | { readonly kind: 'constant'; readonly data: ConstantData }
   | { readonly kind: 'op'; readonly node: Node };
 
 /** One application of an op. */
@@ -75,8 +75,8 @@ export class Scope {
   }
 
   /** A tensor written into the graph, row-major. */
-  constant(data: Float32Array | BigInt64Array, shape: Shape): Value {
-    const dtype: DType = data instanceof Float32Array ? 'float32' : 'int64';
+  constant(data: ConstantData, shape: Shape): Value {
+    const dtype = elementTypeOf(data);
     if (data.length !== sizeOf(shape))
       throw new ShapeError('constant', `${data.length} elements do not fill it`, [{ shape, dtype }]);
     return { scope: this, id: this.#nextId++, shape, dtype, source: { kind: 'constant', data } };

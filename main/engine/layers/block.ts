@@ -1,8 +1,10 @@
 /** @file What an architecture writes a block's forward pass with: its weights, projections with their adapters, attention. */
-import { concat, gemm, pad, add, split } from '../graph/ops/index.ts';
+import { concat, gemm, pad, add, columnPeaks, split } from '../graph/ops/index.ts';
 import type { Scope } from '../graph/value.ts';
 import { type Value } from '../graph/value.ts';
+import type { Precision } from '../../contract/recipe.ts';
 import type { ModelSpec, Projection } from '../architectures/spec.ts';
+import { frozenProduct } from './frozen.ts';
 
 /** The adapters of a model (LoRA, Hu et al. 2021): the same in every block. */
 export interface AdapterShape {
@@ -31,15 +33,25 @@ export class BlockBuilder {
   readonly scope: Scope;
   /** Inputs that are trained, in the order they were met. */
   readonly trained: Value[] = [];
+  /** The largest magnitudes of each projection's input, [from], for calibration. */
+  readonly peaks = new Map<string, Value>();
   readonly #spec: ModelSpec;
   readonly #adapter: AdapterShape | undefined;
   readonly #attention: Attention;
+  readonly #precision: Precision;
 
-  constructor(scope: Scope, spec: ModelSpec, adapter: AdapterShape | undefined, attention: Attention) {
+  constructor(
+    scope: Scope,
+    spec: ModelSpec,
+    adapter: AdapterShape | undefined,
+    attention: Attention,
+    precision: Precision,
+  ) {
     this.scope = scope;
     this.#spec = spec;
     this.#adapter = adapter;
     this.#attention = attention;
+    this.#precision = precision;
   }
 
   /** A norm's weight, [size]. */
@@ -75,17 +87,17 @@ export class BlockBuilder {
   }
 
   /** x W' + scale (x A') B' + bias + residual, in as few passes as Gemm's third input allows. */
-  #linear(p: Projection, x: Value, residual: Value | undefined): Value {
+  #linear(p: Projection, input: Value, residual: Value | undefined): Value {
     const to = p.parts.reduce((sum, part) => sum + part.to, 0);
-    const weight = this.scope.input(tensorNames.weight(p), [to, p.from]);
+    this.peaks.set(p.name, columnPeaks(input));
     const bias = p.bias ? this.scope.input(tensorNames.bias(p), [to]) : undefined;
     const start = bias && residual ? add(residual, bias) : (residual ?? bias);
-    const y = gemm(x, weight, { transB: true, plus: start });
+    const { y, x, matching } = frozenProduct(this.#precision, tensorNames.weight(p), input, to, start);
     const adapter = this.#adapter;
     const adapted = adapter ? p.parts.filter((part) => adapter.targets.has(part.module)) : [];
     if (!adapter || adapted.length === 0) return y;
     const a = this.#trained(tensorNames.a(p), [adapted.length * adapter.rank, p.from]);
-    const low = gemm(x, a, { transB: true, alpha: adapter.scale });
+    const low = gemm(x, matching(a), { transB: true, alpha: adapter.scale });
     // The B matrices on the diagonal of one, so that all parts take one product: its zeros cost less than more passes.
     const width = adapted.length * adapter.rank;
     const b = p.parts.map((part) => {

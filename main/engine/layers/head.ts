@@ -1,30 +1,36 @@
 /** @file The head: final norm, logits, and cross-entropy with its own way back, on the rows that carry a label. */
+import type { Precision } from '../../contract/recipe.ts';
 import { withVjp } from '../autodiff/gradient.ts';
-import { gemm, logSoftmax, mul, pick, reshape, rmsNorm, rows, softmax, sub } from '../graph/ops/index.ts';
+import { columnPeaks, log, mul, pick, reshape, rmsNorm, softmax, sub } from '../graph/ops/index.ts';
 import type { Scope, Value } from '../graph/value.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
+import { frozenGradient, frozenProduct, frozenRows } from './frozen.ts';
 
-/** Logits [n, vocab] of x [n, hidden]. Inputs it declares: finalNorm [hidden], head [vocab, hidden]. */
-export function logits(scope: Scope, spec: ModelSpec, x: Value): Value {
-  return gemm(normed(scope, spec, x), headWeight(scope, spec), { transB: true });
-}
+/** Name of the head's weight [vocab, hidden] as an input of a segment. */
+export const HEAD = 'head';
+
+/** Logits [n, vocab] of x [n, hidden]. Inputs it declares: finalNorm [hidden], and the head's weight. */
+export const logits = (scope: Scope, spec: ModelSpec, x: Value, precision: Precision): Value =>
+  frozenProduct(precision, HEAD, normed(scope, spec, x), spec.vocab, undefined).y;
 
 /**
  * Negative log likelihood [n, 1] of labels int64 [n, 1], in nats. With p = softmax(h E'), its gradient for a frozen E
  * is (p E - E[label]) dy: no one-hot matrix is needed.
  */
-export function crossEntropy(scope: Scope, spec: ModelSpec, x: Value, labels: Value): Value {
-  const h = normed(scope, spec, x);
-  const table = headWeight(scope, spec);
-  const z = gemm(h, table, { transB: true });
-  const loss = mul(pick(logSoftmax(z), labels), scope.scalar(-1));
+export function crossEntropy(scope: Scope, spec: ModelSpec, x: Value, labels: Value, precision: Precision): Value {
+  const { y: z, x: h } = frozenProduct(precision, HEAD, normed(scope, spec, x), spec.vocab, undefined);
+  // One softmax for the loss and its way back; a logarithm of each whole row would be a pass more over all logits.
+  const p = softmax(z);
+  const loss = mul(log(pick(p, labels)), scope.scalar(-1));
   return withVjp(loss, [h], (dy) => {
-    // A second softmax is quicker than the exponential of the first one's logarithm, whose kernel is slow.
-    const expected = gemm(softmax(z), table);
-    return [mul(sub(expected, rows(table, reshape(labels, [labels.shape[0]!]))), dy)];
+    const expected = frozenGradient(precision, HEAD, p, spec.hidden, 'shares');
+    const wanted = frozenRows(precision, HEAD, reshape(labels, [labels.shape[0]!]), [spec.vocab, spec.hidden]);
+    return [mul(sub(expected, wanted), dy)];
   });
 }
 
+/** The largest magnitudes of what the head's weight multiplies, [hidden], for calibration. */
+export const headPeaks = (scope: Scope, spec: ModelSpec, x: Value): Value => columnPeaks(normed(scope, spec, x));
+
 const normed = (scope: Scope, spec: ModelSpec, x: Value): Value =>
   rmsNorm(x, scope.input('finalNorm', [spec.hidden]), spec.epsilon);
-const headWeight = (scope: Scope, spec: ModelSpec): Value => scope.input('head', [spec.vocab, spec.hidden]);

@@ -1,11 +1,15 @@
 /** @file A base model in memory, and the same with a trainable LoRA adapter on it. */
 import { FettleError } from '../../contract/errors.ts';
+import type { Precision } from '../../contract/recipe.ts';
 import type { HfConfig, WeightSource } from '../../formats/model.ts';
 import { readSpec } from '../architectures/index.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { SessionCache, type RuntimeOptions } from '../segments/session.ts';
-import type { Batch, Decoder, ParameterSet, Trainable } from '../types.ts';
+import type { Batch, Decoder, Example, ParameterSet, Trainable } from '../types.ts';
 import type { AdapterShape } from '../layers/block.ts';
+import { calibrate, calibrationRows } from '../quantise/calibration.ts';
+import { freezer, type Rounding } from '../quantise/freeze.ts';
+import { saturates } from '../quantise/kernels.ts';
 import { CachedDecoder } from './decoder.ts';
 import { microBatches, type MicroBatch } from './microbatch.ts';
 import { Network, type AdapterLayers } from './network.ts';
@@ -16,6 +20,9 @@ export interface LoadOptions {
   /** Threads of the runtime; results are the same bits only for the same number. */
   readonly threads: number;
   readonly device?: RuntimeOptions['device'];
+  /** Of the frozen base; float32 unless said. int8 wants `rounding`. */
+  readonly precision?: Precision;
+  readonly rounding?: Rounding | undefined;
 }
 
 export interface LoraOptions {
@@ -28,13 +35,37 @@ export interface LoraOptions {
 }
 
 /**
- * Opens a base model: its weights are read once, as float32, and shared by all that is made from it.
- * Throws MODEL_UNSUPPORTED, MODEL_INCOMPLETE, FORMAT_INVALID.
+ * Opens a base model: its weights are read once, in the precision asked for, and shared by all that is made from it.
+ * Throws MODEL_UNSUPPORTED, MODEL_INCOMPLETE, FORMAT_INVALID; CHECKPOINT_INVALID where `rounding` is of another model.
  */
 export async function loadBase(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<BaseModel> {
+  const { threads, device = 'cpu', precision = 'fp32', rounding } = options;
   const spec = readSpec(config);
-  const cache = new SessionCache({ device: options.device ?? 'cpu', threads: options.threads });
-  return new BaseModel(new Network(spec, await readWeights(spec, weights), cache));
+  const cache = new SessionCache({ device, threads, precision });
+  return new BaseModel(new Network(spec, await readWeights(spec, weights, freezer(spec, precision, rounding)), cache));
+}
+
+/**
+ * What a base needs to be kept in int8: the model is opened in float32 for it, reads some of `examples`, and goes again.
+ * Throws what `loadBase` does.
+ */
+export async function measureRounding(
+  config: HfConfig,
+  weights: WeightSource,
+  options: Pick<LoadOptions, 'threads'>,
+  examples: readonly Example[],
+): Promise<Rounding> {
+  const spec = readSpec(config);
+  const cache = new SessionCache({ device: 'cpu', precision: 'fp32', ...options });
+  const network = new Network(spec, await readWeights(spec, weights, freezer(spec, 'fp32', undefined)), cache);
+  try {
+    const rows = calibrationRows(examples);
+    const largest = (await saturates(options)) ? 63 : 127;
+    return { rows, peaks: await calibrate(network, rows), largest };
+  } finally {
+    network.release();
+    await cache.release();
+  }
 }
 
 /** A model without an adapter. */

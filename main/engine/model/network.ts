@@ -36,7 +36,7 @@ export class Network {
   async forward(micro: MicroBatch, adapter: AdapterLayers | undefined): Promise<Float32Array> {
     const { spec } = this;
     const segment = await blockSegment(this.cache, spec, blockShape(micro, adapter));
-    const shared = this.#shared(micro);
+    const shared = this.shared(micro);
     let x = await this.embed(micro.ids);
     for (let layer = 0; layer < spec.layers; layer++) {
       const out = this.#workspace.tensors(layer % 2, segment.forward.program.outputs);
@@ -56,7 +56,7 @@ export class Network {
   async train(micro: MicroBatch, adapter: AdapterLayers, weight: number): Promise<Float32Array> {
     const { spec } = this;
     const segment = await trainingSegment(this.cache, spec, blockShape(micro, adapter));
-    const shared = this.#shared(micro);
+    const shared = this.shared(micro);
     const inputs: Tensor[] = [await this.embed(micro.ids)];
     const saved: Tensors[] = [];
     for (let layer = 0; layer < spec.layers; layer++) {
@@ -102,6 +102,18 @@ export class Network {
     return out;
   }
 
+  /** The largest magnitudes [hidden] of what the head multiplies, over some rows of hidden states. */
+  async headPeaks(hidden: Float32Array, places: Int32Array): Promise<Float32Array> {
+    const all = new Float32Array(this.spec.hidden);
+    const micro = { places, labels: new Int32Array(places.length) };
+    await this.#headChunks(micro, hidden, 'peaks', async (segment, feeds) => {
+      const peaks = this.#tensor(this.spec.layers + 4, 'peaks', [this.spec.hidden]);
+      await segment.session.run([feeds], { peaks });
+      numbers(peaks).forEach((peak, i) => (all[i] = Math.max(all[i]!, peak)));
+    });
+    return all;
+  }
+
   /** Bytes of activations held. */
   get activationBytes(): number {
     return this.#workspace.bytes;
@@ -135,7 +147,7 @@ export class Network {
   async #headChunks(
     micro: Pick<MicroBatch, 'places' | 'labels'>,
     hidden: Float32Array,
-    kind: 'loss' | 'train' | 'logits',
+    kind: 'loss' | 'train' | 'logits' | 'peaks',
     each: (
       segment: Awaited<ReturnType<typeof headSegment>>,
       feeds: Tensors,
@@ -158,7 +170,7 @@ export class Network {
       const labels = new Int32Array(rows);
       labels.set(micro.labels.subarray(start, start + count));
       const { finalNorm, head } = this.weights;
-      await each(segment, { x, finalNorm, head, labels: integers(labels, [rows, 1]) }, start, count);
+      await each(segment, { x, finalNorm, ...head, labels: integers(labels, [rows, 1]) }, start, count);
     }
   }
 
@@ -180,7 +192,7 @@ export class Network {
   }
 
   /** What all blocks of a micro-batch take: positions, rotary tables, masks. */
-  #shared(micro: MicroBatch): Tensors {
+  shared(micro: MicroBatch): Tensors {
     const { rows, length } = micro;
     const shared: Record<string, Tensor> = {
       positions: integers(micro.positions, [rows, length]),
@@ -195,7 +207,7 @@ export class Network {
   }
 }
 
-const blockShape = (micro: MicroBatch, adapter: AdapterLayers | undefined): BlockShape => ({
+export const blockShape = (micro: MicroBatch, adapter: AdapterLayers | undefined): BlockShape => ({
   batch: micro.rows,
   time: micro.length,
   packed: micro.packed,

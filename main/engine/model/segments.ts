@@ -6,7 +6,7 @@ import { rows as tableRows } from '../graph/ops/index.ts';
 import { Scope, type Value } from '../graph/value.ts';
 import { cachedAttention, queryBlocks, trainingAttention } from '../layers/attention.ts';
 import { BlockBuilder, type AdapterShape } from '../layers/block.ts';
-import { crossEntropy, logits } from '../layers/head.ts';
+import { crossEntropy, headPeaks, logits } from '../layers/head.ts';
 import { compileWithBackward } from '../segments/compile.ts';
 import { Session, type SessionCache } from '../segments/session.ts';
 
@@ -38,8 +38,22 @@ export function embedSegment(cache: SessionCache, spec: ModelSpec, n: number): P
 /** `y` for `x`, saving nothing. */
 export function blockSegment(cache: SessionCache, spec: ModelSpec, shape: BlockShape): Promise<{ forward: Session }> {
   return cache.get(`block ${shapeKey(shape)}`, async () => {
-    const { y } = block(spec, shape);
+    const { y } = block(cache, spec, shape);
     return { forward: await Session.create(emit(new Map([['y', y]]), cache.options.device), cache.options) };
+  });
+}
+
+/** `y`, and the peaks of each projection's input as `peaks.NAME`. */
+export function observingSegment(
+  cache: SessionCache,
+  spec: ModelSpec,
+  shape: BlockShape,
+): Promise<{ forward: Session }> {
+  return cache.get(`observe ${shapeKey(shape)}`, async () => {
+    const { builder, y } = block(cache, spec, shape);
+    const outputs = new Map([['y', y]]);
+    for (const [name, peaks] of builder.peaks) outputs.set(`peaks.${name}`, peaks);
+    return { forward: await Session.create(emit(outputs, cache.options.device), cache.options) };
   });
 }
 
@@ -50,7 +64,7 @@ export function trainingSegment(
   shape: BlockShape,
 ): Promise<{ forward: Session; backward: Session }> {
   return cache.get(`train ${shapeKey(shape)}`, async () => {
-    const { builder, x, y } = block(spec, shape);
+    const { builder, x, y } = block(cache, spec, shape);
     const piece = compileWithBackward(builder.scope, y, [x], builder.trained, cache.options.device);
     return {
       forward: await Session.create(piece.forward, cache.options),
@@ -59,7 +73,11 @@ export function trainingSegment(
   });
 }
 
-function block(spec: ModelSpec, shape: BlockShape): { builder: BlockBuilder; x: Value; y: Value } {
+function block(
+  { options }: SessionCache,
+  spec: ModelSpec,
+  shape: BlockShape,
+): { builder: BlockBuilder; x: Value; y: Value } {
   const { batch, time, packed } = shape;
   const scope = new Scope();
   const attention = trainingAttention({
@@ -71,7 +89,7 @@ function block(spec: ModelSpec, shape: BlockShape): { builder: BlockBuilder; x: 
     headDim: spec.headDim,
     saveProbabilities: probabilityBytes(spec, batch, time) <= PROBABILITY_BYTES,
   });
-  const builder = new BlockBuilder(scope, spec, shape.adapter, attention);
+  const builder = new BlockBuilder(scope, spec, shape.adapter, attention, options.precision);
   const x = scope.input('x', [batch * time, spec.hidden]);
   return { builder, x, y: spec.block(builder, x) };
 }
@@ -91,7 +109,8 @@ export function decodeSegment(
       outputs.set('k', k);
       outputs.set('v', v);
     });
-    const y = spec.block(new BlockBuilder(scope, spec, adapter, attention), scope.input('x', [time, spec.hidden]));
+    const builder = new BlockBuilder(scope, spec, adapter, attention, cache.options.precision);
+    const y = spec.block(builder, scope.input('x', [time, spec.hidden]));
     outputs.set('y', y);
     return { forward: await Session.create(emit(outputs, cache.options.device), cache.options) };
   });
@@ -101,20 +120,22 @@ export function decodeSegment(
 export const probabilityBytes = (spec: ModelSpec, batch: number, time: number): number =>
   4 * spec.layers * batch * spec.heads * queryBlocks(time).reduce((sum, [start, end]) => sum + (end - start) * end, 0);
 
-/** Of `rows` rows: 'loss' gives `loss`; 'train' gives `loss` and `d.x` for `dy` [rows, 1]; 'logits' gives `logits`. */
+/** Of `rows` rows: 'loss' gives `loss`; 'train' gives `loss` and `d.x` for `dy` [rows, 1]; 'logits' gives `logits`; 'peaks' gives `peaks` [hidden]. */
 export function headSegment(
   cache: SessionCache,
   spec: ModelSpec,
-  kind: 'loss' | 'train' | 'logits',
+  kind: 'loss' | 'train' | 'logits' | 'peaks',
   rows: number,
 ): Promise<{ session: Session; rows: number }> {
   return cache.get(`head ${kind} ${rows}`, async () => {
     const scope = new Scope();
+    const { precision } = cache.options;
     const x = scope.input('x', [rows, spec.hidden]);
     const outputs = new Map<string, Value>();
-    if (kind === 'logits') outputs.set('logits', logits(scope, spec, x));
+    if (kind === 'logits') outputs.set('logits', logits(scope, spec, x, precision));
+    else if (kind === 'peaks') outputs.set('peaks', headPeaks(scope, spec, x));
     else {
-      const loss = crossEntropy(scope, spec, x, scope.input('labels', [rows, 1], 'int64'));
+      const loss = crossEntropy(scope, spec, x, scope.input('labels', [rows, 1], 'int64'), precision);
       outputs.set('loss', loss);
       if (kind === 'train') outputs.set('d.x', gradient(loss, scope.input('dy', [rows, 1]), [x])[0]!);
     }

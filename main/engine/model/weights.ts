@@ -5,6 +5,7 @@ import type { WeightSource } from '../../formats/model.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf, type Shape } from '../graph/value.ts';
 import { tensorNames } from '../layers/block.ts';
+import { HEAD } from '../layers/head.ts';
 import { tensor, type Tensors } from '../segments/session.ts';
 
 export interface BaseWeights {
@@ -12,32 +13,47 @@ export interface BaseWeights {
   readonly embedding: Tensor;
   /** [hidden] */
   readonly finalNorm: Tensor;
-  /** [vocab, hidden]; the embedding itself where the head is tied. */
-  readonly head: Tensor;
+  /** The head's weight [vocab, hidden], which may be the embedding itself, or what the precision makes of it. */
+  readonly head: Tensors;
   /** One record a layer, by the input names of a block. */
   readonly layers: readonly Tensors[];
 }
+
+/** @param layer undefined for the head. */
+export type Freeze = (layer: number | undefined, name: string, weight: Tensor) => Tensors;
 
 interface Wanted {
   /** Input name in a segment. */
   readonly name: string;
   readonly shape: Shape;
+  /** A linear layer's matrix. */
+  readonly linear?: boolean;
   /** Hugging Face names and shapes that make it up, row after row. */
   readonly from: readonly { readonly name: string; readonly shape: Shape }[];
 }
 
-/** Throws MODEL_INCOMPLETE, naming the tensor, before anything is read. */
-export async function readWeights(spec: ModelSpec, source: WeightSource): Promise<BaseWeights> {
+/**
+ * @param freeze gives a linear weight [to, from] in the precision of the base, as the tensors that its product takes.
+ * Throws MODEL_INCOMPLETE, naming the tensor, before anything is read.
+ */
+export async function readWeights(spec: ModelSpec, source: WeightSource, freeze: Freeze): Promise<BaseWeights> {
   const { embedding, finalNorm, head, layers } = wantedBy(spec);
   checkWeights(spec, source);
   const embeddingTensor = await read(embedding, source);
   return {
     embedding: embeddingTensor,
     finalNorm: await read(finalNorm, source),
-    head: spec.names.head === spec.names.embedding ? embeddingTensor : await read(head, source),
-    layers: await sequentially(layers, async (wanted) => {
+    head: freeze(
+      undefined,
+      HEAD,
+      spec.names.head === spec.names.embedding ? embeddingTensor : await read(head, source),
+    ),
+    layers: await sequentially(layers, async (wanted, layer) => {
       const record: Record<string, Tensor> = {};
-      for (const w of wanted) record[w.name] = await read(w, source);
+      for (const w of wanted) {
+        const found = await read(w, source);
+        Object.assign(record, w.linear ? freeze(layer, w.name, found) : { [w.name]: found });
+      }
       return record;
     }),
   };
@@ -73,6 +89,7 @@ function blockWeights(spec: ModelSpec, prefix: string): Wanted[] {
     const weight: Wanted = {
       name: tensorNames.weight(p),
       shape: [to, p.from],
+      linear: true,
       from: p.parts.map((part) => ({ name: `${prefix}${part.path}.weight`, shape: [part.to, p.from] })),
     };
     const bias: Wanted = {
@@ -128,8 +145,8 @@ async function readOne(name: string, shape: Shape, source: WeightSource): Promis
 }
 
 /** One after the other: reading all at once would need the memory of the file besides the model's. */
-async function sequentially<A, B>(list: readonly A[], each: (item: A) => Promise<B>): Promise<B[]> {
+async function sequentially<A, B>(list: readonly A[], each: (item: A, index: number) => Promise<B>): Promise<B[]> {
   const results: B[] = [];
-  for (const item of list) results.push(await each(item));
+  for (const [index, item] of list.entries()) results.push(await each(item, index));
   return results;
 }

@@ -15,9 +15,11 @@ import {
 /** A number is an INT and a list is INTS; a float is wrapped, as in `{ float: 1 }`. */
 export type Attribute = number | readonly number[] | string | { readonly float: number };
 
-export type ElementType = 'float32' | 'int64';
+export type ElementType = 'float32' | 'int64' | 'int8' | 'uint8';
+/** What a constant of each type is given as. */
+export type ConstantData = Float32Array | BigInt64Array | Int8Array | Uint8Array;
 /** TensorProto.DataType. */
-const ELEMENT: Readonly<Record<ElementType, number>> = { float32: 1, int64: 7 };
+const ELEMENT: Readonly<Record<ElementType, number>> = { float32: 1, uint8: 2, int8: 3, int64: 7 };
 
 /** Operator sets that Fettle's graphs import: ONNX itself, and the contrib ops of ONNX Runtime. */
 const OPSETS = [
@@ -27,12 +29,22 @@ const OPSETS = [
 /** IR version that belongs to opset 21. */
 const IR_VERSION = 10n;
 
+/** The element type that an array's numbers are. */
+export const elementTypeOf = (data: ConstantData): ElementType =>
+  data instanceof Float32Array
+    ? 'float32'
+    : data instanceof BigInt64Array
+      ? 'int64'
+      : data instanceof Int8Array
+        ? 'int8'
+        : 'uint8';
+
 /** A constant, row-major; its bytes are taken as they lie in memory (little-endian, as ONNX wants them). */
-export function tensorProto(name: string, dims: readonly number[], data: Float32Array | BigInt64Array): TensorProto {
+export function tensorProto(name: string, dims: readonly number[], data: ConstantData): TensorProto {
   return create(TensorProtoSchema, {
     name,
     dims: dims.map(BigInt),
-    dataType: data instanceof Float32Array ? ELEMENT.float32 : ELEMENT.int64,
+    dataType: ELEMENT[elementTypeOf(data)],
     rawData: new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength),
   });
 }

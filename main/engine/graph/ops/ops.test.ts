@@ -1,4 +1,5 @@
 /** @file Every op of the table: its shape rule against the runtime's, and its way back against finite differences. An op without a case here fails. */
+import { Tensor } from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { gradient } from '../../autodiff/gradient.ts';
 import { Random } from '../../random.ts';
@@ -10,9 +11,13 @@ import {
   accumulate,
   add,
   bmm,
+  columnPeaks,
   concat,
   exp,
   gemm,
+  int8Product,
+  int8Rows,
+  log,
   logSoftmax,
   meanLast,
   mul,
@@ -24,6 +29,7 @@ import {
   rmsNorm,
   rotary,
   rows,
+  scaleColumns,
   sigmoid,
   silu,
   slice,
@@ -52,6 +58,14 @@ const tables = (): Tensors => {
     sin: tensor(angles.map(Math.sin), [6, 2]),
   };
 };
+const int8Weight = (): Tensors => ({
+  w: new Tensor(
+    'int8',
+    Int8Array.from({ length: 12 }, (_, i) => 20 * i - 110),
+    [4, 3],
+  ),
+  s: tensor(Float32Array.of(0.01, 0.02, 0.03), [3]),
+});
 const A = { a: [3, 4] } as const;
 const AB = { a: [2, 3, 4], b: [3, 1] } as const;
 
@@ -60,6 +74,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'sub, broadcast': { ops: ['sub'], inputs: AB, build: (_, { a, b }) => sub(b!, a!) },
   'mul, broadcast': { ops: ['mul'], inputs: AB, build: (_, { a, b }) => mul(a!, b!) },
   exp: { ops: ['exp'], inputs: A, build: (_, { a }) => exp(a!) },
+  log: { ops: ['log'], inputs: A, build: (_, { a }) => log(exp(a!)) },
   sigmoid: { ops: ['sigmoid'], inputs: A, build: (_, { a }) => sigmoid(a!) },
   silu: { ops: ['silu'], inputs: A, build: (_, { a }) => silu(a!) },
   reshape: { ops: ['reshape'], inputs: A, build: (_, { a }) => mul(reshape(a!, [2, 6]), reshape(a!, [2, 6])) },
@@ -108,6 +123,34 @@ const CASES: Readonly<Record<string, Case>> = {
   softmax: { ops: ['softmax'], inputs: A, build: (_, { a }) => softmax(a!) },
   logSoftmax: { ops: ['logSoftmax'], inputs: A, build: (_, { a }) => logSoftmax(a!) },
   rmsNorm: { ops: ['rmsNorm'], inputs: { a: [3, 8], w: [8] }, build: (_, { a, w }) => rmsNorm(a!, w!, 1e-5) },
+  'a norm whose weight takes factors of the columns': {
+    ops: ['rmsNorm'],
+    inputs: { a: [3, 8], w: [8], f: [8] },
+    build: (_, { a, w, f }) => scaleColumns(rmsNorm(a!, w!, 1e-5), f!),
+  },
+  'int8 products': {
+    ops: ['quantiseRows', 'int8Product'],
+    inputs: A,
+    forwardOnly: true,
+    fed: int8Weight(),
+    build: (s, { a }) => int8Product(a!, s.input('w', [4, 3], 'int8'), s.input('s', [3]), 'signed'),
+  },
+  'int8 products of what is never below zero': {
+    ops: ['quantiseRows', 'int8Product'],
+    inputs: A,
+    forwardOnly: true,
+    fed: int8Weight(),
+    build: (s, { a }) => int8Product(softmax(a!), s.input('w', [4, 3], 'int8'), s.input('s', [3]), 'shares'),
+  },
+  'rows of an int8 table': {
+    ops: ['int8Rows'],
+    inputs: A,
+    forwardOnly: true,
+    fed: { ...int8Weight(), ids: integers(Int32Array.of(2, 0, 3), [3]) },
+    build: (s, { a }) =>
+      mul(int8Rows(s.input('w', [4, 3], 'int8'), s.input('s', [3]), s.input('ids', [3], 'int64')), slice(a!, 1, 0, 3)),
+  },
+  columnPeaks: { ops: ['columnPeaks'], inputs: A, forwardOnly: true, build: (_, { a }) => columnPeaks(a!) },
   rotary: {
     ops: ['rotary'],
     inputs: { a: [2, 3, 8] },

@@ -1,0 +1,78 @@
+/** @file Products with a frozen weight, in the precision that the base is kept in, and their way back. */
+import type { Precision } from '../../contract/recipe.ts';
+import { withVjp } from '../autodiff/gradient.ts';
+import { add, gemm, int8Product, int8Rows, mul, rows, scaleColumns } from '../graph/ops/index.ts';
+import type { Value } from '../graph/value.ts';
+import { int8Names } from '../quantise/int8.ts';
+
+export interface FrozenProduct {
+  /** x W' [rows, to], plus what it starts from. */
+  readonly y: Value;
+  /** What another product of the same input multiplies: x itself, or x as it was scaled for rounding. */
+  readonly x: Value;
+  /** Another weight [n, from] for that: as it is, or scaled the other way. */
+  readonly matching: (weight: Value) => Value;
+}
+
+/**
+ * @param name of the weight [to, from] as an input of the segment.
+ * @param start added to the product: [rows, to], or a bias [to].
+ */
+export function frozenProduct(
+  precision: Precision,
+  name: string,
+  x: Value,
+  to: number,
+  start: Value | undefined,
+): FrozenProduct {
+  const { scope } = x;
+  const from = x.shape[1]!;
+  if (precision === 'fp32') {
+    const weight = scope.input(name, [to, from]);
+    return { y: gemm(x, weight, { transB: true, plus: start }), x, matching: (other) => other };
+  }
+  const names = int8Names(name);
+  const smoothed = scaleColumns(x, scope.input(names.smooth, [from]));
+  const weight = scope.input(names.forward, [from, to], 'int8');
+  const y = int8Product(smoothed, weight, scope.input(names.forwardScale, [to]), 'signed');
+  withVjp(y, [smoothed], (dy) => [frozenGradient(precision, name, dy, from, 'signed')]);
+  const rough = scope.input(names.rough, [from]);
+  return { y: start ? add(y, start) : y, x: smoothed, matching: (other) => mul(other, rough) };
+}
+
+/**
+ * dy W [rows, from]: the gradient of the `x` that `frozenProduct` gave. In int8 both sides are rounded, as in the forward
+ * product (SwitchBack, Wortsman et al. 2023), the weight by input this time.
+ * @param kind of the numbers of dy: 'shares' are none below zero, and take all 8 bits for what is above.
+ */
+export function frozenGradient(
+  precision: Precision,
+  name: string,
+  dy: Value,
+  from: number,
+  kind: 'signed' | 'shares',
+): Value {
+  const { scope } = dy;
+  const to = dy.shape[1]!;
+  if (precision === 'fp32') return gemm(dy, scope.input(name, [to, from]));
+  const names = int8Names(name);
+  return int8Product(
+    dy,
+    scope.input(names.backward, [to, from], 'int8'),
+    scope.input(names.backwardScale, [from]),
+    kind,
+  );
+}
+
+/** Rows of the weight that `frozenGradient` multiplies with, by int64 ids [n]: [n, from]. */
+export function frozenRows(
+  precision: Precision,
+  name: string,
+  ids: Value,
+  [to, from]: readonly [number, number],
+): Value {
+  const { scope } = ids;
+  if (precision === 'fp32') return rows(scope.input(name, [to, from]), ids);
+  const names = int8Names(name);
+  return int8Rows(scope.input(names.backward, [to, from], 'int8'), scope.input(names.backwardScale, [from]), ids);
+}

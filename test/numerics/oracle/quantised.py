@@ -1,0 +1,109 @@
+"""A LoRA step over a base whose frozen products are rounded, simulated in PyTorch with float64.
+
+usage: python quantised.py MODEL ADAPTER ROUNDING IDS.json OUT
+
+MODEL is a Hugging Face folder, ADAPTER a PEFT folder, ROUNDING the rounding.safetensors of a checkpoint, IDS.json
+{"precision": "int8", "ids": [[...]]}. Writes into OUT, a safetensors file: `logits` of the ids, `loss` over all next
+tokens (the mean), and `grad.NAME` for each matrix of the adapter.
+"""
+
+import json
+import sys
+
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+model_folder, adapter_folder, rounding_file, request_file, out_file = sys.argv[1:]
+request = json.load(open(request_file))
+FUSED = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "o_proj": "o", "gate_proj": "gateUp", "up_proj": "gateUp", "down_proj": "down"}
+SIBLINGS = {"qkv": ["q_proj", "k_proj", "v_proj"], "gateUp": ["gate_proj", "up_proj"], "o": ["o_proj"], "down": ["down_proj"]}
+
+
+def rows_rounded(x, low, high):
+    """Each row to whole steps, the largest magnitude on the largest step."""
+    step = (x.abs().amax(-1, keepdim=True) / high).clamp_min(1e-30)
+    return (x / step).round().clamp(low, high) * step
+
+
+class Int8(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, forward, backward):
+        ctx.save_for_backward(backward)
+        return rows_rounded(x, -127, 127) @ forward.T
+
+    @staticmethod
+    def backward(ctx, dy):
+        (backward,) = ctx.saved_tensors
+        return rows_rounded(dy, -127, 127) @ backward, None, None
+
+
+class HeadLoss(torch.autograd.Function):
+    """Summed cross-entropy whose way back rounds the probabilities, not their difference from the labels."""
+
+    @staticmethod
+    def forward(ctx, h, forward, backward, labels):
+        z = rows_rounded(h, -127, 127) @ forward.T
+        p = z.softmax(-1)
+        ctx.save_for_backward(p, backward, labels)
+        return -p.gather(1, labels[:, None]).log().sum()
+
+    @staticmethod
+    def backward(ctx, dy):
+        p, backward, labels = ctx.saved_tensors
+        return dy * (rows_rounded(p, 0, 255) @ backward - backward[labels]), None, None, None
+
+
+def smoothed(weight, peaks, largest):
+    """Factors of the inputs, and the weight rounded by output and by input (SmoothQuant, alpha 0.5)."""
+    columns = weight.abs().amax(0)
+    rough = peaks.clamp_min(1e-5) ** 0.5 / columns.clamp_min(1e-5) ** 0.5
+    rough = rough / rough.mean()
+    scaled = weight * rough
+    by_output = scaled.abs().amax(1, keepdim=True) / largest
+    by_input = scaled.abs().amax(0, keepdim=True) / largest
+    return 1 / rough, (scaled / by_output).round() * by_output, (scaled / by_input).round() * by_input
+
+
+torch.set_default_dtype(torch.float64)
+model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float64, attn_implementation="eager")
+model = PeftModel.from_pretrained(model, adapter_folder, is_trainable=True).double()
+rounding = {name: tensor.double() for name, tensor in load_file(rounding_file).items()}
+largest = rounding["largest"].item()
+decoder = model.base_model.model.model
+for index, layer in enumerate(decoder.layers):
+    parts = {name: module for name, module in layer.named_modules() if name.split(".")[-1] in FUSED}
+    linears = {name.split(".")[-1]: getattr(module, "base_layer", module) for name, module in parts.items()}
+    for fused, names in SIBLINGS.items():
+        peaks = rounding[f"peaks.model.layers.{index}.{fused}.weight"]
+        together = torch.cat([linears[name].weight.data for name in names])
+        inverse, forward, backward = smoothed(together, peaks, largest)
+        cache = {}
+
+        # The gradient of siblings is rounded as one row: they are one product.
+        def joint(x, cache=cache, inverse=inverse, forward=forward, backward=backward, names=names, linears=linears):
+            if cache.get("x") is not x:
+                cache["x"] = x
+                y = Int8.apply((x * inverse).flatten(0, -2), forward, backward)
+                sizes = [linears[name].weight.shape[0] for name in names]
+                cache["y"] = dict(zip(names, y.unflatten(0, x.shape[:-1]).split(sizes, -1)))
+            return cache["y"]
+
+        for name in names:
+            linears[name].forward = lambda x, joint=joint, name=name: joint(x)[name]
+
+ids = torch.tensor(request["ids"])
+hidden = decoder(input_ids=ids).last_hidden_state
+head = model.base_model.model.get_output_embeddings().weight.data
+inverse, forward, backward = smoothed(head, rounding["peaks.head"], largest)
+scaled = hidden * inverse
+logits = rows_rounded(scaled, -127, 127) @ forward.T
+labels = ids[:, 1:].flatten()
+loss = HeadLoss.apply(scaled[:, :-1].flatten(0, 1), forward, backward, labels) / labels.numel()
+loss.backward()
+out = {"logits": logits.detach(), "loss": loss.detach().reshape(1)}
+for name, parameter in model.named_parameters():
+    if parameter.requires_grad:
+        out["grad." + name.replace("base_model.model.", "").replace(".default", "")] = parameter.grad
+save_file({name: tensor.float().contiguous() for name, tensor in out.items()}, out_file)
