@@ -16,7 +16,7 @@ export const TARGET_MODULES = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_pro
  * The numbers that the frozen base is kept and multiplied in; what is trained is always float32. `auto` is settled before
  * a run begins: a run's recipe names what it ran with.
  */
-export const PRECISIONS = ['fp32', 'int8'] as const;
+export const PRECISIONS = ['fp32', 'int8', 'int4'] as const;
 export type Precision = (typeof PRECISIONS)[number];
 
 /** Unknown keys are errors: a misspelt setting must not be ignored silently. */

@@ -6,6 +6,8 @@ export type ModelSize = Pick<Model, 'parameters' | 'layers' | 'hiddenSize' | 'vo
 export type MemoryKeys = Pick<Recipe, 'rank' | 'targetModules' | 'batchSize' | 'maxLength' | 'precision'>;
 
 const FLOAT = 4;
+/** A weight of 4 bits with its share of a block's scale and zero points. */
+const INT4_BYTES = 0.68;
 /** Node, the runtime's library and its code, before any model. */
 const PROCESS_BYTES = 260e6;
 /** The runtime keeps arenas of its own beside the buffers that are named, for training, measuring and answering. SmolLM2 at T=512 peaked at 2.26 GB (batch 1) and 2.43 GB (batch 4), where this gives 2.40. */
@@ -37,10 +39,12 @@ export function adapterParameters(model: ModelSize, { rank, targetModules }: Mem
   );
 }
 
-/** Bytes of the frozen weights: in int8 the linears and the head have one copy for each direction, and the embedding stays float32. */
+/** Bytes of the frozen weights: in int8 the linears and the head have one copy for each direction, and the embedding stays float32; in int4 both are 8 bits. */
 function baseBytes({ parameters, vocabSize, hiddenSize }: ModelSize, precision: Recipe['precision']): number {
   const embedding = vocabSize * hiddenSize;
-  return precision === 'int8' ? embedding * FLOAT + parameters * 2 : parameters * FLOAT;
+  if (precision === 'int8') return embedding * FLOAT + parameters * 2;
+  if (precision === 'int4') return embedding * 2 + (parameters - embedding) * INT4_BYTES;
+  return parameters * FLOAT;
 }
 
 /** Bytes that the training process will hold resident, estimated. */

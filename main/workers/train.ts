@@ -63,11 +63,11 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
     if (rehearsal.tokens > 0) stage(rehearsalWords(training, rehearsal));
     const precision = recipe.precision === 'auto' ? 'fp32' : recipe.precision;
     let rounding: Rounding | undefined;
-    if (precision === 'int8') {
+    if (precision !== 'fp32') {
       // A run goes on with what it began with; from other rows other bits would follow.
       rounding = job.resume ? await savedRounding(checkpointsOf(job.folder)) : undefined;
-      if (!rounding) stage('Measuring what int8 must know of this model');
-      rounding ??= await measureRounding(files.config, files.weights, job, training);
+      if (!rounding && precision === 'int8') stage('Measuring what int8 must know of this model');
+      rounding ??= await measureRounding(files.config, files.weights, { threads: job.threads, precision }, training);
     }
     stage('Loading the model');
     base = await loadBase(files.config, files.weights, { threads: job.threads, precision, rounding });

@@ -99,7 +99,7 @@ describe.skipIf(process.platform === 'win32')('a run whose process is killed', (
     expect(curve(await events(resumed))).toEqual(curve(await events(undisturbed)));
   });
 
-  it.each(['int8'])('ends with the same bits where the base is kept in %s', async (precision) => {
+  it.each(['int8', 'int4'])('ends with the same bits where the base is kept in %s', async (precision) => {
     const rounded = { ...request, set: { ...SET, precision, maxSteps: 12 } };
     const undisturbed = await settled(await app.client.call('runs.start', rounded));
     expect(undisturbed).toMatchObject({ state: 'completed', recipe: { precision } });

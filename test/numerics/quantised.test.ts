@@ -29,10 +29,10 @@ const LENGTH = 64;
 const quantile = (values: readonly number[], share: number): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length * share)]!;
 
-const folder = mkdtempSync(join(tmpdir(), 'fettle-quantised-'));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+describe.each(['int8', 'int4'] as const)('a base in %s', (precision) => {
+  const folder = mkdtempSync(join(tmpdir(), 'fettle-quantised-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-describe('a base in int8', () => {
   it('has the logits, the loss and the gradients of the simulation', async (test) => {
     const python = need(test, 'oracle', found.python);
     const path = await writeTinyModel(join(folder, 'model'));
@@ -42,8 +42,8 @@ describe('a base in int8', () => {
       ids: Int32Array.from({ length: LENGTH }, () => random.int(256)),
       loss: new Uint8Array(LENGTH).fill(1),
     });
-    const rounding = await measureRounding(config, weights, { threads: 2 }, Array.from({ length: 6 }, example));
-    const base = await loadBase(config, weights, { threads: 2, precision: 'int8', rounding });
+    const rounding = await measureRounding(config, weights, { threads: 2, precision }, Array.from({ length: 6 }, example));
+    const base = await loadBase(config, weights, { threads: 2, precision, rounding });
     await close();
     const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
     const model = base.withLora({ rank: 4, alpha: 8, targetModules, seed: 1 });
@@ -57,7 +57,7 @@ describe('a base in int8', () => {
     await writeAdapter(join(folder, 'adapter'), tensors, { rank: 4, alpha: 8, targetModules, baseModel: 'tiny' });
     await writeSafetensors(join(folder, 'rounding.safetensors'), roundingTensors(rounding));
     const rows = [example(), example()];
-    writeFileSync(join(folder, 'request.json'), JSON.stringify({ ids: rows.map(({ ids }) => [...ids]) }));
+    writeFileSync(join(folder, 'request.json'), JSON.stringify({ precision, ids: rows.map(({ ids }) => [...ids]) }));
     const files = ['model', 'adapter', 'rounding.safetensors', 'request.json', 'expected.safetensors'];
     runOracle(
       python,

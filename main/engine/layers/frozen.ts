@@ -1,8 +1,9 @@
 /** @file Products with a frozen weight, in the precision that the base is kept in, and their way back. */
 import type { Precision } from '../../contract/recipe.ts';
 import { withVjp } from '../autodiff/gradient.ts';
-import { add, gemm, int8Product, int8Rows, mul, rows, scaleColumns } from '../graph/ops/index.ts';
-import type { Value } from '../graph/value.ts';
+import { add, gemm, int4Gradient, int4Product, int8Product, int8Rows, mul, rows, scaleColumns } from '../graph/ops/index.ts';
+import type { Scope, Value } from '../graph/value.ts';
+import { BLOCK, int4Names } from '../quantise/int4.ts';
 import { int8Names } from '../quantise/int8.ts';
 
 export interface FrozenProduct {
@@ -31,6 +32,12 @@ export function frozenProduct(
     const weight = scope.input(name, [to, from]);
     return { y: gemm(x, weight, { transB: true, plus: start }), x, matching: (other) => other };
   }
+  if (precision === 'int4') {
+    const { bits, scale, zero, packedZero } = int4Inputs(scope, name, to, from);
+    const y = int4Product(x, bits, scale, packedZero, BLOCK);
+    withVjp(y, [x], (dy) => [int4Gradient(dy, [bits, scale, zero], BLOCK, from)]);
+    return { y: start ? add(y, start) : y, x, matching: (other) => other };
+  }
   const names = int8Names(name);
   const smoothed = scaleColumns(x, scope.input(names.smooth, [from]));
   const weight = scope.input(names.forward, [from, to], 'int8');
@@ -40,13 +47,24 @@ export function frozenProduct(
   return { y: start ? add(y, start) : y, x: smoothed, matching: (other) => mul(other, rough) };
 }
 
+function int4Inputs(scope: Scope, name: string, to: number, from: number): Record<keyof ReturnType<typeof int4Names>, Value> {
+  const names = int4Names(name);
+  const blocks = Math.ceil(from / BLOCK);
+  return {
+    bits: scope.input(names.bits, [to, blocks, BLOCK / 2], 'uint8'),
+    scale: scope.input(names.scale, [to * blocks]),
+    packedZero: scope.input(names.packedZero, [to * Math.ceil(blocks / 2)], 'uint8'),
+    zero: scope.input(names.zero, [to * blocks], 'uint8'),
+  };
+}
+
 /**
  * dy W [rows, from]: the gradient of the `x` that `frozenProduct` gave. In int8 both sides are rounded, as in the forward
  * product (SwitchBack, Wortsman et al. 2023), the weight by input this time.
  * @param kind of the numbers of dy: 'shares' are none below zero, and take all 8 bits for what is above.
  */
 export function frozenGradient(
-  precision: Precision,
+  precision: Exclude<Precision, 'int4'>,
   name: string,
   dy: Value,
   from: number,
@@ -66,7 +84,7 @@ export function frozenGradient(
 
 /** Rows of the weight that `frozenGradient` multiplies with, by int64 ids [n]: [n, from]. */
 export function frozenRows(
-  precision: Precision,
+  precision: Exclude<Precision, 'int4'>,
   name: string,
   ids: Value,
   [to, from]: readonly [number, number],

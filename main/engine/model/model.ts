@@ -20,7 +20,7 @@ export interface LoadOptions {
   /** Threads of the runtime; results are the same bits only for the same number. */
   readonly threads: number;
   readonly device?: RuntimeOptions['device'];
-  /** Of the frozen base; float32 unless said. int8 wants `rounding`. */
+  /** Of the frozen base; float32 unless said. What is not float32 wants `rounding`. */
   readonly precision?: Precision;
   readonly rounding?: Rounding | undefined;
 }
@@ -46,21 +46,22 @@ export async function loadBase(config: HfConfig, weights: WeightSource, options:
 }
 
 /**
- * What a base needs to be kept in int8: the model is opened in float32 for it, reads some of `examples`, and goes again.
- * Throws what `loadBase` does.
+ * What a base needs to be kept in fewer bits. For int8 the model is opened in float32, reads some of `examples`, and goes
+ * again. Throws what `loadBase` does.
  */
 export async function measureRounding(
   config: HfConfig,
   weights: WeightSource,
-  options: Pick<LoadOptions, 'threads'>,
+  options: Pick<LoadOptions, 'threads'> & { readonly precision: 'int8' | 'int4' },
   examples: readonly Example[],
 ): Promise<Rounding> {
+  const largest = (await saturates(options)) ? 63 : 127;
+  if (options.precision === 'int4') return { rows: [], peaks: new Map(), largest };
   const spec = readSpec(config);
-  const cache = new SessionCache({ device: 'cpu', precision: 'fp32', ...options });
+  const cache = new SessionCache({ device: 'cpu', threads: options.threads, precision: 'fp32' });
   const network = new Network(spec, await readWeights(spec, weights, freezer(spec, 'fp32', undefined)), cache);
   try {
     const rows = calibrationRows(examples);
-    const largest = (await saturates(options)) ? 63 : 127;
     return { rows, peaks: await calibrate(network, rows), largest };
   } finally {
     network.release();

@@ -187,7 +187,7 @@ export class Network {
       );
     const segment = await embedSegment(this.cache, this.spec, n);
     const out = this.#workspace.tensors(this.spec.layers, segment.forward.program.outputs);
-    await segment.forward.run([{ ids: integers(ids, [n]), embedding: this.weights.embedding }], out);
+    await segment.forward.run([this.weights.embedding, { ids: integers(ids, [n]) }], out);
     return out['x']!;
   }
 

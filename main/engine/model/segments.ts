@@ -2,11 +2,10 @@
 import type { ModelSpec } from '../architectures/spec.ts';
 import { gradient } from '../autodiff/gradient.ts';
 import { emit } from '../graph/emit.ts';
-import { rows as tableRows } from '../graph/ops/index.ts';
 import { Scope, type Value } from '../graph/value.ts';
 import { cachedAttention, queryBlocks, trainingAttention } from '../layers/attention.ts';
 import { BlockBuilder, type AdapterShape } from '../layers/block.ts';
-import { crossEntropy, headPeaks, logits } from '../layers/head.ts';
+import { crossEntropy, embedding, headPeaks, logits } from '../layers/head.ts';
 import { compileWithBackward } from '../segments/compile.ts';
 import { Session, type SessionCache } from '../segments/session.ts';
 
@@ -30,7 +29,7 @@ const shapeKey = ({ batch, time, packed, adapter }: BlockShape): string =>
 export function embedSegment(cache: SessionCache, spec: ModelSpec, n: number): Promise<{ forward: Session }> {
   return cache.get(`embed ${n}`, async () => {
     const scope = new Scope();
-    const x = tableRows(scope.input('embedding', [spec.vocab, spec.hidden]), scope.input('ids', [n], 'int64'));
+    const x = embedding(scope, spec, scope.input('ids', [n], 'int64'), cache.options.precision);
     return { forward: await Session.create(emit(new Map([['x', x]]), cache.options.device), cache.options) };
   });
 }

@@ -5,12 +5,11 @@ import type { WeightSource } from '../../formats/model.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf, type Shape } from '../graph/value.ts';
 import { tensorNames } from '../layers/block.ts';
-import { HEAD } from '../layers/head.ts';
 import { tensor, type Tensors } from '../segments/session.ts';
 
 export interface BaseWeights {
-  /** [vocab, hidden] */
-  readonly embedding: Tensor;
+  /** `embedding` [vocab, hidden], or what the precision makes of it. */
+  readonly embedding: Tensors;
   /** [hidden] */
   readonly finalNorm: Tensor;
   /** The head's weight [vocab, hidden], which may be the embedding itself, or what the precision makes of it. */
@@ -19,8 +18,14 @@ export interface BaseWeights {
   readonly layers: readonly Tensors[];
 }
 
-/** @param layer undefined for the head. */
-export type Freeze = (layer: number | undefined, name: string, weight: Tensor) => Tensors;
+/** Gives weights in the precision of the base, as the tensors that their segments take. */
+export interface Freeze {
+  /** A linear layer's weight [to, from]. */
+  linear(layer: number, name: string, weight: Tensor): Tensors;
+  head(weight: Tensor): Tensors;
+  /** @param head what was made of the head where that is the same weight. */
+  embedding(weight: Tensor, head: Tensors | undefined): Tensors;
+}
 
 interface Wanted {
   /** Input name in a segment. */
@@ -33,26 +38,23 @@ interface Wanted {
 }
 
 /**
- * @param freeze gives a linear weight [to, from] in the precision of the base, as the tensors that its product takes.
  * Throws MODEL_INCOMPLETE, naming the tensor, before anything is read.
  */
 export async function readWeights(spec: ModelSpec, source: WeightSource, freeze: Freeze): Promise<BaseWeights> {
   const { embedding, finalNorm, head, layers } = wantedBy(spec);
   checkWeights(spec, source);
+  const tied = spec.names.head === spec.names.embedding;
   const embeddingTensor = await read(embedding, source);
+  const headTensors = freeze.head(tied ? embeddingTensor : await read(head, source));
   return {
-    embedding: embeddingTensor,
+    embedding: freeze.embedding(embeddingTensor, tied ? headTensors : undefined),
     finalNorm: await read(finalNorm, source),
-    head: freeze(
-      undefined,
-      HEAD,
-      spec.names.head === spec.names.embedding ? embeddingTensor : await read(head, source),
-    ),
+    head: headTensors,
     layers: await sequentially(layers, async (wanted, layer) => {
       const record: Record<string, Tensor> = {};
       for (const w of wanted) {
         const found = await read(w, source);
-        Object.assign(record, w.linear ? freeze(layer, w.name, found) : { [w.name]: found });
+        Object.assign(record, w.linear ? freeze.linear(layer, w.name, found) : { [w.name]: found });
       }
       return record;
     }),

@@ -22,17 +22,24 @@ const SMALLEST = 1e-5;
 
 /**
  * A weight [to, from] as the tensors of `int8Names`.
- * @param peaks largest magnitude of each input seen in calibration, [from] (Xiao et al. 2023, equation 4).
+ * @param peaks largest magnitude of each input seen in calibration, [from] (Xiao et al. 2023, equation 4); without them
+ * nothing is shifted between weight and activations.
  * @param largest what the largest magnitude of a channel is rounded to: 127, or 63 where the CPU's products saturate.
+ * @param tableOnly for rows that are looked up and never multiplied with: the copy by rows alone.
  */
-export function int8Weight(name: string, weight: Float32Array, peaks: Float32Array, largest: number): Tensors {
-  const from = peaks.length;
-  const to = weight.length / from;
+export function int8Weight(
+  name: string,
+  weight: Float32Array,
+  [to, from]: readonly [number, number],
+  peaks: Float32Array | undefined,
+  largest: number,
+  tableOnly = false,
+): Tensors {
   const columns = new Float32Array(from);
   for (let i = 0; i < weight.length; i += from)
     for (let k = 0; k < from; k++) columns[k] = Math.max(columns[k]!, Math.abs(weight[i + k]!));
-  const rough = columns.map(
-    (column, k) => Math.max(SMALLEST, peaks[k]!) ** ALPHA / Math.max(SMALLEST, column) ** (1 - ALPHA),
+  const rough = columns.map((column, k) =>
+    peaks ? Math.max(SMALLEST, peaks[k]!) ** ALPHA / Math.max(SMALLEST, column) ** (1 - ALPHA) : 1,
   );
   const mean = rough.reduce((a, b) => a + b, 0) / from;
   for (let k = 0; k < from; k++) rough[k]! /= mean;
@@ -54,11 +61,15 @@ export function int8Weight(name: string, weight: Float32Array, peaks: Float32Arr
       backward[o * from + k] = Math.round(value / backwardScale[k]!);
     }
   const names = int8Names(name);
-  return {
-    [names.forward]: new Tensor('int8', forward, [from, to]),
-    [names.forwardScale]: tensor(forwardScale, [to]),
+  const table = {
     [names.backward]: new Tensor('int8', backward, [to, from]),
     [names.backwardScale]: tensor(backwardScale, [from]),
+  };
+  if (tableOnly) return table;
+  return {
+    ...table,
+    [names.forward]: new Tensor('int8', forward, [from, to]),
+    [names.forwardScale]: tensor(forwardScale, [to]),
     [names.smooth]: tensor(
       rough.map((r) => 1 / r),
       [from],

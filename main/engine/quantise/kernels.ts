@@ -1,6 +1,5 @@
 /** @file What this machine's products can do: whether those of 8 bits are exact, and how fast each precision's are. */
 import { Tensor } from 'onnxruntime-node';
-import type { Precision } from '../../contract/recipe.ts';
 import { emit } from '../graph/emit.ts';
 import { gemm, int8Product } from '../graph/ops/index.ts';
 import { Scope, type Value } from '../graph/value.ts';
@@ -56,7 +55,7 @@ export async function saturates(options: Threads): Promise<boolean> {
 }
 
 /** Billions of operations a second (multiplications and additions) of a product with a frozen weight, rounding included. */
-export type Speeds = Readonly<Record<Precision, number>>;
+export type Speeds = Readonly<Record<'fp32' | 'int8', number>>;
 
 /** Takes some tenths of a second. The best of a few rounds in turns: what else the machine does only makes it slower. */
 export async function measureSpeeds(options: Threads): Promise<Speeds> {

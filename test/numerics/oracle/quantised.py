@@ -39,6 +39,20 @@ class Int8(torch.autograd.Function):
         return rows_rounded(dy, -127, 127) @ backward, None, None
 
 
+class Plain(torch.autograd.Function):
+    """A product with a weight that is rounded already: only the weight is."""
+
+    @staticmethod
+    def forward(ctx, x, weight, _):
+        ctx.save_for_backward(weight)
+        return x @ weight.T
+
+    @staticmethod
+    def backward(ctx, dy):
+        (weight,) = ctx.saved_tensors
+        return dy @ weight, None, None
+
+
 class HeadLoss(torch.autograd.Function):
     """Summed cross-entropy whose way back rounds the probabilities, not their difference from the labels."""
 
@@ -55,11 +69,22 @@ class HeadLoss(torch.autograd.Function):
         return dy * (rows_rounded(p, 0, 255) @ backward - backward[labels]), None, None, None
 
 
+def blocks_rounded(weight, size=32):
+    """16 steps between the smallest and the largest number of each block of inputs, one of them 0 itself."""
+    blocks = weight.float().unflatten(1, (-1, size))
+    low, high = blocks.amin(-1, keepdim=True).clamp_max(0).double(), blocks.amax(-1, keepdim=True).clamp_min(0).double()
+    step = ((high - low) / 15).float().double()
+    zero = (-low / step).round()
+    return (((blocks.double() / step).round() + zero).clamp(0, 15) - zero).mul(step).flatten(1)
+
+
 def smoothed(weight, peaks, largest):
     """Factors of the inputs, and the weight rounded by output and by input (SmoothQuant, alpha 0.5)."""
     columns = weight.abs().amax(0)
-    rough = peaks.clamp_min(1e-5) ** 0.5 / columns.clamp_min(1e-5) ** 0.5
-    rough = rough / rough.mean()
+    rough = torch.ones_like(columns)
+    if peaks is not None:
+        rough = peaks.clamp_min(1e-5) ** 0.5 / columns.clamp_min(1e-5) ** 0.5
+        rough = rough / rough.mean()
     scaled = weight * rough
     by_output = scaled.abs().amax(1, keepdim=True) / largest
     by_input = scaled.abs().amax(0, keepdim=True) / largest
@@ -72,20 +97,25 @@ model = PeftModel.from_pretrained(model, adapter_folder, is_trainable=True).doub
 rounding = {name: tensor.double() for name, tensor in load_file(rounding_file).items()}
 largest = rounding["largest"].item()
 decoder = model.base_model.model.model
+int4 = request["precision"] == "int4"
 for index, layer in enumerate(decoder.layers):
     parts = {name: module for name, module in layer.named_modules() if name.split(".")[-1] in FUSED}
     linears = {name.split(".")[-1]: getattr(module, "base_layer", module) for name, module in parts.items()}
     for fused, names in SIBLINGS.items():
-        peaks = rounding[f"peaks.model.layers.{index}.{fused}.weight"]
         together = torch.cat([linears[name].weight.data for name in names])
-        inverse, forward, backward = smoothed(together, peaks, largest)
+        if int4:
+            product, inverse, forward = Plain, torch.ones(together.shape[1]), blocks_rounded(together)
+            backward = forward
+        else:
+            product = Int8
+            inverse, forward, backward = smoothed(together, rounding[f"peaks.model.layers.{index}.{fused}.weight"], largest)
         cache = {}
 
         # The gradient of siblings is rounded as one row: they are one product.
-        def joint(x, cache=cache, inverse=inverse, forward=forward, backward=backward, names=names, linears=linears):
+        def joint(x, cache=cache, product=product, inverse=inverse, forward=forward, backward=backward, names=names, linears=linears):
             if cache.get("x") is not x:
                 cache["x"] = x
-                y = Int8.apply((x * inverse).flatten(0, -2), forward, backward)
+                y = product.apply((x * inverse).flatten(0, -2), forward, backward)
                 sizes = [linears[name].weight.shape[0] for name in names]
                 cache["y"] = dict(zip(names, y.unflatten(0, x.shape[:-1]).split(sizes, -1)))
             return cache["y"]
@@ -93,10 +123,12 @@ for index, layer in enumerate(decoder.layers):
         for name in names:
             linears[name].forward = lambda x, joint=joint, name=name: joint(x)[name]
 
+head = model.base_model.model.get_output_embeddings().weight.data
+inverse, forward, backward = smoothed(head, None if int4 else rounding["peaks.head"], largest)
+if int4:
+    model.base_model.model.get_input_embeddings().weight = torch.nn.Parameter(backward.clone(), requires_grad=False)
 ids = torch.tensor(request["ids"])
 hidden = decoder(input_ids=ids).last_hidden_state
-head = model.base_model.model.get_output_embeddings().weight.data
-inverse, forward, backward = smoothed(head, rounding["peaks.head"], largest)
 scaled = hidden * inverse
 logits = rows_rounded(scaled, -127, 127) @ forward.T
 labels = ids[:, 1:].flatten()

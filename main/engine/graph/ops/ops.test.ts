@@ -5,6 +5,8 @@ import { gradient } from '../../autodiff/gradient.ts';
 import { Random } from '../../random.ts';
 import { Session, tensor, zeros, numbers, type Tensors } from '../../segments/session.ts';
 import { integers } from '../../segments/session.ts';
+import { frozenProduct } from '../../layers/frozen.ts';
+import { int4Weight } from '../../quantise/int4.ts';
 import { emit } from '../emit.ts';
 import { Scope, sizeOf, type Value } from '../value.ts';
 import {
@@ -141,6 +143,17 @@ const CASES: Readonly<Record<string, Case>> = {
     forwardOnly: true,
     fed: int8Weight(),
     build: (s, { a }) => int8Product(softmax(a!), s.input('w', [4, 3], 'int8'), s.input('s', [3]), 'shares'),
+  },
+  // 40 inputs do not fill a second block of 32: the rest of it counts for nothing, in both directions.
+  'products with a weight of 4 bits': {
+    ops: ['int4Product', 'int4Gradient'],
+    inputs: { a: [3, 40] },
+    fed: int4Weight(
+      'w',
+      Float32Array.from({ length: 200 }, (_, i) => Math.sin(i)),
+      [5, 40],
+    ),
+    build: (_, { a }) => frozenProduct('int4', 'w', a!, 5, undefined).y,
   },
   'rows of an int8 table': {
     ops: ['int8Rows'],

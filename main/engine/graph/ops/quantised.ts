@@ -1,4 +1,4 @@
-/** @file Products in 8-bit integers: rows of activations quantised as they come, weights quantised beforehand. Only on the CPU. */
+/** @file Products with weights of 8 and 4 bits, rounded beforehand; against 8 bits the rows of activations are rounded as they come. Only on the CPU. */
 import { CONTRIB, ends, type Op } from '../op.ts';
 import { nodeOf, ShapeError, type Attrs, type Value } from '../value.ts';
 import { mul } from './elementwise.ts';
@@ -120,4 +120,85 @@ const int8RowsOp: Op<None> = {
 export const int8Rows = (table: Value, scale: Value, ids: Value): Value =>
   table.scope.apply(int8RowsOp, [table, scale, ids], {})[0]!;
 
-export const QUANTISED = [quantiseRowsOp, int8ProductOp, columnPeaksOp, int8RowsOp];
+interface Blocks extends Attrs {
+  /** Weights in a block. */
+  readonly block: number;
+  readonly from: number;
+}
+
+/** x [n, from] times a 4-bit weight: bits uint8 [to, blocks, block / 2], scales [to * blocks], zero points two to a byte. */
+const int4ProductOp: Op<Blocks> = {
+  name: 'int4Product',
+  backward: 'keep',
+  types: (inputs, { block, from }) => {
+    const [x, bits] = inputs as [Value, Value];
+    const [to, blocks] = bits.shape as [number, number];
+    if (x.shape[1] !== from || bits.dtype !== 'uint8' || blocks !== Math.ceil(from / block))
+      throw new ShapeError('int4Product', 'needs rows and the bits of a weight for them', inputs);
+    return [{ shape: [x.shape[0]!, to], dtype: 'float32' }];
+  },
+  emit: (to, node) => {
+    const { block, from } = node.attrs;
+    const attributes = { K: from, N: node.inputs[1]!.shape[0]!, bits: 4, block_size: block };
+    to.node('MatMulNBits', ...ends(to, node), attributes, CONTRIB);
+  },
+  vjp: () => [undefined, undefined, undefined, undefined],
+};
+
+/**
+ * dy [n, to] times the same weight: [n, from]. The runtime has a product in one direction only, so the weight is unpacked,
+ * low halves of a block's bytes before the high ones: that moves whole runs of bytes, and only the result, which is much
+ * smaller than the weight, is put into the right order.
+ */
+const int4GradientOp: Op<Blocks> = {
+  name: 'int4Gradient',
+  backward: 'keep',
+  types: (inputs, { from }) => {
+    const [dy, bits] = inputs as [Value, Value];
+    if (dy.shape[1] !== bits.shape[0])
+      throw new ShapeError('int4Gradient', 'needs rows and the bits of a weight for them', inputs);
+    return [{ shape: [dy.shape[0]!, from], dtype: 'float32' }];
+  },
+  emit: (to, node) => {
+    const [[dy, bits, scale, zero], [dx]] = ends(to, node);
+    const { block, from } = node.attrs;
+    const [outputs, blocks] = node.inputs[1]!.shape as [number, number];
+    const rows = node.inputs[0]!.shape[0]!;
+    const name = (): string => to.fresh();
+    const [low, high, both, lines, numbers, weight, product, paired, ordered] = [
+      name(),
+      name(),
+      name(),
+      name(),
+      name(),
+      name(),
+      name(),
+      name(),
+      name(),
+    ];
+    to.node('BitwiseAnd', [bits!, to.byte(15)], [low]);
+    to.node('BitShift', [bits!, to.byte(4)], [high], { direction: 'RIGHT' });
+    to.node('Concat', [low, high], [both], { axis: 2 });
+    to.node('Reshape', [both, to.ints([outputs * blocks, block])], [lines]);
+    to.node('DequantizeLinear', [lines, scale!, zero!], [numbers], { axis: 0 });
+    to.node('Reshape', [numbers, to.ints([outputs, blocks * block])], [weight]);
+    to.node('Gemm', [dy!, weight], [product]);
+    to.node('Reshape', [product, to.ints([rows * blocks, 2, block / 2])], [paired]);
+    to.node('Transpose', [paired], [ordered], { perm: [0, 2, 1] });
+    if (blocks * block === from) return to.node('Reshape', [ordered, to.ints([rows, from])], [dx!]);
+    const padded = to.fresh();
+    to.node('Reshape', [ordered, to.ints([rows, blocks * block])], [padded]);
+    to.node('Slice', [padded, to.ints([0]), to.ints([from]), to.ints([1])], [dx!]);
+  },
+  vjp: () => [undefined, undefined, undefined, undefined],
+};
+export const int4Product = (x: Value, bits: Value, scale: Value, packedZero: Value, block: number): Value =>
+  x.scope.apply(int4ProductOp, [x, bits, scale, packedZero], { block, from: x.shape[1]! })[0]!;
+export const int4Gradient = (
+  dy: Value,
+  [bits, scale, zero]: readonly [Value, Value, Value],
+  block: number,
+  from: number,
+): Value => dy.scope.apply(int4GradientOp, [dy, bits, scale, zero], { block, from })[0]!;
+
+export const QUANTISED = [quantiseRowsOp, int8ProductOp, columnPeaksOp, int8RowsOp, int4ProductOp, int4GradientOp];
