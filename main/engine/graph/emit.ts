@@ -2,7 +2,7 @@
 import { modelBytes, nodeProto, tensorProto, valueInfo } from '../../formats/onnx/build.ts';
 import type { NodeProto, TensorProto, ValueInfoProto } from '../../formats/onnx/proto.ts';
 import type { Device, Emitter } from './op.ts';
-import type { Node, TensorType, Value } from './value.ts';
+import { sizeOf, type Node, type TensorType, type Value } from './value.ts';
 
 /** A graph ready for a session. */
 export interface Program {
@@ -49,7 +49,8 @@ export function emit(
     ints: (list) =>
       shared(`ints ${list.join()}`, (name) => tensorProto(name, [list.length], BigInt64Array.from(list, BigInt))),
     scalar: (x) => shared(`scalar ${x}`, (name) => tensorProto(name, [], Float32Array.of(x))),
-    byte: (x) => shared(`byte ${x}`, (name) => tensorProto(name, [], Uint8Array.of(x))),
+    bytes: (x, shape = []) =>
+      shared(`bytes ${x} ${shape.join()}`, (name) => tensorProto(name, shape, new Uint8Array(sizeOf(shape)).fill(x))),
     node: (...args) => nodes.push(nodeProto(...args)),
   };
   const written = new Set<Node>();

@@ -1,10 +1,10 @@
 /** @file What an architecture writes a block's forward pass with: its weights, projections with their adapters, attention. */
-import { concat, gemm, pad, add, columnPeaks, split } from '../graph/ops/index.ts';
+import { add, columnPeaks, gemm, split } from '../graph/ops/index.ts';
 import type { Scope } from '../graph/value.ts';
 import { type Value } from '../graph/value.ts';
 import type { Precision } from '../../contract/recipe.ts';
 import type { ModelSpec, Projection } from '../architectures/spec.ts';
-import { frozenProduct } from './frozen.ts';
+import { frozenInput } from './frozen.ts';
 
 /** The adapters of a model (LoRA, Hu et al. 2021): the same in every block. */
 export interface AdapterShape {
@@ -20,9 +20,9 @@ export type Attention = (scope: Scope, q: Value, k: Value, v: Value) => Value;
 
 /** Names of a projection's tensors as inputs of a segment. */
 export const tensorNames = {
-  /** All parts, [sum of to, from]. */
-  weight: (p: Projection): string => `${p.name}.weight`,
-  bias: (p: Projection): string => `${p.name}.bias`,
+  /** Of one part, [to, from]. */
+  weight: (p: Projection, module: string): string => `${p.name}.${module}.weight`,
+  bias: (p: Projection, module: string): string => `${p.name}.${module}.bias`,
   /** The A matrices of all adapted parts, one after the other, [adapted * rank, from]. */
   a: (p: Projection): string => `${p.name}.A`,
   /** The B matrix of one part, [to, rank]. */
@@ -63,17 +63,12 @@ export class BlockBuilder {
 
   /** The parts of a projection of x [rows, from], each [rows, to]. */
   project(name: string, x: Value): readonly Value[] {
-    const p = this.#projection(name);
-    return split(
-      this.#linear(p, x, undefined),
-      p.parts.map((part) => part.to),
-      1,
-    );
+    return this.#linear(this.#projection(name), x, undefined);
   }
 
   /** residual + a projection of x with one part, [rows, to]. */
   projectOnto(residual: Value, name: string, x: Value): Value {
-    return this.#linear(this.#projection(name), x, residual);
+    return this.#linear(this.#projection(name), x, residual)[0]!;
   }
 
   attend(q: Value, k: Value, v: Value): Value {
@@ -86,27 +81,32 @@ export class BlockBuilder {
     return found;
   }
 
-  /** x W' + scale (x A') B' + bias + residual, in as few passes as Gemm's third input allows. */
-  #linear(p: Projection, input: Value, residual: Value | undefined): Value {
-    const to = p.parts.reduce((sum, part) => sum + part.to, 0);
+  /**
+   * x W' + scale (x A') B' + bias + residual for each part, in as few passes as Gemm's third input allows. The parts are
+   * products of their own, since what they give fits the cache where all side by side would not; their A matrices are one.
+   */
+  #linear(p: Projection, input: Value, residual: Value | undefined): Value[] {
     this.peaks.set(p.name, columnPeaks(input));
-    const bias = p.bias ? this.scope.input(tensorNames.bias(p), [to]) : undefined;
-    const start = bias && residual ? add(residual, bias) : (residual ?? bias);
-    const { y, x, matching } = frozenProduct(this.#precision, tensorNames.weight(p), input, to, start);
+    const { x, matching, product } = frozenInput(this.#precision, p.name, input);
+    const outputs = p.parts.map(({ module, to }) => {
+      const bias = p.bias ? this.scope.input(tensorNames.bias(p, module), [to]) : undefined;
+      return product(tensorNames.weight(p, module), to, bias && residual ? add(residual, bias) : (residual ?? bias));
+    });
     const adapter = this.#adapter;
     const adapted = adapter ? p.parts.filter((part) => adapter.targets.has(part.module)) : [];
-    if (!adapter || adapted.length === 0) return y;
+    if (!adapter || adapted.length === 0) return outputs;
     const a = this.#trained(tensorNames.a(p), [adapted.length * adapter.rank, p.from]);
-    const low = gemm(x, matching(a), { transB: true, alpha: adapter.scale });
-    // The B matrices on the diagonal of one, so that all parts take one product: its zeros cost less than more passes.
-    const width = adapted.length * adapter.rank;
-    const b = p.parts.map((part) => {
+    const low = split(
+      gemm(x, matching(a), { transB: true, alpha: adapter.scale }),
+      adapted.map(() => adapter.rank),
+      1,
+    );
+    return p.parts.map((part, i) => {
       const at = adapted.indexOf(part);
-      if (at < 0) return this.scope.zeros([part.to, width]);
-      const own = this.#trained(tensorNames.b(p, part.module), [part.to, adapter.rank]);
-      return pad(own, 1, at * adapter.rank, width - (at + 1) * adapter.rank);
+      if (at < 0) return outputs[i]!;
+      const b = this.#trained(tensorNames.b(p, part.module), [part.to, adapter.rank]);
+      return gemm(low[at]!, b, { transB: true, plus: outputs[i] });
     });
-    return gemm(low, concat(b, 0), { transB: true, plus: y });
   }
 
   #trained(name: string, shape: readonly number[]): Value {

@@ -4,47 +4,59 @@ import { withVjp } from '../autodiff/gradient.ts';
 import { add, gemm, int4Gradient, int4Product, int8Product, int8Rows, mul, rows, scaleColumns } from '../graph/ops/index.ts';
 import type { Scope, Value } from '../graph/value.ts';
 import { BLOCK, int4Names } from '../quantise/int4.ts';
-import { int8Names } from '../quantise/int8.ts';
+import { int8Names, smoothNames } from '../quantise/int8.ts';
 
-export interface FrozenProduct {
-  /** x W' [rows, to], plus what it starts from. */
-  readonly y: Value;
-  /** What another product of the same input multiplies: x itself, or x as it was scaled for rounding. */
+/** An input of products with frozen weights. */
+export interface FrozenInput {
+  /** What another product of the same input multiplies: the input itself, or as it was scaled for rounding. */
   readonly x: Value;
   /** Another weight [n, from] for that: as it is, or scaled the other way. */
   readonly matching: (weight: Value) => Value;
+  /**
+   * x W' [rows, to], plus what it starts from.
+   * @param name of the weight [to, from] as an input of the segment.
+   * @param start added to the product: [rows, to], or a bias [to].
+   */
+  readonly product: (name: string, to: number, start?: Value) => Value;
 }
 
-/**
- * @param name of the weight [to, from] as an input of the segment.
- * @param start added to the product: [rows, to], or a bias [to].
- */
-export function frozenProduct(
-  precision: Precision,
-  name: string,
-  x: Value,
-  to: number,
-  start: Value | undefined,
-): FrozenProduct {
+/** @param projection of weights that share this input x [rows, from]. */
+export function frozenInput(precision: Precision, projection: string, x: Value): FrozenInput {
   const { scope } = x;
   const from = x.shape[1]!;
-  if (precision === 'fp32') {
-    const weight = scope.input(name, [to, from]);
-    return { y: gemm(x, weight, { transB: true, plus: start }), x, matching: (other) => other };
-  }
-  if (precision === 'int4') {
-    const { bits, scale, zero, packedZero } = int4Inputs(scope, name, to, from);
-    const y = int4Product(x, bits, scale, packedZero, BLOCK);
-    withVjp(y, [x], (dy) => [int4Gradient(dy, [bits, scale, zero], BLOCK, from)]);
-    return { y: start ? add(y, start) : y, x, matching: (other) => other };
-  }
-  const names = int8Names(name);
-  const smoothed = scaleColumns(x, scope.input(names.smooth, [from]));
-  const weight = scope.input(names.forward, [from, to], 'int8');
-  const y = int8Product(smoothed, weight, scope.input(names.forwardScale, [to]), 'signed');
-  withVjp(y, [smoothed], (dy) => [frozenGradient(precision, name, dy, from, 'signed')]);
-  const rough = scope.input(names.rough, [from]);
-  return { y: start ? add(y, start) : y, x: smoothed, matching: (other) => mul(other, rough) };
+  const plus = (y: Value, start: Value | undefined): Value => (start ? add(start, y) : y);
+  const same = (weight: Value): Value => weight;
+  if (precision === 'fp32')
+    return {
+      x,
+      matching: same,
+      product: (name, to, start) => gemm(x, scope.input(name, [to, from]), { transB: true, plus: start }),
+    };
+  if (precision === 'int4')
+    return {
+      x,
+      matching: same,
+      product: (name, to, start) => {
+        const { bits, scale, zero, packedZero } = int4Inputs(scope, name, to, from);
+        const y = int4Product(x, bits, scale, packedZero, BLOCK);
+        withVjp(y, [x], (dy) => [int4Gradient(dy, [bits, scale, zero], BLOCK, from)]);
+        return plus(y, start);
+      },
+    };
+  const shared = smoothNames(projection);
+  const smoothed = scaleColumns(x, scope.input(shared.smooth, [from]));
+  const rough = scope.input(shared.rough, [from]);
+  return {
+    x: smoothed,
+    matching: (weight) => mul(weight, rough),
+    product: (name, to, start) => {
+      const names = int8Names(name);
+      const weight = scope.input(names.forward, [from, to], 'int8');
+      const y = int8Product(smoothed, weight, scope.input(names.forwardScale, [to]), 'signed');
+      withVjp(y, [smoothed], (dy) => [frozenGradient(precision, name, dy, from, 'signed')]);
+      return plus(y, start);
+    },
+  };
 }
 
 function int4Inputs(scope: Scope, name: string, to: number, from: number): Record<keyof ReturnType<typeof int4Names>, Value> {
@@ -59,7 +71,7 @@ function int4Inputs(scope: Scope, name: string, to: number, from: number): Recor
 }
 
 /**
- * dy W [rows, from]: the gradient of the `x` that `frozenProduct` gave. In int8 both sides are rounded, as in the forward
+ * dy W [rows, from]: the gradient of the `x` that `frozenInput` gave. In int8 both sides are rounded, as in the forward
  * product (SwitchBack, Wortsman et al. 2023), the weight by input this time.
  * @param kind of the numbers of dy: 'shares' are none below zero, and take all 8 bits for what is above.
  */

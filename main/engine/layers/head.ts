@@ -4,7 +4,7 @@ import { withVjp } from '../autodiff/gradient.ts';
 import { columnPeaks, log, mul, pick, reshape, rmsNorm, rows, softmax, sub } from '../graph/ops/index.ts';
 import type { Scope, Value } from '../graph/value.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
-import { frozenGradient, frozenProduct, frozenRows } from './frozen.ts';
+import { frozenGradient, frozenInput, frozenRows } from './frozen.ts';
 
 /** Name of the head's weight [vocab, hidden] as an input of a segment. */
 export const HEAD = 'head';
@@ -21,7 +21,7 @@ export function embedding(scope: Scope, spec: ModelSpec, ids: Value, precision: 
 
 /** Logits [n, vocab] of x [n, hidden]. Inputs it declares: finalNorm [hidden], and the head's weight. */
 export const logits = (scope: Scope, spec: ModelSpec, x: Value, precision: Precision): Value =>
-  frozenProduct(headPrecision(precision), HEAD, normed(scope, spec, x), spec.vocab, undefined).y;
+  frozenInput(headPrecision(precision), HEAD, normed(scope, spec, x)).product(HEAD, spec.vocab);
 
 /**
  * Negative log likelihood [n, 1] of labels int64 [n, 1], in nats. With p = softmax(h E'), its gradient for a frozen E
@@ -29,9 +29,9 @@ export const logits = (scope: Scope, spec: ModelSpec, x: Value, precision: Preci
  */
 export function crossEntropy(scope: Scope, spec: ModelSpec, x: Value, labels: Value, precision: Precision): Value {
   const kept = headPrecision(precision);
-  const { y: z, x: h } = frozenProduct(kept, HEAD, normed(scope, spec, x), spec.vocab, undefined);
+  const { x: h, product } = frozenInput(kept, HEAD, normed(scope, spec, x));
   // One softmax for the loss and its way back; a logarithm of each whole row would be a pass more over all logits.
-  const p = softmax(z);
+  const p = softmax(product(HEAD, spec.vocab));
   const loss = mul(log(pick(p, labels)), scope.scalar(-1));
   return withVjp(loss, [h], (dy) => {
     const expected = frozenGradient(kept, HEAD, p, spec.hidden, 'shares');

@@ -18,10 +18,17 @@ export interface BaseWeights {
   readonly layers: readonly Tensors[];
 }
 
+export interface LinearWeight {
+  /** As an input of a segment. */
+  readonly name: string;
+  /** [to, from] */
+  readonly tensor: Tensor;
+}
+
 /** Gives weights in the precision of the base, as the tensors that their segments take. */
 export interface Freeze {
-  /** A linear layer's weight [to, from]. */
-  linear(layer: number, name: string, weight: Tensor): Tensors;
+  /** The linear layers of a projection, which share its input. */
+  linear(layer: number, projection: string, weights: readonly LinearWeight[]): Tensors;
   head(weight: Tensor): Tensors;
   /** @param head what was made of the head where that is the same weight. */
   embedding(weight: Tensor, head: Tensors | undefined): Tensors;
@@ -31,8 +38,8 @@ interface Wanted {
   /** Input name in a segment. */
   readonly name: string;
   readonly shape: Shape;
-  /** A linear layer's matrix. */
-  readonly linear?: boolean;
+  /** The projection whose weight it is. */
+  readonly projection?: string;
   /** Hugging Face names and shapes that make it up, row after row. */
   readonly from: readonly { readonly name: string; readonly shape: Shape }[];
 }
@@ -52,10 +59,13 @@ export async function readWeights(spec: ModelSpec, source: WeightSource, freeze:
     head: headTensors,
     layers: await sequentially(layers, async (wanted, layer) => {
       const record: Record<string, Tensor> = {};
-      for (const w of wanted) {
+      const linears = new Map<string, LinearWeight[]>();
+      for (const { projection, ...w } of wanted) {
         const found = await read(w, source);
-        Object.assign(record, w.linear ? freeze.linear(layer, w.name, found) : { [w.name]: found });
+        if (projection === undefined) record[w.name] = found;
+        else linears.set(projection, [...(linears.get(projection) ?? []), { name: w.name, tensor: found }]);
       }
+      for (const [projection, weights] of linears) Object.assign(record, freeze.linear(layer, projection, weights));
       return record;
     }),
   };
@@ -86,21 +96,23 @@ function blockWeights(spec: ModelSpec, prefix: string): Wanted[] {
     shape: [v.size],
     from: [{ name: prefix + v.path, shape: [v.size] }],
   }));
-  const linears = spec.projections.flatMap((p) => {
-    const to = p.parts.reduce((sum, part) => sum + part.to, 0);
-    const weight: Wanted = {
-      name: tensorNames.weight(p),
-      shape: [to, p.from],
-      linear: true,
-      from: p.parts.map((part) => ({ name: `${prefix}${part.path}.weight`, shape: [part.to, p.from] })),
-    };
-    const bias: Wanted = {
-      name: tensorNames.bias(p),
-      shape: [to],
-      from: p.parts.map((part) => ({ name: `${prefix}${part.path}.bias`, shape: [part.to] })),
-    };
-    return p.bias ? [weight, bias] : [weight];
-  });
+  const linears = spec.projections.flatMap((p) =>
+    p.parts.flatMap((part) => {
+      const shape = [part.to, p.from];
+      const weight: Wanted = {
+        name: tensorNames.weight(p, part.module),
+        shape,
+        projection: p.name,
+        from: [{ name: `${prefix}${part.path}.weight`, shape }],
+      };
+      const bias: Wanted = {
+        name: tensorNames.bias(p, part.module),
+        shape: [part.to],
+        from: [{ name: `${prefix}${part.path}.bias`, shape: [part.to] }],
+      };
+      return p.bias ? [weight, bias] : [weight];
+    }),
+  );
   return [...vectors, ...linears];
 }
 

@@ -1,7 +1,6 @@
 /** @file What int8 must know of a model before it is rounded: the largest magnitudes of each linear layer's input, over some rows. */
 import type { ModelSpec } from '../architectures/spec.ts';
 import { HEAD } from '../layers/head.ts';
-import { tensorNames } from '../layers/block.ts';
 import { blockShape, type Network } from '../model/network.ts';
 import { LENGTH_STEP, microBatches } from '../model/microbatch.ts';
 import { observingSegment } from '../model/segments.ts';
@@ -13,11 +12,11 @@ const CALIBRATION_ROWS = 16;
 /** Tokens of each. */
 const LONGEST = 128;
 
-/** Peaks [from] by the name of the weight they belong to: `model.layers.0.qkv.weight`, `head`. */
+/** Peaks [from] by the projection whose input they are: `model.layers.0.qkv`, `head`. */
 export type Calibration = ReadonlyMap<string, Float32Array>;
 
-export const peaksName = (spec: ModelSpec, layer: number | undefined, weight: string): string =>
-  layer === undefined ? weight : `${spec.layer(layer)}${weight}`;
+export const peaksName = (spec: ModelSpec, layer: number | undefined, projection: string): string =>
+  layer === undefined ? projection : `${spec.layer(layer)}${projection}`;
 
 /** The rows to look at: the first of the training examples, cut so that nothing is padded, since what padding says would be counted too. */
 export const calibrationRows = (examples: readonly Example[]): Int32Array[] =>
@@ -45,7 +44,7 @@ export async function calibrate(network: Network, rows: readonly Int32Array[]): 
         const out = Object.fromEntries([...forward.program.outputs].map(([name, type]) => [name, zeros(type.shape)]));
         await forward.run([shared, weights.layers[layer]!, { x }], out);
         for (const p of spec.projections)
-          see(peaksName(spec, layer, tensorNames.weight(p)), numbers(out[`peaks.${p.name}`]!));
+          see(peaksName(spec, layer, p.name), numbers(out[`peaks.${p.name}`]!));
         x = out['y']!;
       }
       see(HEAD, await network.headPeaks(numbers(x), micro.places));

@@ -1,6 +1,6 @@
 /** @file Weights in 4 bits, in blocks of 32 inputs with a scale and a zero point each: one copy for both directions. */
 import { Tensor } from 'onnxruntime-node';
-import { tensor, type Tensors } from '../segments/session.ts';
+import { numbers, tensor, type Tensors } from '../segments/session.ts';
 
 /** Weights that share a scale. Smaller blocks follow outliers better and take more room: 32 makes 5.4 bits a weight. */
 export const BLOCK = 32;
@@ -19,7 +19,9 @@ export const int4Names = (weight: string) => ({
 });
 
 /** Rounds a weight [to, from] to 16 steps a block between its smallest and its largest number, of which one is 0 itself. */
-export function int4Weight(name: string, weight: Float32Array, [to, from]: readonly [number, number]): Tensors {
+export function int4Weight(name: string, given: Tensor): Tensors {
+  const [to, from] = given.dims as [number, number];
+  const weight = numbers(given);
   const blocks = Math.ceil(from / BLOCK);
   const bits = new Uint8Array((to * blocks * BLOCK) / 2);
   const scale = new Float32Array(to * blocks);

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openSafetensors, writeSafetensors } from '../../formats/safetensors.ts';
 import { Random } from '../random.ts';
-import type { Tensors } from '../segments/session.ts';
+import { tensor, type Tensors } from '../segments/session.ts';
 import { int4Names, int4Weight } from './int4.ts';
-import { int8Names, int8Weight } from './int8.ts';
+import { int8Names, int8Weight, roughness } from './int8.ts';
 import { saturates } from './kernels.ts';
 import { readRounding, roundingTensors } from './stored.ts';
 
@@ -22,11 +22,12 @@ describe('a weight in 8 bits', () => {
   const peaks = Float32Array.from({ length: FROM }, (_, i) => 1 + (i % 7));
   it.each([127, 63])('is within half a step of what it was, forward by output and back by input, up to %i', (largest) => {
     const names = int8Names('w');
-    const made = int8Weight('w', weight, [TO, FROM], peaks, largest);
+    const rough = roughness([{ name: 'w', data: weight }], peaks);
+    const made = int8Weight({ name: 'w', data: weight }, rough, largest);
     const read = (name: keyof typeof names): ArrayLike<number> => data(made, names[name]);
     for (let o = 0; o < TO; o++)
       for (let k = 0; k < FROM; k++) {
-        const scaled = weight[o * FROM + k]! * read('rough')[k]!;
+        const scaled = weight[o * FROM + k]! * rough[k]!;
         const steps = [read('forwardScale')[o]!, read('backwardScale')[k]!];
         const found = [read('forward')[k * TO + o]!, read('backward')[o * FROM + k]!];
         for (const [i, step] of steps.entries()) {
@@ -37,18 +38,17 @@ describe('a weight in 8 bits', () => {
   });
 
   it('is shifted towards the inputs with the largest activations', () => {
-    const { rough } = int8Names('w');
-    const factors = data(int8Weight('w', weight, [TO, FROM], peaks, 127), rough);
+    const factors = roughness([{ name: 'w', data: weight }], peaks);
     expect(factors[6]! / factors[0]!).toBeGreaterThan(1.5);
   });
 });
 
 describe('a weight in 4 bits', () => {
   const names = int4Names('w');
-  const made = int4Weight('w', weight, [TO, FROM]);
+  const made = int4Weight('w', tensor(weight, [TO, FROM]));
   it('is within half a step of what it was, and zero stays zero', () => {
     const sparse = weight.map((x, i) => (i % 5 === 0 ? 0 : x));
-    const rounded = int4Weight('w', sparse, [TO, FROM]);
+    const rounded = int4Weight('w', tensor(sparse, [TO, FROM]));
     const [bits, scale, zero] = [names.bits, names.scale, names.zero].map((name) => data(rounded, name));
     sparse.forEach((x, i) => {
       const block = Math.floor(i / 32);

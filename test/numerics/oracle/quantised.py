@@ -78,17 +78,17 @@ def blocks_rounded(weight, size=32):
     return (((blocks.double() / step).round() + zero).clamp(0, 15) - zero).mul(step).flatten(1)
 
 
-def smoothed(weight, peaks, largest):
-    """Factors of the inputs, and the weight rounded by output and by input (SmoothQuant, alpha 0.5)."""
-    columns = weight.abs().amax(0)
-    rough = torch.ones_like(columns)
-    if peaks is not None:
-        rough = peaks.clamp_min(1e-5) ** 0.5 / columns.clamp_min(1e-5) ** 0.5
-        rough = rough / rough.mean()
-    scaled = weight * rough
-    by_output = scaled.abs().amax(1, keepdim=True) / largest
-    by_input = scaled.abs().amax(0, keepdim=True) / largest
-    return 1 / rough, (scaled / by_output).round() * by_output, (scaled / by_input).round() * by_input
+def roughness(weight, peaks):
+    """What each input of a weight is multiplied by (SmoothQuant, alpha 0.5)."""
+    rough = peaks.clamp_min(1e-5) ** 0.5 / weight.abs().amax(0).clamp_min(1e-5) ** 0.5
+    return rough / rough.mean()
+
+
+def int8_rounded(weight, largest):
+    """Rounded by output, and by input."""
+    by_output = weight.abs().amax(1, keepdim=True) / largest
+    by_input = weight.abs().amax(0, keepdim=True) / largest
+    return (weight / by_output).round() * by_output, (weight / by_input).round() * by_input
 
 
 torch.set_default_dtype(torch.float64)
@@ -104,32 +104,26 @@ for index, layer in enumerate(decoder.layers):
     for fused, names in SIBLINGS.items():
         together = torch.cat([linears[name].weight.data for name in names])
         if int4:
-            product, inverse, forward = Plain, torch.ones(together.shape[1]), blocks_rounded(together)
-            backward = forward
+            product, inverse = Plain, torch.ones(together.shape[1])
+            rounded = {name: [blocks_rounded(linears[name].weight.data)] * 2 for name in names}
         else:
             product = Int8
-            inverse, forward, backward = smoothed(together, rounding[f"peaks.model.layers.{index}.{fused}.weight"], largest)
-        cache = {}
-
-        # The gradient of siblings is rounded as one row: they are one product.
-        def joint(x, cache=cache, product=product, inverse=inverse, forward=forward, backward=backward, names=names, linears=linears):
-            if cache.get("x") is not x:
-                cache["x"] = x
-                y = product.apply((x * inverse).flatten(0, -2), forward, backward)
-                sizes = [linears[name].weight.shape[0] for name in names]
-                cache["y"] = dict(zip(names, y.unflatten(0, x.shape[:-1]).split(sizes, -1)))
-            return cache["y"]
+            rough = roughness(together, rounding[f"peaks.model.layers.{index}.{fused}"])
+            inverse, rounded = 1 / rough, {name: int8_rounded(linears[name].weight.data * rough, largest) for name in names}
 
         for name in names:
-            linears[name].forward = lambda x, joint=joint, name=name: joint(x)[name]
+            linears[name].forward = lambda x, product=product, inverse=inverse, pair=rounded[name]: product.apply(
+                (x * inverse).flatten(0, -2), *pair
+            ).unflatten(0, x.shape[:-1])
 
 head = model.base_model.model.get_output_embeddings().weight.data
-inverse, forward, backward = smoothed(head, None if int4 else rounding["peaks.head"], largest)
+rough = torch.ones(head.shape[1]) if int4 else roughness(head, rounding["peaks.head"])
+forward, backward = int8_rounded(head * rough, largest)
 if int4:
     model.base_model.model.get_input_embeddings().weight = torch.nn.Parameter(backward.clone(), requires_grad=False)
 ids = torch.tensor(request["ids"])
 hidden = decoder(input_ids=ids).last_hidden_state
-scaled = hidden * inverse
+scaled = hidden / rough
 logits = rows_rounded(scaled, -127, 127) @ forward.T
 labels = ids[:, 1:].flatten()
 loss = HeadLoss.apply(scaled[:, :-1].flatten(0, 1), forward, backward, labels) / labels.numel()

@@ -5,7 +5,7 @@ import { gradient } from '../../autodiff/gradient.ts';
 import { Random } from '../../random.ts';
 import { Session, tensor, zeros, numbers, type Tensors } from '../../segments/session.ts';
 import { integers } from '../../segments/session.ts';
-import { frozenProduct } from '../../layers/frozen.ts';
+import { frozenInput } from '../../layers/frozen.ts';
 import { int4Weight } from '../../quantise/int4.ts';
 import { emit } from '../emit.ts';
 import { Scope, sizeOf, type Value } from '../value.ts';
@@ -150,10 +150,12 @@ const CASES: Readonly<Record<string, Case>> = {
     inputs: { a: [3, 40] },
     fed: int4Weight(
       'w',
-      Float32Array.from({ length: 200 }, (_, i) => Math.sin(i)),
-      [5, 40],
+      tensor(
+        Float32Array.from({ length: 200 }, (_, i) => Math.sin(i)),
+        [5, 40],
+      ),
     ),
-    build: (_, { a }) => frozenProduct('int4', 'w', a!, 5, undefined).y,
+    build: (_, { a }) => frozenInput('int4', 'p', a!).product('w', 5),
   },
   'rows of an int8 table': {
     ops: ['int8Rows'],

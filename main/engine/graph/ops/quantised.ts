@@ -33,14 +33,15 @@ const quantiseRowsOp: Op<Signed> = {
     const [[x], [q, s]] = ends(to, node);
     const { signed } = node.attrs;
     const { zero, largest } = steps(signed);
-    const [peak, share, turned] = [to.fresh(), to.fresh(), to.fresh()];
+    const [peak, share] = [to.fresh(), to.fresh()];
     const magnitude = signed ? to.fresh() : x!;
     if (signed) to.node('Abs', [x!], [magnitude]);
     to.node('ReduceMax', [magnitude, to.ints([1])], [peak], { keepdims: 1 });
     to.node('Mul', [peak, to.scalar(1 / largest)], [share]);
     to.node('Max', [share, to.scalar(SMALLEST)], [s!]);
-    to.node('Div', [x!, s!], [turned]);
-    to.node('QuantizeLinear', [turned, to.scalar(1), to.byte(zero)], [q!]);
+    const [rows, columns] = node.inputs[0]!.shape as [number, number];
+    // A block of a row's length: a scale a row.
+    to.node('QuantizeLinear', [x!, s!, to.bytes(zero, [rows, 1])], [q!], { axis: 1, block_size: columns });
   },
   vjp: () => [undefined],
 };
@@ -59,7 +60,7 @@ const int8ProductOp: Op<Signed> = {
   emit: (to, node) => {
     const [[q, s, w, ws], [y]] = ends(to, node);
     const product = to.fresh();
-    const zero = to.byte(steps(node.attrs.signed).zero);
+    const zero = to.bytes(steps(node.attrs.signed).zero);
     to.node('MatMulIntegerToFloat', [q!, w!, to.scalar(1), ws!, zero], [product], {}, CONTRIB);
     to.node('Mul', [product, s!], [y!]);
   },
@@ -176,8 +177,8 @@ const int4GradientOp: Op<Blocks> = {
       name(),
       name(),
     ];
-    to.node('BitwiseAnd', [bits!, to.byte(15)], [low]);
-    to.node('BitShift', [bits!, to.byte(4)], [high], { direction: 'RIGHT' });
+    to.node('BitwiseAnd', [bits!, to.bytes(15)], [low]);
+    to.node('BitShift', [bits!, to.bytes(4)], [high], { direction: 'RIGHT' });
     to.node('Concat', [low, high], [both], { axis: 2 });
     to.node('Reshape', [both, to.ints([outputs * blocks, block])], [lines]);
     to.node('DequantizeLinear', [lines, scale!, zero!], [numbers], { axis: 0 });
