@@ -42,7 +42,12 @@ describe.each(['int8', 'int4'] as const)('a base in %s', (precision) => {
       ids: Int32Array.from({ length: LENGTH }, () => random.int(256)),
       loss: new Uint8Array(LENGTH).fill(1),
     });
-    const rounding = await measureRounding(config, weights, { threads: 2, precision }, Array.from({ length: 6 }, example));
+    const rounding = await measureRounding(
+      config,
+      weights,
+      { threads: 2, precision },
+      Array.from({ length: 6 }, example),
+    );
     const base = await loadBase(config, weights, { threads: 2, precision, rounding });
     await close();
     const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];

@@ -1,7 +1,17 @@
 /** @file Products with a frozen weight, in the precision that the base is kept in, and their way back. */
 import type { Precision } from '../../contract/recipe.ts';
 import { withVjp } from '../autodiff/gradient.ts';
-import { add, gemm, int4Gradient, int4Product, int8Product, int8Rows, mul, rows, scaleColumns } from '../graph/ops/index.ts';
+import {
+  add,
+  gemm,
+  int4Gradient,
+  int4Product,
+  int8Product,
+  int8Rows,
+  mul,
+  rows,
+  scaleColumns,
+} from '../graph/ops/index.ts';
 import type { Scope, Value } from '../graph/value.ts';
 import { BLOCK, int4Names } from '../quantise/int4.ts';
 import { int8Names, smoothNames } from '../quantise/int8.ts';
@@ -59,7 +69,12 @@ export function frozenInput(precision: Precision, projection: string, x: Value):
   };
 }
 
-function int4Inputs(scope: Scope, name: string, to: number, from: number): Record<keyof ReturnType<typeof int4Names>, Value> {
+function int4Inputs(
+  scope: Scope,
+  name: string,
+  to: number,
+  from: number,
+): Record<keyof ReturnType<typeof int4Names>, Value> {
   const names = int4Names(name);
   const blocks = Math.ceil(from / BLOCK);
   return {

@@ -43,8 +43,7 @@ export async function calibrate(network: Network, rows: readonly Int32Array[]): 
       for (let layer = 0; layer < spec.layers; layer++) {
         const out = Object.fromEntries([...forward.program.outputs].map(([name, type]) => [name, zeros(type.shape)]));
         await forward.run([shared, weights.layers[layer]!, { x }], out);
-        for (const p of spec.projections)
-          see(peaksName(spec, layer, p.name), numbers(out[`peaks.${p.name}`]!));
+        for (const p of spec.projections) see(peaksName(spec, layer, p.name), numbers(out[`peaks.${p.name}`]!));
         x = out['y']!;
       }
       see(HEAD, await network.headPeaks(numbers(x), micro.places));

@@ -20,22 +20,25 @@ const bytes = (tensors: Tensors): number =>
 
 describe('a weight in 8 bits', () => {
   const peaks = Float32Array.from({ length: FROM }, (_, i) => 1 + (i % 7));
-  it.each([127, 63])('is within half a step of what it was, forward by output and back by input, up to %i', (largest) => {
-    const names = int8Names('w');
-    const rough = roughness([{ name: 'w', data: weight }], peaks);
-    const made = int8Weight({ name: 'w', data: weight }, rough, largest);
-    const read = (name: keyof typeof names): ArrayLike<number> => data(made, names[name]);
-    for (let o = 0; o < TO; o++)
-      for (let k = 0; k < FROM; k++) {
-        const scaled = weight[o * FROM + k]! * rough[k]!;
-        const steps = [read('forwardScale')[o]!, read('backwardScale')[k]!];
-        const found = [read('forward')[k * TO + o]!, read('backward')[o * FROM + k]!];
-        for (const [i, step] of steps.entries()) {
-          expect(Math.abs(found[i]! * step - scaled)).toBeLessThanOrEqual(step * 0.5001);
-          expect(Math.abs(found[i]!)).toBeLessThanOrEqual(largest);
+  it.each([127, 63])(
+    'is within half a step of what it was, forward by output and back by input, up to %i',
+    (largest) => {
+      const names = int8Names('w');
+      const rough = roughness([{ name: 'w', data: weight }], peaks);
+      const made = int8Weight({ name: 'w', data: weight }, rough, largest);
+      const read = (name: keyof typeof names): ArrayLike<number> => data(made, names[name]);
+      for (let o = 0; o < TO; o++)
+        for (let k = 0; k < FROM; k++) {
+          const scaled = weight[o * FROM + k]! * rough[k]!;
+          const steps = [read('forwardScale')[o]!, read('backwardScale')[k]!];
+          const found = [read('forward')[k * TO + o]!, read('backward')[o * FROM + k]!];
+          for (const [i, step] of steps.entries()) {
+            expect(Math.abs(found[i]! * step - scaled)).toBeLessThanOrEqual(step * 0.5001);
+            expect(Math.abs(found[i]!)).toBeLessThanOrEqual(largest);
+          }
         }
-      }
-  });
+    },
+  );
 
   it('is shifted towards the inputs with the largest activations', () => {
     const factors = roughness([{ name: 'w', data: weight }], peaks);
