@@ -3,7 +3,7 @@ import type { Answer, Check, Comparison, Scorecard } from '../contract/entities.
 import { readRows, type StoredRow } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
 import { generate } from '../engine/generate/generate.ts';
-import type { BaseModel, LoraModel } from '../engine/index.ts';
+import type { BaseModel, TunedModel } from '../engine/index.ts';
 import { chatPrompt } from '../engine/train/examples.ts';
 import { evaluate, perplexityOf } from '../engine/train/evaluate.ts';
 import type { Example } from '../engine/types.ts';
@@ -86,7 +86,7 @@ runChild<CompareJob, CompareEvent, CompareResult>(async (job, context) => {
 async function measureModel(
   job: CompareJob,
   target: string,
-  model: BaseModel | LoraModel,
+  model: BaseModel | TunedModel,
   { files, template }: LoadedModel,
   { rows, asked, suite }: { rows: readonly StoredRow[]; asked: readonly Asked[]; suite: ProbeSuite | null },
   report: Report,

@@ -6,8 +6,8 @@ import { bytes as inWords } from '../contract/bytes.ts';
 import type { Export, Proof } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { FLOATS, NEXT } from '../contract/export-types.ts';
-import { parameter, type LoraModel } from '../engine/index.ts';
-import { adapterOf, mergedWeights } from '../engine/model/merge.ts';
+import { parameter, type TunedModel } from '../engine/index.ts';
+import { mergeableOf, mergedWeights } from '../engine/model/merge.ts';
 import { modelCard, type CardFacts } from '../exports/card.ts';
 import { compareAnswers } from '../exports/proof.ts';
 import { storedBytes, writeModelGguf } from '../formats/gguf/export.ts';
@@ -66,7 +66,7 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
       const files = { ...loaded.files, chatTemplate };
       const ollama = job.format === 'ollama' ? translated(files) : null;
       await checkRoom(job, files);
-      const tuned = (await withAdapter(loaded.base, job.adapter)) as LoraModel;
+      const tuned = (await withAdapter(loaded.base, job.adapter)) as TunedModel;
       const questions = await questionsOf(job.rows, { tokenizer: files.tokenizer, template: loaded.template });
       const expected = await ask(tuned, questions, (share) => say('Asking the run', 0.05 + 0.3 * share));
       await write(job, staging, { files, tuned, ollama, ownTemplate: loaded.files.chatTemplate !== null }, (share) =>
@@ -175,7 +175,7 @@ const ggufName = ({ card, dtype }: ExportJob): string =>
 
 interface ToWrite {
   readonly files: ModelFiles;
-  readonly tuned: LoraModel;
+  readonly tuned: TunedModel;
   readonly ollama: OllamaTemplate | null;
   /** The base brings a chat template. */
   readonly ownTemplate: boolean;
@@ -194,7 +194,7 @@ async function write(
     if (files.chatTemplate && !ownTemplate) await writeTokenizer(folder, files);
     return;
   }
-  const merged = { ...files, weights: mergedWeights(adapterOf(tuned), files.weights) };
+  const merged = { ...files, weights: mergedWeights(mergeableOf(tuned), files.weights) };
   if (job.format === 'safetensors') return writeModelFolder(folder, merged, { dtype: z.enum(FLOATS).parse(job.dtype) });
   const facts = { name: job.card.title, license: job.card.base.license };
   await writeModelGguf(join(folder, ggufName(job)), merged, job.dtype, facts, tell);
@@ -202,7 +202,7 @@ async function write(
 }
 
 /** The adapter of the run, or those of all its stages as one. */
-async function writeAdapters(job: ExportJob, folder: string, tuned: LoraModel): Promise<void> {
+async function writeAdapters(job: ExportJob, folder: string, tuned: TunedModel): Promise<void> {
   if (!job.alone && job.under.length > 0) {
     const adapters = await Promise.all([...job.under, job.adapter].map((path) => readAdapter(path)));
     const { lora, tensors } = await concatenateAdapters(adapters);
@@ -213,7 +213,7 @@ async function writeAdapters(job: ExportJob, folder: string, tuned: LoraModel): 
   await writeAdapter(
     folder,
     entries.map(({ name, shape }) => ({ name, shape, data: parameter(tuned.parameters, name) })),
-    { ...tuned.options, baseModel: job.card.base.name },
+    { ...tuned.lora!, baseModel: job.card.base.name },
   );
 }
 

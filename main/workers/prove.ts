@@ -2,7 +2,7 @@
 import type { Proof } from '../contract/entities.ts';
 import { readRows } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
-import type { BaseModel, LoraModel } from '../engine/index.ts';
+import type { BaseModel, TunedModel } from '../engine/index.ts';
 import { evaluate } from '../engine/train/evaluate.ts';
 import { fitExamples } from '../engine/train/packing.ts';
 import type { Example } from '../engine/types.ts';
@@ -46,7 +46,7 @@ export async function questionsOf(file: string, text: TextModel): Promise<Questi
   return { prompts: spread(prompts, PROMPTS), rows: spread(fitted, ROWS), instruct };
 }
 
-export async function ask(model: BaseModel | LoraModel, questions: Questions, tell: Tell): Promise<Answers> {
+export async function ask(model: BaseModel | TunedModel, questions: Questions, tell: Tell): Promise<Answers> {
   const { prompts, rows, instruct } = questions;
   const replays = await replay(model, prompts, (i) => tell((0.5 * i) / prompts.length));
   const measured = await evaluate(model, rows, {

@@ -7,15 +7,15 @@ import { relativeError, worstDifference } from '../../../test/support/numbers.ts
 import { writeTinyModel } from '../../../test/fixtures/tiny-model.ts';
 import type { ModelFiles } from '../../formats/model.ts';
 import { openModel } from '../../formats/open.ts';
-import { checkWeights, loadBase, Random, readSpec, type BaseModel, type LoraModel } from '../index.ts';
+import { checkWeights, loadBase, Random, readSpec, type BaseModel, type TunedModel } from '../index.ts';
 import { assembleBatch } from '../train/batches.ts';
 import type { Example } from '../types.ts';
-import { adapterOf, mergedWeights } from './merge.ts';
+import { mergeableOf, mergedWeights } from './merge.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'fettle-equality-'));
 let files: ModelFiles;
 let base: BaseModel;
-let model: LoraModel;
+let model: TunedModel;
 beforeAll(async () => {
   files = await openModel(await writeTinyModel(folder));
   base = await loadBase(files.config, files.weights, { threads: 1 });
@@ -87,7 +87,7 @@ describe('loss and gradients are the same', () => {
 
 describe('an adapter merged into its base', () => {
   it('gives the adapter’s logits', async () => {
-    const merged = await loadBase(files.config, mergedWeights(adapterOf(model), files.weights), { threads: 1 });
+    const merged = await loadBase(files.config, mergedWeights(mergeableOf(model), files.weights), { threads: 1 });
     const { ids } = example(50);
     expect(worstDifference(await merged.logits(ids), await model.logits(ids))).toBeLessThan(1e-4);
     expect(worstDifference(await base.logits(ids), await model.logits(ids))).toBeGreaterThan(1e-2);
