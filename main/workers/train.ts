@@ -58,7 +58,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
     const general = recipe.rehearsal > 0 ? await generalExamples(text, files.chatTemplate !== null) : [];
     const rehearsal = rehearse(training, general, recipe);
     if (rehearsal.tokens > 0) stage(rehearsalWords(training, rehearsal));
-    const model = recipe.method === 'full' ? base.withAllTrained(recipe) : base.withLora(recipe);
+    const model = recipe.method === 'full' ? base.becomeAllTrained(recipe) : base.withLora(recipe);
     if (recipe.initAdapter !== undefined && !job.resume) await startFrom(model, recipe.initAdapter);
     const { result } = await train({
       model,

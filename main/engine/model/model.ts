@@ -11,7 +11,7 @@ import { CachedDecoder } from './decoder.ts';
 import { microBatches, type MicroBatch } from './microbatch.ts';
 import { Network, type Trained } from './network.ts';
 import { initialise, readParameters, trainedParameters, trainedTensors, type TrainedParameters } from './parameters.ts';
-import { OUTER, readWeights, weightsByName, type Outer } from './weights.ts';
+import { OUTER, readWeights, weightsByName, type BaseWeights, type Outer } from './weights.ts';
 
 export interface LoadOptions {
   /** Threads of the runtime; results are the same bits only for the same number. */
@@ -75,6 +75,13 @@ export class BaseModel {
   /** This model with all its weights to be trained; the base stays as it is. */
   withAllTrained(options: TrainOptions): TunedModel {
     return new TunedModel(this.#network, { kind: 'whole' }, new Set(OUTER), options, null);
+  }
+
+  /** The same, and the base is given up for it: it is no longer in memory besides, and this model gives what is trained. */
+  becomeAllTrained(options: TrainOptions): TunedModel {
+    const tuned = this.withAllTrained(options);
+    this.#network.weights = tuned.weights;
+    return tuned;
   }
 
   /** Negative log likelihood of each labelled token in nats, in the order of the batch's labels. */
@@ -151,6 +158,17 @@ export class TunedModel implements Trainable {
 
   get spec(): ModelSpec {
     return this.#network.spec;
+  }
+
+  /** Where all weights are trained: they, as a base's. */
+  get weights(): BaseWeights {
+    const { embedding, finalNorm, head } = this.#trained.outer.values;
+    return {
+      embedding: embedding!,
+      finalNorm: finalNorm!,
+      head: head!,
+      layers: this.#trained.layers.map(({ values }) => values),
+    };
   }
 
   get parameters(): ParameterSet {

@@ -36,7 +36,8 @@ const HEAD_STEP = 32;
 
 export class Network {
   readonly spec: ModelSpec;
-  readonly weights: BaseWeights;
+  /** Other tensors where what is trained takes the base's place. */
+  weights: BaseWeights;
   readonly cache: SessionCache;
   readonly #workspace = new Workspace();
 
