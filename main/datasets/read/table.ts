@@ -1,6 +1,6 @@
 /** @file Tables: CSV and TSV with whatever delimiter, quotes and encoding they have, and Parquet. */
 import { createReadStream } from 'node:fs';
-import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
+import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, type FileMetaData } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { FettleError } from '../../contract/errors.ts';
 import { csvRecords, fits, type CsvRecord } from './csv.ts';
@@ -12,6 +12,8 @@ import { countUtf8Lines, decode, empty, encodingOf, readHead } from './text.ts';
 const MAX_COLUMNS = 1000;
 const DELIMITERS = [',', ';', '\t', '|'];
 const BLOCK_ROWS = 1000;
+/** Of a Parquet file, unpacked, that much is read at once. */
+const PARQUET_BYTES = 32 * 2 ** 20;
 /** Characters. */
 const LONGEST_NAME = 100;
 
@@ -133,16 +135,11 @@ export async function* readParquet(file: SourceFile, { onBytes }: ReadOptions): 
         file.name,
       );
     const total = Number(metadata.num_rows);
-    for (let start = 0; start < total; start += BLOCK_ROWS) {
-      const rows = await parquetReadObjects({
-        file: buffer,
-        metadata,
-        compressors,
-        rowStart: start,
-        rowEnd: Math.min(total, start + BLOCK_ROWS),
-      });
-      yield rows.map((row) => ({ kind: 'value', value: plain(row), line: ++line }));
-      onBytes?.(Math.round((file.bytes * Math.min(total, start + BLOCK_ROWS)) / total));
+    for (const [rowStart, rowEnd] of parquetBlocks(metadata)) {
+      const rows = await parquetReadObjects({ file: buffer, metadata, compressors, rowStart, rowEnd });
+      for (let from = 0; from < rows.length; from += BLOCK_ROWS)
+        yield rows.slice(from, from + BLOCK_ROWS).map((row) => ({ kind: 'value', value: plain(row), line: ++line }));
+      onBytes?.(Math.round((file.bytes * rowEnd) / total));
     }
   } catch (error) {
     if (error instanceof FettleError) throw error;
@@ -151,6 +148,17 @@ export async function* readParquet(file: SourceFile, { onBytes }: ReadOptions): 
       `${file.name} is not a whole Parquet file: ${(error as Error).message.slice(0, 200)}`,
       'Copy it again, or save it as JSONL.',
     );
+  }
+}
+
+/** From row to row: a group at a time, since each part of one costs unpacking the whole; a very large one in parts all the same. */
+function* parquetBlocks({ row_groups: groups }: FileMetaData): Iterable<readonly [from: number, to: number]> {
+  let start = 0;
+  for (const { num_rows: count, total_byte_size: size } of groups) {
+    const rows = Number(count);
+    const step = Math.max(BLOCK_ROWS, Math.ceil(rows / Math.max(1, Math.ceil(Number(size) / PARQUET_BYTES))));
+    for (let from = 0; from < rows; from += step) yield [start + from, start + Math.min(rows, from + step)];
+    start += rows;
   }
 }
 
