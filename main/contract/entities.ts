@@ -165,12 +165,16 @@ export const Dataset = z.object({
 export type Dataset = z.infer<typeof Dataset>;
 export const ChatTurn = z.object({ role: z.enum(['system', 'user', 'assistant', 'tool']), content: z.string() });
 export type ChatTurn = z.infer<typeof ChatTurn>;
+/** Tools that the answers of a row may call, as OpenAI's API writes them. Calls stand in the answers, as JSON, one a line. */
+export const Tools = z.array(z.record(z.string(), z.unknown())).max(200);
+export type Tools = z.infer<typeof Tools>;
 export const DatasetRow = z.object({
   index: z.int(),
   split: z.enum(['train', 'held-out']),
   /** File and line it came from. */
   source: z.string(),
   messages: z.array(ChatTurn).optional(),
+  tools: Tools.optional(),
   text: z.string().optional(),
   /** Of a preference row: the answer that was not chosen. The chosen one is the last of `messages`. */
   rejected: z.string().optional(),
@@ -181,7 +185,11 @@ export const DatasetRow = z.object({
 export type DatasetRow = z.infer<typeof DatasetRow>;
 /** What a person writes into a row: a conversation or a text. */
 export const RowContent = z.union([
-  z.strictObject({ messages: z.array(ChatTurn).min(2).max(1000), rejected: z.string().optional() }),
+  z.strictObject({
+    messages: z.array(ChatTurn).min(2).max(1000),
+    rejected: z.string().optional(),
+    tools: Tools.optional(),
+  }),
   z.strictObject({ text: z.string().min(1) }),
 ]);
 export type RowContent = z.infer<typeof RowContent>;

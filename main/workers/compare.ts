@@ -104,10 +104,10 @@ async function measureModel(
   });
   const decoder = model.generator();
   const answers: Answer[] = [];
-  for (const [i, { prompt, messages }] of asked.entries()) {
+  for (const [i, { prompt, messages, tools }] of asked.entries()) {
     if (signal.aborted) break;
     report(`answering ${i + 1} of ${asked.length}`, 0.3 + ((suite ? 0.3 : 0.7) * i) / asked.length);
-    const ids = messages ? chatPrompt(messages, text) : text.tokenizer.encode(prompt);
+    const ids = messages ? chatPrompt(messages, text, { tools }) : text.tokenizer.encode(prompt);
     const { tokenizer } = text;
     const made = await generate({ decoder, tokenizer, ids, stopIds: files.stopIds, maxTokens: ANSWER_TOKENS, signal });
     const { text: said, reason, tokensPerSecond } = made;
@@ -132,6 +132,7 @@ interface Asked {
   readonly prompt: string;
   readonly expected: string;
   readonly messages?: NonNullable<StoredRow['messages']>;
+  readonly tools?: StoredRow['tools'];
 }
 
 /** Held-out questions, evenly spread, with the answers that were expected; of documents, the first words and how they go on. */
@@ -145,7 +146,12 @@ function questionsOf(rows: readonly StoredRow[], count: number): Asked[] {
     const messages = row.messages ?? [];
     const first = messages.findIndex((turn) => turn.role === 'assistant');
     const before = messages.slice(0, first);
-    return { prompt: before.at(-1)?.content ?? '', expected: messages[first]?.content ?? '', messages: before };
+    return {
+      prompt: before.at(-1)?.content ?? '',
+      expected: messages[first]?.content ?? '',
+      messages: before,
+      tools: row.tools,
+    };
   });
 }
 

@@ -130,7 +130,9 @@ function openingOf(row: StoredRow, { tokenizer, template }: ChatForm): Opening |
     messages.findIndex((turn) => turn.role === 'assistant'),
   );
   const question = asked.findLast((turn) => turn.role === 'user');
-  return question ? { prompt: question.content, ids: chatPrompt(asked, { tokenizer, template }) } : null;
+  return question
+    ? { prompt: question.content, ids: chatPrompt(asked, { tokenizer, template }, { tools: row.tools }) }
+    : null;
 }
 
 async function answer(
