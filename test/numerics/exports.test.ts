@@ -4,11 +4,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { ExportType, type Proof } from '../../main/contract/entities.ts';
+import type { Proof } from '../../main/contract/entities.ts';
+import { GGUF_TYPES } from '../../main/contract/export-types.ts';
 import { chatExample } from '../../main/engine/train/examples.ts';
 import { compareAnswers } from '../../main/exports/proof.ts';
 import { chatTemplate } from '../../main/formats/chat-template.ts';
-import { writeModelGguf } from '../../main/formats/gguf/export.ts';
+import { writeModelGguf, type GgufQuant } from '../../main/formats/gguf/export.ts';
 import { CONVERSATIONS, ollamaTemplate } from '../../main/formats/ollama.ts';
 import { loadModel } from '../../main/workers/load.ts';
 import { ask, askLlamaCpp, lossWith, type Questions } from '../../main/workers/prove.ts';
@@ -25,7 +26,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 /** Writes the model, reads it by Fettle and by llama.cpp, and tells how it went. */
 async function proven(
   path: string,
-  type: ExportType,
+  type: GgufQuant,
   rows: number,
 ): Promise<{ proof: Proof; other: Proof['readers'][number] }> {
   const run = await loadModel(path, THREADS);
@@ -59,7 +60,7 @@ async function proven(
 }
 
 describe('GGUF in llama.cpp', () => {
-  it.for(ExportType.options)('%s of a model whose rows divide by 256', async (type, test) => {
+  it.for(GGUF_TYPES)('%s of a model whose rows divide by 256', async (type, test) => {
     process.env.FETTLE_LLAMA_CPP = need(test, 'llama.cpp', found.llamaCpp);
     const { other } = await proven(await writeTinyModel(join(folder, 'wide'), { hidden: 256 }), type, 6);
     expect(other).toMatchObject({ agrees: true });
