@@ -630,9 +630,9 @@ export const Comparison = z.object({
     .nullable(),
 });
 export type Comparison = z.infer<typeof Comparison>;
-export const ExportFormat = z.enum(['adapter', 'safetensors', 'gguf', 'ollama']);
+export const ExportFormat = z.enum(['adapter', 'safetensors', 'gguf', 'ollama', 'onnx']);
 export type ExportFormat = z.infer<typeof ExportFormat>;
-/** How the numbers are stored; those of GGUF by the names of llama.cpp. */
+/** How the numbers are stored; those of GGUF by the names of llama.cpp, those of ONNX by the names of transformers.js. */
 export const ExportType = z.enum([
   'f32',
   'f16',
@@ -645,10 +645,14 @@ export const ExportType = z.enum([
   'q4_k_m',
   'q4_1',
   'q4_0',
+  'q8',
+  'q4',
 ]);
 export type ExportType = z.infer<typeof ExportType>;
 /** The exported files, read from the disk again and asked what the run was asked. */
 export const Proof = z.object({
+  /** Who read the files for these figures. */
+  by: z.string().default('Fettle'),
   prompts: z.int(),
   tokensCompared: z.int(),
   tokensEqual: z.int(),
@@ -667,7 +671,7 @@ export const Proof = z.object({
     })
     .nullable()
     .default(null),
-  /** Who read the files, and what they found. */
+  /** Other programs that read the files, and what they found. */
   readers: z.array(z.object({ name: z.string(), found: z.string(), agrees: z.boolean() })).default([]),
   /** Of a chat template that was translated: conversations in which both gave the same text. */
   template: z.object({ conversations: z.int(), equal: z.int() }).nullable().default(null),

@@ -37,6 +37,7 @@ const WORDS: Readonly<Record<ExportFormat, string>> = {
   safetensors: 'a merged folder',
   gguf: 'GGUF',
   ollama: 'an Ollama folder',
+  onnx: 'ONNX',
 };
 
 interface Parts {

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import type { OtherReader } from './other-reader.ts';
 
 /** Of node-llama-cpp only what is asked of it: it need not be there to be compiled against. */
 interface Next {
@@ -26,18 +27,6 @@ interface Module {
   getLlama(options: object): Promise<{ loadModel(options: object): Promise<Model>; dispose(): Promise<void> }>;
 }
 
-export interface LlamaCppModel {
-  /** Ids as llama.cpp cuts the text, control tokens known. */
-  tokenize(text: string): number[];
-  /** Whether it ends an answer. */
-  ends(id: number): boolean;
-  /** Greedy, with keys and values kept in 32 bits; goes on over the end of an answer. */
-  goOn(prompt: readonly number[], tokens: number): Promise<number[]>;
-  /** Summed negative log likelihood, in nats, of the tokens after `from`. */
-  loss(ids: readonly number[], from: number): Promise<number>;
-  close(): Promise<void>;
-}
-
 /** FETTLE_LLAMA_CPP names a folder whose node_modules holds it; otherwise it is looked for beside Fettle. */
 async function load(): Promise<Module | null> {
   const folder = process.env.FETTLE_LLAMA_CPP;
@@ -55,7 +44,7 @@ async function load(): Promise<Module | null> {
 export async function openWithLlamaCpp(
   path: string,
   { contextSize, threads }: { readonly contextSize: number; readonly threads: number },
-): Promise<LlamaCppModel | null> {
+): Promise<OtherReader | null> {
   const module = await load();
   if (!module) return null;
   // With its own choice of threads it spins.
@@ -69,8 +58,10 @@ export async function openWithLlamaCpp(
   });
   const sequence = context.getSequence();
   return {
+    name: 'llama.cpp',
     tokenize: (text) => [...model.tokenize(text, true)],
     ends: (id) => model.isEogToken(id),
+    // With keys and values in 32 bits.
     async goOn(prompt, tokens) {
       await sequence.clearHistory();
       const ids: number[] = [];

@@ -155,7 +155,7 @@ export const judgeCommands: readonly Command[] = [
   },
   {
     name: 'export',
-    usage: 'RUN --format adapter|safetensors|gguf|ollama [--quant TYPE] [--out DIR] [--checkpoint NAME] [--alone]',
+    usage: 'RUN --format adapter|safetensors|gguf|ollama|onnx [--quant TYPE] [--out DIR] [--checkpoint NAME] [--alone]',
     summary: 'Hand a run over as files that other programs load',
     args: [1, 1],
     options: {

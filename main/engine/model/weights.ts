@@ -108,16 +108,19 @@ function check(wanted: Wanted, names: ReadonlySet<string>, source: WeightSource)
   }
 }
 
-async function read(wanted: Wanted, source: WeightSource): Promise<Tensor> {
+const read = async (wanted: Wanted, source: WeightSource): Promise<Tensor> =>
+  tensor(await readWanted(wanted, source), wanted.shape);
+
+export async function readWanted(wanted: Wanted, source: WeightSource): Promise<Float32Array> {
   const [first] = wanted.from;
-  if (wanted.from.length === 1) return tensor(await readOne(first!.name, first!.shape, source), wanted.shape);
+  if (wanted.from.length === 1) return readOne(first!.name, first!.shape, source);
   const data = new Float32Array(sizeOf(wanted.shape));
   let offset = 0;
   for (const { name, shape } of wanted.from) {
     data.set(await readOne(name, shape, source), offset);
     offset += sizeOf(shape);
   }
-  return tensor(data, wanted.shape);
+  return data;
 }
 
 async function readOne(name: string, shape: Shape, source: WeightSource): Promise<Float32Array> {
