@@ -12,11 +12,10 @@ import type { Runs } from '../runs/index.ts';
 import type { CompareEvent, CompareJob, CompareResult } from '../workers/compare.ts';
 import { judge } from './checks.ts';
 import { probesFolder } from './probes.ts';
-import { createGeneration } from './generation.ts';
 import { settingsOf } from './report.ts';
 import { resolveTarget, type ResolvedTarget } from './targets.ts';
 
-type Names = 'evaluation.compare' | 'evaluation.list' | 'evaluation.show' | 'generate.start' | 'generate.stop';
+type Names = 'evaluation.compare' | 'evaluation.list' | 'evaluation.show';
 export interface Evaluation {
   readonly handlers: Handlers<Names>;
   show(id: string): Comparison;
@@ -42,7 +41,7 @@ export function createEvaluation(
   parts: { readonly models: Models; readonly datasets: Datasets; readonly runs: Runs },
 ): Evaluation {
   const { db } = core;
-  const { datasets, runs } = parts;
+  const { datasets } = parts;
   const one = db.prepare<[string], Row>('SELECT * FROM comparison WHERE id = ?');
   const all = db.prepare<[string], Row>('SELECT * FROM comparison WHERE project = ? ORDER BY created_at DESC, id DESC');
 
@@ -163,7 +162,6 @@ export function createEvaluation(
       'evaluation.compare': compare,
       'evaluation.list': (input) => all.all(input.project).map(view),
       'evaluation.show': (input) => view(row(input.comparison)),
-      ...createGeneration(core, { models: parts.models, runs }),
     },
   };
 }
