@@ -194,7 +194,7 @@ async function write(
     if (files.chatTemplate && !ownTemplate) await writeTokenizer(folder, files);
     return;
   }
-  const merged = { ...files, weights: mergedWeights(adapterOf(tuned), files.weights) };
+  const merged = { ...files, weights: mergedWeights(adapterOf(tuned), files.weights, tuned.spec) };
   if (job.format === 'safetensors') return writeModelFolder(folder, merged, { dtype: z.enum(FLOATS).parse(job.dtype) });
   const facts = { name: job.card.title, license: job.card.base.license };
   await writeModelGguf(join(folder, ggufName(job)), merged, job.dtype, facts, tell);
@@ -203,17 +203,18 @@ async function write(
 
 /** The adapter of the run, or those of all its stages as one. */
 async function writeAdapters(job: ExportJob, folder: string, tuned: LoraModel): Promise<void> {
+  const { transposed } = tuned.spec;
   if (!job.alone && job.under.length > 0) {
     const adapters = await Promise.all([...job.under, job.adapter].map((path) => readAdapter(path)));
     const { lora, tensors } = await concatenateAdapters(adapters);
     for (const adapter of adapters) await adapter.close();
-    return writeAdapter(folder, tensors, { ...lora, baseModel: job.card.base.name });
+    return writeAdapter(folder, tensors, { ...lora, baseModel: job.card.base.name, transposed });
   }
   const { entries } = tuned.parameters;
   await writeAdapter(
     folder,
     entries.map(({ name, shape }) => ({ name, shape, data: parameter(tuned.parameters, name) })),
-    { ...tuned.options, baseModel: job.card.base.name },
+    { ...tuned.options, baseModel: job.card.base.name, transposed },
   );
 }
 

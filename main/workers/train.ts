@@ -81,7 +81,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
       clock: () => performance.now(),
       memory: () => process.resourceUsage().maxRSS * 1024,
       environment: environment(job.threads),
-      adapterConfig: adapterConfig({ ...recipe, baseModel: job.modelName }),
+      adapterConfig: adapterConfig({ ...recipe, baseModel: job.modelName, transposed: model.spec.transposed }),
     });
     return result ?? { reason: 'paused' };
   } finally {

@@ -2,7 +2,7 @@
 import { concat, gemm, pad, add, split } from '../graph/ops/index.ts';
 import type { Scope } from '../graph/value.ts';
 import { type Value } from '../graph/value.ts';
-import type { ModelSpec, Projection } from '../architectures/spec.ts';
+import type { ModelSpec, Projection, Vectors } from '../architectures/spec.ts';
 
 /** The adapters of a model (LoRA, Hu et al. 2021): the same in every block. */
 export interface AdapterShape {
@@ -27,7 +27,7 @@ export const tensorNames = {
   b: (p: Projection, module: string): string => `${p.name}.B.${module}`,
 };
 
-export class BlockBuilder {
+export class BlockBuilder implements Vectors {
   readonly scope: Scope;
   /** Inputs that are trained, in the order they were met. */
   readonly trained: Value[] = [];
@@ -42,7 +42,7 @@ export class BlockBuilder {
     this.#attention = attention;
   }
 
-  /** A norm's weight, [size]. */
+  /** A norm's weight or bias, [size]. */
   vector(name: string): Value {
     const found = this.#spec.vectors.find((v) => v.name === name);
     if (!found) throw new TypeError(`the architecture has no vector ${name}`);

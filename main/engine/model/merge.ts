@@ -1,5 +1,6 @@
 /** @file An adapter folded into the weights it stands on: W + scale * B A (Hu et al. 2021, section 4.1). */
 import type { WeightSource } from '../../formats/model.ts';
+import type { ModelSpec } from '../architectures/spec.ts';
 import { PEFT_PREFIX, type Adapter } from '../../formats/peft.ts';
 import type { LoraModel } from './model.ts';
 import { parameter } from './parameters.ts';
@@ -12,8 +13,15 @@ export interface MergeableAdapter {
   read(name: string): Promise<Float32Array> | Float32Array;
 }
 
-/** The base's weights by the same names, each read with the adapter's product added where it has one. float32. */
-export function mergedWeights(adapter: MergeableAdapter, base: WeightSource): WeightSource {
+/**
+ * The base's weights by the same names, each read with the adapter's product added where it has one. float32.
+ * @param transposed the model keeps its linear layers as [in, out].
+ */
+export function mergedWeights(
+  adapter: MergeableAdapter,
+  base: WeightSource,
+  { transposed }: Pick<ModelSpec, 'transposed'>,
+): WeightSource {
   const { rank, alpha } = adapter;
   return {
     names: base.names,
@@ -25,7 +33,9 @@ export function mergedWeights(adapter: MergeableAdapter, base: WeightSource): We
         string,
       ];
       if (!adapter.has(a)) return weight;
-      return addProduct(weight, await adapter.read(b), await adapter.read(a), rank, alpha / rank);
+      const [first, second] = [await adapter.read(b), await adapter.read(a)];
+      const [rows, columns] = transposed ? [turned(second, rank), turned(first, first.length / rank)] : [first, second];
+      return addProduct(weight, rows, columns, rank, alpha / rank);
     },
   };
 }
@@ -42,6 +52,12 @@ export const adapterIn = ({ lora, weights }: Pick<Adapter, 'lora' | 'weights'>):
   has: (name) => weights.names.includes(PEFT_PREFIX + name),
   read: (name) => weights.read(PEFT_PREFIX + name),
 });
+
+/** [rows, columns] as [columns, rows]: (B A)' = A' B'. */
+function turned(data: Float32Array, rows: number): Float32Array {
+  const columns = data.length / rows;
+  return Float32Array.from(data, (_, i) => data[(i % rows) * columns + Math.floor(i / rows)]!);
+}
 
 /** weight [out, in] + scale * b [out, rank] a [rank, in], in place. Sums in float64, rounded once. */
 function addProduct(weight: Float32Array, b: Float32Array, a: Float32Array, rank: number, scale: number): Float32Array {

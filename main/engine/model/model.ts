@@ -2,7 +2,7 @@
 import { FettleError } from '../../contract/errors.ts';
 import type { HfConfig, WeightSource } from '../../formats/model.ts';
 import { readSpec } from '../architectures/index.ts';
-import type { ModelSpec } from '../architectures/spec.ts';
+import { modulesOf, type ModelSpec } from '../architectures/spec.ts';
 import { SessionCache, type RuntimeOptions } from '../segments/session.ts';
 import type { Batch, Decoder, ParameterSet, Trainable } from '../types.ts';
 import type { AdapterShape } from '../layers/block.ts';
@@ -22,7 +22,7 @@ export interface LoraOptions {
   readonly rank: number;
   /** The adapter's product is scaled by alpha / rank. */
   readonly alpha: number;
-  /** Of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj. */
+  /** Of the architecture's modules, as PEFT calls them: q_proj, k_proj. */
   readonly targetModules: readonly string[];
   readonly seed: number;
 }
@@ -33,7 +33,8 @@ export interface LoraOptions {
  */
 export async function loadBase(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<BaseModel> {
   const spec = readSpec(config);
-  const cache = new SessionCache({ device: options.device ?? 'cpu', threads: options.threads });
+  const kinds = new Set(spec.kinds).size;
+  const cache = new SessionCache({ device: options.device ?? 'cpu', threads: options.threads }, kinds);
   return new BaseModel(new Network(spec, await readWeights(spec, weights), cache));
 }
 
@@ -85,7 +86,7 @@ export class LoraModel implements Trainable {
 
   constructor(network: Network, options: LoraOptions) {
     const { rank, alpha, targetModules } = options;
-    const known = network.spec.projections.flatMap((p) => p.parts.map((part) => part.module));
+    const known = modulesOf(network.spec);
     const stray = targetModules.find((module) => !known.includes(module));
     if (stray !== undefined || targetModules.length === 0)
       throw new FettleError(

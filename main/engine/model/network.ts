@@ -1,12 +1,20 @@
 /** @file Runs a model's segments over a micro-batch: embedding, blocks, head; and back. */
 import type { Tensor } from 'onnxruntime-node';
 import { FettleError } from '../../contract/errors.ts';
-import type { ModelSpec } from '../architectures/spec.ts';
+import type { LayerKind, ModelSpec } from '../architectures/spec.ts';
 import type { AdapterShape } from '../layers/block.ts';
-import { integers, numbers, tensor, type SessionCache, type Tensors } from '../segments/session.ts';
+import { integers, numbers, tensor, zeros, type SessionCache, type Tensors } from '../segments/session.ts';
 import { Workspace } from '../segments/workspace.ts';
-import { blockSegment, embedSegment, headSegment, trainingSegment, type BlockShape } from './segments.ts';
-import { packedMasks, type MicroBatch } from './microbatch.ts';
+import {
+  blockSegment,
+  embedSegment,
+  headSegment,
+  longTexts,
+  trainingSegment,
+  windowIn,
+  type BlockShape,
+} from './segments.ts';
+import { documentLengths, packedMasks, type MicroBatch } from './microbatch.ts';
 import type { BaseWeights } from './weights.ts';
 
 /** An adapter as the blocks take it: a record of tensors a layer. */
@@ -35,10 +43,13 @@ export class Network {
   /** Hidden states before the final norm, [rows * length, hidden]; valid until the next call. */
   async forward(micro: MicroBatch, adapter: AdapterLayers | undefined): Promise<Float32Array> {
     const { spec } = this;
-    const segment = await blockSegment(this.cache, spec, blockShape(micro, adapter));
-    const shared = this.#shared(micro);
-    let x = await this.embed(micro.ids);
+    const layers = await byLayer(spec, async (kind) => ({
+      segment: await blockSegment(this.cache, spec, blockShape(kind, micro, adapter)),
+      shared: this.#shared(kind, micro),
+    }));
+    let x = await this.embed(micro.ids, micro.positions);
     for (let layer = 0; layer < spec.layers; layer++) {
+      const { segment, shared } = layers[layer]!;
       const out = this.#workspace.tensors(layer % 2, segment.forward.program.outputs);
       await segment.forward.run(
         [shared, this.weights.layers[layer]!, adapter?.layers[layer]!.values ?? {}, { x }],
@@ -55,11 +66,14 @@ export class Network {
    */
   async train(micro: MicroBatch, adapter: AdapterLayers, weight: number): Promise<Float32Array> {
     const { spec } = this;
-    const segment = await trainingSegment(this.cache, spec, blockShape(micro, adapter));
-    const shared = this.#shared(micro);
-    const inputs: Tensor[] = [await this.embed(micro.ids)];
+    const layers = await byLayer(spec, async (kind) => ({
+      segment: await trainingSegment(this.cache, spec, blockShape(kind, micro, adapter)),
+      shared: this.#shared(kind, micro),
+    }));
+    const inputs: Tensor[] = [await this.embed(micro.ids, micro.positions)];
     const saved: Tensors[] = [];
     for (let layer = 0; layer < spec.layers; layer++) {
+      const { segment, shared } = layers[layer]!;
       const out = this.#workspace.tensors(layer, segment.forward.program.outputs);
       const from = [shared, this.weights.layers[layer]!, adapter.layers[layer]!.values, { x: inputs[layer]! }];
       await segment.forward.run(from, out);
@@ -69,6 +83,7 @@ export class Network {
     const { losses, dx } = await this.#headBackward(micro, numbers(inputs[spec.layers]!), weight);
     let dy = dx;
     for (let layer = spec.layers - 1; layer >= 0; layer--) {
+      const { segment, shared } = layers[layer]!;
       const { values, gradients } = adapter.layers[layer]!;
       const next = this.#tensor(spec.layers + 1 + (layer % 2), 'd.x', dy.dims);
       const from = [shared, this.weights.layers[layer]!, values, gradients, saved[layer]!, { x: inputs[layer]!, dy }];
@@ -157,13 +172,13 @@ export class Network {
       data.fill(0, count * size);
       const labels = new Int32Array(rows);
       labels.set(micro.labels.subarray(start, start + count));
-      const { finalNorm, head } = this.weights;
-      await each(segment, { x, finalNorm, head, labels: integers(labels, [rows, 1]) }, start, count);
+      const { final, head } = this.weights;
+      await each(segment, { ...final, x, head, labels: integers(labels, [rows, 1]) }, start, count);
     }
   }
 
-  /** Embeddings [n, hidden] of ids [n]; valid until the next call. Throws INPUT_INVALID. */
-  async embed(ids: Int32Array): Promise<Tensor> {
+  /** Embeddings [n, hidden] of ids [n] at their positions [n]; valid until the next call. Throws INPUT_INVALID. */
+  async embed(ids: Int32Array, positions: Int32Array): Promise<Tensor> {
     const { vocab } = this.spec;
     const n = ids.length;
     const wrong = ids.find((id) => id < 0 || id >= vocab);
@@ -175,18 +190,21 @@ export class Network {
       );
     const segment = await embedSegment(this.cache, this.spec, n);
     const out = this.#workspace.tensors(this.spec.layers, segment.forward.program.outputs);
-    await segment.forward.run([{ ids: integers(ids, [n]), embedding: this.weights.embedding }], out);
+    const feeds = { ids: integers(ids, [n]), positions: integers(positions, [n]) };
+    await segment.forward.run([this.weights.embedding, feeds], out);
     return out['x']!;
   }
 
-  /** What all blocks of a micro-batch take: positions, rotary tables, masks. */
-  #shared(micro: MicroBatch): Tensors {
+  /** What all blocks of a kind take of a micro-batch: positions, rotary tables, masks. */
+  #shared(kind: LayerKind, micro: MicroBatch): Tensors {
     const { rows, length } = micro;
     const shared: Record<string, Tensor> = {
-      positions: integers(micro.positions, [rows, length]),
-      ...rotaryTables(this.spec, length),
+      positions: integers(turnedPositions(kind, micro), [rows, length]),
+      ...rotaryTables(kind, length, longTexts(kind, length) ? ['short', 'long'] : ['short']),
     };
-    if (micro.packed) for (const { name, data, shape } of packedMasks(micro)) shared[name] = tensor(data, shape);
+    if (micro.packed)
+      for (const { name, data, shape } of packedMasks(micro, windowIn(kind, length)))
+        shared[name] = tensor(data, shape);
     return shared;
   }
 
@@ -195,21 +213,44 @@ export class Network {
   }
 }
 
-const blockShape = (micro: MicroBatch, adapter: AdapterLayers | undefined): BlockShape => ({
+const blockShape = (kind: LayerKind, micro: MicroBatch, adapter: AdapterLayers | undefined): BlockShape => ({
+  kind,
   batch: micro.rows,
   time: micro.length,
   packed: micro.packed,
   adapter: adapter?.shape,
 });
 
-/** cos and sin of each position's angles, [positions, headDim / 2]. */
-export function rotaryTables(spec: ModelSpec, positions: number): { cos: Tensor; sin: Tensor } {
-  const half = spec.headDim / 2;
-  const [cos, sin] = [new Float32Array(positions * half), new Float32Array(positions * half)];
-  for (let p = 0; p < positions; p++)
-    for (let i = 0; i < half; i++) {
-      cos[p * half + i] = Math.cos(p * spec.frequencies[i]!);
-      sin[p * half + i] = Math.sin(p * spec.frequencies[i]!);
-    }
-  return { cos: tensor(cos, [positions, half]), sin: tensor(sin, [positions, half]) };
+/** What `make` gives for each layer, made once for each kind of them. */
+export async function byLayer<T>(spec: ModelSpec, make: (kind: LayerKind) => Promise<T>): Promise<T[]> {
+  const made = new Map<LayerKind, T>();
+  for (const kind of new Set(spec.kinds)) made.set(kind, await make(kind));
+  return spec.kinds.map((kind) => made.get(kind)!);
+}
+
+/** Rows of the rotary tables: a token's position, in LongRoPE's second set where its document is long. */
+function turnedPositions(kind: LayerKind, micro: MicroBatch): Int32Array {
+  const { positions, length } = micro;
+  if (!longTexts(kind, length)) return positions;
+  const lengths = documentLengths(micro);
+  return positions.map((p, i) => (lengths[i]! > kind.rotary!.long!.after ? length + p : p));
+}
+
+/** cos and sin of each position's angles, [positions, pairs] for each set of frequencies, one after the other; none where positions are learned. */
+export function rotaryTables({ rotary }: LayerKind, positions: number, sets: readonly ('short' | 'long')[]): Tensors {
+  if (!rotary) return {};
+  const pairs = rotary.frequencies.length;
+  const shape = [sets.length * positions, pairs];
+  const [cos, sin] = [zeros(shape), zeros(shape)];
+  const [c, s] = [numbers(cos), numbers(sin)];
+  let at = 0;
+  for (const set of sets) {
+    const frequencies = set === 'long' ? rotary.long!.frequencies : rotary.frequencies;
+    for (let p = 0; p < positions; p++)
+      for (let i = 0; i < pairs; i++, at++) {
+        c[at] = rotary.factor * Math.cos(p * frequencies[i]!);
+        s[at] = rotary.factor * Math.sin(p * frequencies[i]!);
+      }
+  }
+  return { cos, sin };
 }

@@ -1,16 +1,17 @@
 /** @file The segments of a model, compiled for a shape: embedding, block, head. */
-import type { ModelSpec } from '../architectures/spec.ts';
+import type { LayerKind, ModelSpec } from '../architectures/spec.ts';
 import { gradient } from '../autodiff/gradient.ts';
 import { emit } from '../graph/emit.ts';
-import { rows as tableRows } from '../graph/ops/index.ts';
 import { Scope, type Value } from '../graph/value.ts';
-import { cachedAttention, queryBlocks, trainingAttention } from '../layers/attention.ts';
+import { cachedAttention, queryBlocks, trainingAttention, type AttentionShape } from '../layers/attention.ts';
 import { BlockBuilder, type AdapterShape } from '../layers/block.ts';
+import { embed } from '../layers/embedding.ts';
 import { crossEntropy, logits } from '../layers/head.ts';
 import { compileWithBackward } from '../segments/compile.ts';
 import { Session, type SessionCache } from '../segments/session.ts';
 
 export interface BlockShape {
+  readonly kind: LayerKind;
   readonly batch: number;
   readonly time: number;
   readonly packed: boolean;
@@ -23,14 +24,37 @@ const PROBABILITY_BYTES = 256e6;
 /** Names all that an adapted block's programs depend on. */
 export const adapterKey = (adapter: AdapterShape | undefined): string =>
   adapter ? `r${adapter.rank} s${adapter.scale} ${[...adapter.targets].sort().join()}` : 'base';
-const shapeKey = ({ batch, time, packed, adapter }: BlockShape): string =>
-  `${batch}x${time}${packed ? ' packed' : ''} ${adapterKey(adapter)}`;
+const shapeKey = ({ kind, batch, time, packed, adapter }: BlockShape): string =>
+  `${batch}x${time}${packed ? ' packed' : ''} ${kindKey(kind, time)} ${adapterKey(adapter)}`;
+/** Kinds whose programs are the same over `time` tokens share them. */
+const kindKey = (kind: LayerKind, time: number): string =>
+  `${kind.rotary?.frequencies.length ?? 0} ${longTexts(kind, time) ? 'long ' : ''}${windowIn(kind, time) ?? ''}`;
+
+/** The window where it hides anything of `time` tokens. */
+export const windowIn = ({ window }: LayerKind, time: number): number | undefined =>
+  window !== undefined && window < time ? window : undefined;
+
+/** Whether a text of `time` tokens may be one that LongRoPE turns otherwise: its tables then follow the others. */
+export const longTexts = ({ rotary }: LayerKind, time: number): boolean =>
+  rotary?.long !== undefined && time > rotary.long.after;
+
+/** @param table rows of the rotary tables. @param time all tokens that it sees, cached ones included. */
+function attentionOf(
+  spec: ModelSpec,
+  kind: LayerKind,
+  time: number,
+  table: number,
+): Omit<AttentionShape, 'batch' | 'time'> {
+  const { heads, kvHeads, headDim, attention } = spec;
+  const rotary = kind.rotary && { pairs: kind.rotary.frequencies.length, table };
+  return { heads, kvHeads, headDim, ...attention, window: windowIn(kind, time), rotary };
+}
 
 /** `x` [n, hidden] for `ids` [n]. */
 export function embedSegment(cache: SessionCache, spec: ModelSpec, n: number): Promise<{ forward: Session }> {
   return cache.get(`embed ${n}`, async () => {
     const scope = new Scope();
-    const x = tableRows(scope.input('embedding', [spec.vocab, spec.hidden]), scope.input('ids', [n], 'int64'));
+    const x = embed(scope, spec, scope.input('ids', [n], 'int64'));
     return { forward: await Session.create(emit(new Map([['x', x]]), cache.options.device), cache.options) };
   });
 }
@@ -63,12 +87,10 @@ function block(spec: ModelSpec, shape: BlockShape): { builder: BlockBuilder; x: 
   const { batch, time, packed } = shape;
   const scope = new Scope();
   const attention = trainingAttention({
+    ...attentionOf(spec, shape.kind, time, longTexts(shape.kind, time) ? 2 * time : time),
     batch,
     time,
     packed,
-    heads: spec.heads,
-    kvHeads: spec.kvHeads,
-    headDim: spec.headDim,
     saveProbabilities: probabilityBytes(spec, batch, time) <= PROBABILITY_BYTES,
   });
   const builder = new BlockBuilder(scope, spec, shape.adapter, attention);
@@ -80,14 +102,19 @@ function block(spec: ModelSpec, shape: BlockShape): { builder: BlockBuilder; x: 
 export function decodeSegment(
   cache: SessionCache,
   spec: ModelSpec,
-  shape: { readonly time: number; readonly past: number; readonly adapter: AdapterShape | undefined },
+  shape: {
+    readonly kind: LayerKind;
+    readonly time: number;
+    readonly past: number;
+    readonly adapter: AdapterShape | undefined;
+  },
 ): Promise<{ forward: Session }> {
-  const { time, past, adapter } = shape;
-  return cache.get(`decode ${time} after ${past} ${adapterKey(adapter)}`, async () => {
+  const { kind, time, past, adapter } = shape;
+  return cache.get(`decode ${time} after ${past} ${kindKey(kind, past + time)} ${adapterKey(adapter)}`, async () => {
     const scope = new Scope();
-    const { heads, kvHeads, headDim } = spec;
     const outputs = new Map<string, Value>();
-    const attention = cachedAttention({ batch: 1, time, past, heads, kvHeads, headDim }, (k, v) => {
+    const sees = attentionOf(spec, kind, past + time, past + time);
+    const attention = cachedAttention({ ...sees, batch: 1, time, past }, (k, v) => {
       outputs.set('k', k);
       outputs.set('v', v);
     });
