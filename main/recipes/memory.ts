@@ -2,7 +2,7 @@
 import type { Model } from '../contract/entities.ts';
 import type { Recipe } from '../contract/recipe.ts';
 
-export type ModelSize = Pick<Model, 'parameters' | 'layers' | 'hiddenSize' | 'vocabSize'>;
+export type ModelSize = Pick<Model, 'parameters' | 'layers' | 'hiddenSize' | 'vocabSize' | 'modules'>;
 export type MemoryKeys = Pick<Recipe, 'rank' | 'targetModules' | 'batchSize' | 'maxLength'>;
 
 const FLOAT = 4;
@@ -16,12 +16,7 @@ const MICRO_BATCH_TOKENS = 512;
 const HEAD_ROWS = 256;
 const HEAD_COPIES = 3;
 
-const DEFAULTS: MemoryKeys = {
-  rank: 16,
-  targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
-  batchSize: 4,
-  maxLength: 512,
-};
+const DEFAULTS: Omit<MemoryKeys, 'targetModules'> = { rank: 16, batchSize: 4, maxLength: 512 };
 
 /** Widths of all linears of a block together, over its hidden size: (outputs + ...) such that widths * hidden = its parameters. */
 function blockWidth({ parameters, layers, hiddenSize, vocabSize }: ModelSize): number {
@@ -30,14 +25,13 @@ function blockWidth({ parameters, layers, hiddenSize, vocabSize }: ModelSize): n
 
 /** Trained numbers of a LoRA adapter, estimated: each linear adds rank * (inputs + outputs). */
 export function adapterParameters(model: ModelSize, { rank, targetModules }: MemoryKeys): number {
-  const share = targetModules.length / DEFAULTS.targetModules.length;
-  return Math.round(
-    rank * model.layers * share * (blockWidth(model) + DEFAULTS.targetModules.length * model.hiddenSize),
-  );
+  const all = model.modules.length;
+  const share = targetModules.length / all;
+  return Math.round(rank * model.layers * share * (blockWidth(model) + all * model.hiddenSize));
 }
 
 /** Bytes that the training process will hold resident, estimated. */
-export function trainingMemory(model: ModelSize, recipe: MemoryKeys = DEFAULTS): number {
+export function trainingMemory(model: ModelSize, recipe: MemoryKeys = { ...DEFAULTS, targetModules: model.modules }): number {
   const weights = model.parameters * FLOAT;
   // Values, gradients and the two moments of AdamW.
   const adapter = adapterParameters(model, recipe) * FLOAT * 4;

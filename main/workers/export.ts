@@ -11,7 +11,7 @@ import { adapterOf, mergedWeights } from '../engine/model/merge.ts';
 import { modelCard, type CardFacts } from '../exports/card.ts';
 import { compareAnswers } from '../exports/proof.ts';
 import { storedBytes, writeModelGguf } from '../formats/gguf/export.ts';
-import { writeModelFolder, writeTokenizer } from '../formats/huggingface/write.ts';
+import { folderBytes, writeModelFolder, writeTokenizer } from '../formats/huggingface/write.ts';
 import type { ModelFiles } from '../formats/model.ts';
 import { modelfile, ollamaTemplate, type OllamaTemplate } from '../formats/ollama.ts';
 import { concatenateAdapters, readAdapter, writeAdapter } from '../formats/peft.ts';
@@ -105,7 +105,11 @@ function translated({ chatTemplate, tokenizer }: Pick<ModelFiles, 'chatTemplate'
 /** @throws DISK_FULL before anything is written */
 async function checkRoom(job: ExportJob, { weights, config }: Pick<ModelFiles, 'weights' | 'config'>): Promise<void> {
   if (job.format === 'adapter') return;
-  const needed = ROOM + storedBytes(weights, config, job.dtype);
+  const stored =
+    job.format === 'safetensors'
+      ? folderBytes(weights, z.enum(FLOATS).parse(job.dtype))
+      : storedBytes(weights, config, job.dtype);
+  const needed = ROOM + stored;
   const { bavail, bsize } = await statfs(dirname(job.folder));
   if (bavail * bsize < needed)
     throw new FettleError(

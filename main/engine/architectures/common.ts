@@ -3,7 +3,7 @@ import { FettleError } from '../../contract/errors.ts';
 import type { HfConfig } from '../../formats/model.ts';
 import { reshape, rmsNorm } from '../graph/ops/index.ts';
 import type { Value } from '../graph/value.ts';
-import { count, unsupported } from './config.ts';
+import { count, unsupported } from '../../formats/config.ts';
 import type { LayerKind, ModelSpec, Projection, Vector } from './spec.ts';
 
 export type Sizes = Pick<ModelSpec, 'hidden' | 'layers' | 'heads' | 'kvHeads' | 'headDim' | 'vocab' | 'maxPositions'>;

@@ -13,8 +13,8 @@ import {
   readSizes,
   type Sizes,
 } from './common.ts';
-import { count, flag, positive, unsupported } from './config.ts';
-import { readRotary } from './rotary.ts';
+import { count, flag, positive, unsupported } from '../../formats/config.ts';
+import { readRotary } from '../../formats/rotary.ts';
 import type { Architecture, LayerKind, ModelSpec, Vectors } from './spec.ts';
 
 /** Defaults are those of transformers' Gemma2Config. */

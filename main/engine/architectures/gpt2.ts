@@ -3,7 +3,7 @@ import type { HfConfig } from '../../formats/model.ts';
 import { gelu, layerNorm, split } from '../graph/ops/index.ts';
 import type { Value } from '../graph/value.ts';
 import { activation, oneKind } from './common.ts';
-import { count, flag, positive, unsupported } from './config.ts';
+import { count, flag, positive, unsupported } from '../../formats/config.ts';
 import type { Architecture, ModelSpec, Vector, Vectors } from './spec.ts';
 
 /** Defaults are those of transformers' GPT2Config. */

@@ -12,8 +12,8 @@ import {
   type Sizes,
 } from './common.ts';
 import type { Value } from '../graph/value.ts';
-import { count, flag, positive } from './config.ts';
-import { readRotary } from './rotary.ts';
+import { count, flag, positive } from '../../formats/config.ts';
+import { readRotary } from '../../formats/rotary.ts';
 import type { Architecture, LayerKind, ModelSpec, Projection } from './spec.ts';
 
 /** Defaults are those of transformers' LlamaConfig. */

@@ -1,9 +1,9 @@
 /** @file Mistral 7B and its like (Jiang et al. 2023): Llama's block, where the config says so with a sliding window in every layer. */
 import type { HfConfig } from '../../formats/model.ts';
 import { activation, oneKind, projectionsOf, readSizes } from './common.ts';
-import { count, flag, positive } from './config.ts';
+import { count, flag, positive } from '../../formats/config.ts';
 import { gatedDecoder } from './llama.ts';
-import { readRotary } from './rotary.ts';
+import { readRotary } from '../../formats/rotary.ts';
 import type { Architecture, ModelSpec } from './spec.ts';
 
 /** Defaults are those of transformers' MistralConfig; `sliding_window: null` means none. */

@@ -2,9 +2,9 @@
 import type { HfConfig } from '../../formats/model.ts';
 import { mul, rmsNorm, silu, split } from '../graph/ops/index.ts';
 import { activation, oneKind, readSizes } from './common.ts';
-import { count, flag, positive } from './config.ts';
+import { count, flag, positive } from '../../formats/config.ts';
 import { gatedDecoder } from './llama.ts';
-import { readRotary } from './rotary.ts';
+import { readRotary } from '../../formats/rotary.ts';
 import type { Architecture, ModelSpec } from './spec.ts';
 
 /** Defaults are those of transformers' Phi3Config. */

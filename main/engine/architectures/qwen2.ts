@@ -1,9 +1,9 @@
 /** @file Qwen2 and Qwen2.5 (Yang et al. 2024): Llama's block with a bias on q, k and v; some have windows in the upper layers. */
 import type { HfConfig } from '../../formats/model.ts';
 import { activation, kindsOf, layerTypes, projectionsOf, readSizes } from './common.ts';
-import { count, flag, positive } from './config.ts';
+import { count, flag, positive } from '../../formats/config.ts';
 import { gatedDecoder } from './llama.ts';
-import { readRotary } from './rotary.ts';
+import { readRotary } from '../../formats/rotary.ts';
 import type { Architecture, LayerKind, ModelSpec } from './spec.ts';
 
 /** Defaults are those of transformers' Qwen2Config. */

@@ -1,10 +1,10 @@
 /** @file Qwen3 (Yang et al. 2025), dense: Llama's block with each head of q and k normalised before it is turned. */
 import type { HfConfig } from '../../formats/model.ts';
 import { activation, projectionsOf, readSizes } from './common.ts';
-import { count, flag, positive } from './config.ts';
+import { count, flag, positive } from '../../formats/config.ts';
 import { gatedDecoder } from './llama.ts';
 import { upperWindows } from './qwen2.ts';
-import { readRotary } from './rotary.ts';
+import { readRotary } from '../../formats/rotary.ts';
 import type { Architecture, ModelSpec } from './spec.ts';
 
 /** Defaults are those of transformers' Qwen3Config. */

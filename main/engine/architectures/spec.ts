@@ -2,7 +2,7 @@
 import type { HfConfig } from '../../formats/model.ts';
 import type { BlockBuilder } from '../layers/block.ts';
 import type { Value } from '../graph/value.ts';
-import type { Rotary } from './rotary.ts';
+import type { Rotary } from '../../formats/rotary.ts';
 
 /** Linear layers that read the same input; their weights lie one after the other in one matrix. */
 export interface Projection {

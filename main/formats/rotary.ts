@@ -1,6 +1,6 @@
 /** @file Rotary positions (Su et al. 2021) and what stretches them over longer texts: linear, llama3, YaRN, LongRoPE. As transformers' modeling_rope_utils.py. */
-import { FettleError } from '../../contract/errors.ts';
-import type { HfConfig } from '../../formats/model.ts';
+import { FettleError } from '../contract/errors.ts';
+import type { HfConfig } from './model.ts';
 import { section, unsupported } from './config.ts';
 
 export interface Rotary {
@@ -19,21 +19,37 @@ export interface RotaryOptions {
   readonly theta?: number;
 }
 
-/**
- * Of a config: transformers 5 writes `rope_parameters` in place of `rope_theta`, `rope_scaling` and
- * `partial_rotary_factor`. Throws MODEL_UNSUPPORTED, FORMAT_INVALID.
- */
-export function readRotary(config: HfConfig, options: RotaryOptions): Rotary {
+/** Of a config with one set of them. Throws MODEL_UNSUPPORTED, FORMAT_INVALID. */
+export const readRotary = (config: HfConfig, options: RotaryOptions): Rotary =>
+  rotaryOf(rotaryParameters(config), options);
+
+/** transformers 5 writes `rope_parameters` in place of `rope_theta`, `rope_scaling` and `partial_rotary_factor`. Throws FORMAT_INVALID. */
+export function rotaryParameters(config: HfConfig): HfConfig {
   const known = (key: string): HfConfig =>
     config[key] === undefined || config[key] === null ? {} : { [key]: config[key] };
-  const parameters: HfConfig = {
+  return {
     ...known('rope_theta'),
     ...known('partial_rotary_factor'),
     ...section(config, 'rope_parameters'),
     ...section(config, 'rope_scaling'),
     ...known('original_max_position_embeddings'),
   };
-  return rotaryOf(parameters, options);
+}
+
+/** Those of layers with a window and of the others, where they differ: nested by kind of layer, or by older names. Throws FORMAT_INVALID. */
+export function rotaryParametersByKind(
+  config: HfConfig,
+  theta: { readonly full: number; readonly sliding: number },
+): { readonly full: HfConfig; readonly sliding: HfConfig } {
+  const nested = section(config, 'rope_parameters') ?? {};
+  return {
+    full: {
+      rope_theta: config['rope_theta'] ?? theta.full,
+      ...section(config, 'rope_scaling'),
+      ...section(nested, 'full_attention'),
+    },
+    sliding: { rope_theta: config['rope_local_base_freq'] ?? theta.sliding, ...section(nested, 'sliding_attention') },
+  };
 }
 
 /** Of the parameters by transformers' names. Throws MODEL_UNSUPPORTED, FORMAT_INVALID. */
