@@ -12,7 +12,7 @@ type Check = DoctorReport['checks'][number];
 const GIGABYTE = 1e9;
 
 export async function doctor(core: Core, measured: MeasuredSpeeds): Promise<DoctorReport> {
-  const speeds = await measured();
+  const speeds = await measured(true);
   const machine = await describeMachine(core);
   const { db, home } = core;
   const database = db.prepare<[], { version: string }>('SELECT sqlite_version() AS version').get()?.version ?? '';

@@ -1,6 +1,7 @@
 /** @file The recommended recipe: every value from the strategy, the data, the model and the machine, with its reason and its usual range. */
 import type { Model, Plan } from '../contract/entities.ts';
-import { Recipe, TARGET_MODULES, type Precision, type Strategy } from '../contract/recipe.ts';
+import { Recipe, type Precision, type Strategy } from '../contract/recipe.ts';
+import { FettleError } from '../contract/errors.ts';
 import { bytes as inWords } from '../contract/bytes.ts';
 import { withRehearsal, type DataSize } from './data.ts';
 import { packedRows, stepsOf } from './estimate.ts';
@@ -35,10 +36,20 @@ function epochsFor({ data, strategy }: RecipeContext): number {
   return data.trainRows < 150 ? 4 : data.trainRows < 1000 ? 3 : data.trainRows < 5000 ? 2 : 1;
 }
 
-function rateFor({ model, strategy }: RecipeContext): number {
+/** All weights themselves bear a tenth of what an adapter does (Schulman et al. 2025). */
+function rateFor({ model, strategy }: RecipeContext, method: Recipe['method']): number {
   const instruct = model.parameters < 5e8 ? 1e-3 : model.parameters < 2e9 ? 4e-4 : 2e-4;
-  return strategy === 'instruct' ? instruct : instruct / 2;
+  return (strategy === 'instruct' ? instruct : instruct / 2) / (method === 'full' ? 10 : 1);
 }
+
+const usualRate = (model: ModelSize, method: Recipe['method']): string =>
+  method === 'full'
+    ? model.parameters < 5e8
+      ? '0.00003 to 0.0002'
+      : '0.00001 to 0.00005'
+    : model.parameters < 5e8
+      ? '0.0003 to 0.002'
+      : '0.0001 to 0.0005';
 
 /** More data fill more rank: an adapter whose numbers are few beside what it is shown falls behind (Schulman et al. 2025). */
 function rankFor({ data, strategy }: RecipeContext): number {
@@ -50,11 +61,29 @@ function rankFor({ data, strategy }: RecipeContext): number {
 const rehearsalFor = ({ model, strategy }: RecipeContext): number =>
   strategy === 'non-instruct' && model.kind.value === 'instruct' ? 0.05 : 0;
 
-function precisionReason(precision: Precision, speeds: Speeds | null): string {
+/** What reads or trains the base's own weights, which a base in fewer bits has not. */
+const needsExact = ({ method, useDora, modulesToSave = [] }: Partial<Recipe>): boolean =>
+  method === 'full' || useDora === true || modulesToSave.length > 0;
+
+/** @throws RECIPE_INVALID where fewer bits are asked for and something needs the weights as they are. */
+function precisionFor({ speeds }: RecipeContext, partial: Partial<Recipe>): Precision {
+  const wanted = partial.precision ?? 'auto';
+  if (!needsExact(partial)) return settledPrecision(wanted, speeds);
+  if (wanted !== 'auto' && wanted !== 'fp32')
+    throw new FettleError(
+      'RECIPE_INVALID',
+      `precision cannot be ${wanted} with full tuning, DoRA or modulesToSave: they need the model's own weights.`,
+      'Use precision=fp32, or a plain adapter.',
+    );
+  return 'fp32';
+}
+
+function precisionReason(recipe: Recipe, speeds: Speeds | null): string {
+  if (needsExact(recipe)) return 'What is trained here needs the model’s own weights, exact.';
   if (!speeds) return 'Exact, and as fast as anything where 8 bits were not measured to be faster.';
   const measured = `${thousands(speeds.int8)} against ${thousands(speeds.fp32)} billion operations a second`;
-  if (precision === 'fp32') return `Exact, and 8 bits would gain little here (${measured}).`;
-  return `The frozen model multiplies ${(speeds.int8 / speeds.fp32).toFixed(1)} times as fast in 8 bits here (${measured}); what is learned comes out within 1% of fp32's loss. Comparing and exporting use the model as it is, in fp32.`;
+  if (recipe.precision === 'fp32') return `Exact, and 8 bits would gain little here (${measured}).`;
+  return `The frozen model multiplies ${(speeds.int8 / speeds.fp32).toFixed(1)} times as fast in 8 bits here (${measured}); what is learned comes out about as good. Comparing and exporting use the model as it is, in fp32.`;
 }
 
 /** The longest row that fits the memory, not shorter than what the rows need. */
@@ -62,6 +91,20 @@ function fittingLength(data: DataSize, wanted: number, fits: (maxLength: number)
   const least = data.prose ? LENGTHS[0] : Math.min(wanted, Math.max(LENGTHS[0], data.usualLength));
   const shorter = LENGTHS.filter((length) => length >= least && length < wanted).toReversed();
   return fits(wanted) ? wanted : (shorter.find(fits) ?? wanted);
+}
+
+/** `all-linear` as in PEFT. @throws RECIPE_INVALID for one that the model has not. */
+function modulesFor({ name, modules }: RecipeContext['model'], given: readonly string[] | undefined): string[] {
+  if (!given || given.includes('all-linear')) return [...modules];
+  const stray = given.find((module) => !modules.includes(module));
+  if (stray !== undefined)
+    throw new FettleError(
+      'RECIPE_INVALID',
+      `${name} has no layer named ${JSON.stringify(stray)}, so targetModules cannot name it.`,
+      `targetModules takes ${modules.join(', ')}, with commas between, or all-linear.`,
+      { details: { key: 'targetModules', value: given, allowed: [...modules] } },
+    );
+  return [...new Set(given)];
 }
 
 /** The recipe with `given` values (already checked) in place of recommended ones; what hangs on a given value follows it. */
@@ -76,14 +119,14 @@ export function preset(
   const partial = Object.fromEntries(
     Object.entries(Recipe.partial().parse(given)).filter(([key]) => key in given),
   ) as Partial<Recipe>;
-  const precision = settledPrecision(partial.precision ?? 'auto', context.speeds);
+  const precision = precisionFor(context, partial);
   const rank = partial.rank ?? rankFor(context);
   const epochs = partial.epochs ?? epochsFor(context);
   const packing = partial.packing ?? true;
   const wantedLength = lengthFor(context, packing);
-  const targetModules = partial.targetModules ?? [...TARGET_MODULES];
+  const targetModules = modulesFor(model, partial.targetModules);
   const fits = (length: number, rowsAtOnce: number): boolean =>
-    trainingMemory(model, { rank, maxLength: length, batchSize: rowsAtOnce, targetModules, precision }) <=
+    trainingMemory(model, { ...partial, rank, maxLength: length, batchSize: rowsAtOnce, targetModules, precision }) <=
     freeMemoryBytes;
   const maxLength = partial.maxLength ?? fittingLength(data, wantedLength, (length) => fits(length, 1));
   const rehearsal = partial.rehearsal ?? rehearsalFor(context);
@@ -101,8 +144,7 @@ export function preset(
     strategy,
     rank,
     alpha: rank * 2,
-    targetModules,
-    learningRate: rateFor(context),
+    learningRate: rateFor(context, partial.method ?? 'lora'),
     maxLength,
     epochs,
     packing,
@@ -113,11 +155,16 @@ export function preset(
     rehearsal,
     earlyStopping: 3,
     ...given,
+    targetModules,
     precision,
   });
   const about: Reasons = {
     strategy: { reason: 'Chosen for this run.', usual: 'instruct for examples, non-instruct for text' },
-    method: { reason: 'A small adapter is trained and the model itself stays as it is.', usual: 'lora' },
+    method: {
+      reason:
+        'A small adapter is trained and the model itself stays as it is: on the data of most projects as good as full tuning (Schulman et al. 2025), in a quarter of the memory, and it forgets less (Biderman et al. 2024).',
+      usual: 'lora',
+    },
     rank: {
       reason: instruct
         ? `Enough room for one task shown by ${thousands(data.trainRows)} examples; from about 5,000 on twice that (Schulman et al. 2025).`
@@ -127,15 +174,38 @@ export function preset(
     alpha: { reason: 'Twice the rank, as in Biderman et al. 2024.', usual: 'rank to 4 times rank' },
     targetModules: {
       reason: 'On all linear layers an adapter learns as well as full tuning on small data (Schulman et al. 2025).',
-      usual: 'all seven',
+      usual: 'all of them',
+    },
+    useRslora: {
+      reason: 'Off: of use above rank 64 or so, where plain LoRA learns slower the larger it is (Kalajdzievski 2023).',
+      usual: 'false',
+    },
+    useDora: {
+      reason:
+        'Off: sometimes a little better at low ranks (Liu et al. 2024), for a tenth or so more time; exports as a merged model only.',
+      usual: 'false',
+    },
+    dropout: {
+      reason: 'None: with few readings of the data, stopping early guards better against learning by heart.',
+      usual: '0 to 0.1',
+    },
+    modulesToSave: {
+      reason: 'None: embedding and head are large, and matter where a vocabulary or a language is new.',
+      usual: 'none',
+    },
+    loraPlusRatio: {
+      reason:
+        'Both matrices of the adapter take the same steps, as is usual; larger steps for the second can be quicker (Hayou et al. 2024).',
+      usual: '1 to 16',
     },
     learningRate: {
-      reason: `About ten times what tuning all weights takes (Schulman et al. 2025), for a model of ${thousands(model.parameters / 1e6)} million parameters${instruct ? '' : '; half of it for raw text, which is easier to overdo'}.`,
-      usual: model.parameters < 5e8 ? '0.0003 to 0.002' : '0.0001 to 0.0005',
+      reason: `${recipe.method === 'full' ? 'A tenth of what an adapter takes' : 'About ten times what tuning all weights takes'} (Schulman et al. 2025), for a model of ${thousands(model.parameters / 1e6)} million parameters${instruct ? '' : '; half of it for raw text, which is easier to overdo'}.`,
+      usual: usualRate(model, recipe.method),
     },
     schedule: { reason: 'Falls gently to nothing, so that the end of the run settles.', usual: 'cosine' },
     warmupRatio: { reason: 'The first steps are taken small.', usual: '0.03 to 0.1' },
     weightDecay: { reason: 'An adapter is small already; decay gains nothing there.', usual: '0 to 0.1' },
+    weightDecayOn: { reason: 'Norms, biases and magnitudes have a size that means something.', usual: 'matrices' },
     beta1: { reason: 'AdamW’s usual.', usual: '0.9' },
     beta2: { reason: 'AdamW’s usual.', usual: '0.95 to 0.999' },
     epsilon: { reason: 'AdamW’s usual.', usual: '1e-8' },
@@ -161,6 +231,10 @@ export function preset(
             : `99 of 100 examples stay within about ${thousands(data.usualLength)} tokens${packing ? '; several share a row' : ''}.`,
       usual: '256 to 2,048',
     },
+    activationCheckpointing: {
+      reason: 'Off: it fits as it is. On, it takes far less memory and about a third more time.',
+      usual: 'false, true where memory is short',
+    },
     packing: {
       reason: 'Short examples share a row, without seeing each other, so nothing is spent on padding.',
       usual: 'true',
@@ -171,7 +245,7 @@ export function preset(
       usual: instruct ? 'response' : 'all',
     },
     seed: { reason: 'The same seed gives the same run again.', usual: 'any' },
-    precision: { reason: precisionReason(precision, context.speeds), usual: 'fp32 or int8' },
+    precision: { reason: precisionReason(recipe, context.speeds), usual: 'fp32 or int8' },
     device: { reason: 'The CPU in this version.', usual: 'auto' },
     evalEvery: { reason: 'About ten looks at the held-out rows in a run.', usual: 'a tenth of the steps' },
     saveEvery: { reason: 'With each look, so that the best state is kept.', usual: 'as evalEvery' },

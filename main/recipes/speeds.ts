@@ -11,8 +11,11 @@ import { runtimeVersion } from '../engine/version.ts';
 
 const Kept = z.strictObject({ machine: z.string(), speeds: z.strictObject({ fp32: z.number(), int8: z.number() }) });
 
-/** Null where it could not be measured: then float32 is what is left. */
-export type MeasuredSpeeds = () => Promise<Speeds | null>;
+/**
+ * Null where it could not be measured: then float32 is what is left.
+ * @param again measures anew, for what is kept may be from a busy hour.
+ */
+export type MeasuredSpeeds = (again?: boolean) => Promise<Speeds | null>;
 
 /** Products that are faster by less are not worth rounding for: what else a step does stays as slow. */
 const WORTH_IT = 1.5;
@@ -38,7 +41,10 @@ export function createSpeeds({ home, threads, workers, log }: Core): MeasuredSpe
       return null;
     }
   }
-  return () => (known ??= Promise.resolve(keptFor(file, machine) ?? measure()));
+  return (again = false) => {
+    if (again) known = measure();
+    return (known ??= Promise.resolve(keptFor(file, machine) ?? measure()));
+  };
 }
 
 function keptFor(file: string, machine: string): Speeds | null {

@@ -5,7 +5,7 @@ import type { ResultEvent, TrainEvent } from '../contract/training.ts';
 import { readRows, type StoredRow } from '../datasets/rows.ts';
 import { exampleOf } from '../datasets/tokens.ts';
 import { generate } from '../engine/generate/generate.ts';
-import { loadBase, measureRounding, type BaseModel, type LoraModel } from '../engine/index.ts';
+import { loadBase, measureRounding, type BaseModel, type TunedModel } from '../engine/index.ts';
 import type { Rounding } from '../engine/quantise/freeze.ts';
 import { savedRounding } from '../engine/train/checkpoint.ts';
 import { chatPrompt, type ChatForm } from '../engine/train/examples.ts';
@@ -71,7 +71,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
     }
     stage('Loading the model');
     base = await loadBase(files.config, files.weights, { threads: job.threads, precision, rounding });
-    const model = base.withLora({ ...recipe, seed: recipe.seed });
+    const model = recipe.method === 'full' ? base.becomeAllTrained(recipe) : base.withLora(recipe);
     if (recipe.initAdapter !== undefined && !job.resume) await startFrom(model, recipe.initAdapter);
     const { result } = await train({
       model,
@@ -94,7 +94,9 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
       clock: () => performance.now(),
       memory: () => process.resourceUsage().maxRSS * 1024,
       environment: environment(job.threads),
-      adapterConfig: adapterConfig({ ...recipe, baseModel: job.modelName }),
+      ...(recipe.method === 'lora'
+        ? { adapterConfig: adapterConfig({ ...recipe, baseModel: job.modelName, transposed: model.spec.transposed }) }
+        : {}),
       rounding,
     });
     return result ?? { reason: 'paused' };
@@ -145,11 +147,13 @@ function openingOf(row: StoredRow, { tokenizer, template }: ChatForm): Opening |
     messages.findIndex((turn) => turn.role === 'assistant'),
   );
   const question = asked.findLast((turn) => turn.role === 'user');
-  return question ? { prompt: question.content, ids: chatPrompt(asked, { tokenizer, template }) } : null;
+  return question
+    ? { prompt: question.content, ids: chatPrompt(asked, { tokenizer, template }, { tools: row.tools }) }
+    : null;
 }
 
 async function answer(
-  model: LoraModel,
+  model: TunedModel,
   { prompt, ids }: Opening,
   { tokenizer }: ChatForm,
   stopIds: readonly number[],
@@ -164,7 +168,7 @@ async function answer(
   }
 }
 
-async function startFrom(model: LoraModel, folder: string): Promise<void> {
+async function startFrom(model: TunedModel, folder: string): Promise<void> {
   const adapter = await readAdapter(folder);
   try {
     await model.load(adapter.weights);

@@ -59,7 +59,13 @@ describe.each(['int8', 'int4'] as const)('a base in %s', (precision) => {
       shape,
       data: parameters.values.slice(offset, offset + size),
     }));
-    await writeAdapter(join(folder, 'adapter'), tensors, { rank: 4, alpha: 8, targetModules, baseModel: 'tiny' });
+    await writeAdapter(join(folder, 'adapter'), tensors, {
+      rank: 4,
+      alpha: 8,
+      targetModules,
+      baseModel: 'tiny',
+      transposed: false,
+    });
     await writeSafetensors(join(folder, 'rounding.safetensors'), roundingTensors(rounding));
     const rows = [example(), example()];
     writeFileSync(join(folder, 'request.json'), JSON.stringify({ precision, ids: rows.map(({ ids }) => [...ids]) }));

@@ -1,9 +1,9 @@
 /** @file Symbolic tensors and the scope they live in. Within a scope, equal work is one value (hash-consing). */
-import { elementTypeOf, type ConstantData, type ElementType } from '../../formats/onnx/build.ts';
+import type { ElementType } from '../../formats/onnx/build.ts';
 import type { Op } from './op.ts';
 
 export type Shape = readonly number[];
-export type DType = ElementType;
+export type DType = Extract<ElementType, 'float32' | 'int64' | 'int8' | 'uint8'>;
 export type Attrs = Readonly<Record<string, number | readonly number[]>>;
 
 export interface TensorType {
@@ -25,7 +25,7 @@ export interface Value extends TensorType {
 
 export type Source =
   | { readonly kind: 'input'; readonly name: string }
-  | { readonly kind: 'constant'; readonly data: ConstantData }
+  | { readonly kind: 'constant'; readonly data: Float32Array | BigInt64Array }
   | { readonly kind: 'op'; readonly node: Node };
 
 /** One application of an op. */
@@ -41,6 +41,12 @@ export interface CustomVjp {
   readonly inputs: readonly Value[];
   readonly pull: (dy: Value) => readonly Value[];
 }
+
+/**
+ * A length that is known only when the graph runs, in graphs that are written for other programs. Sums and products with
+ * it stay free, and what would write it into a graph as a number fails.
+ */
+export const FREE = Number.POSITIVE_INFINITY;
 
 /** Number of elements. */
 export const sizeOf = (shape: Shape): number => shape.reduce((a, b) => a * b, 1);
@@ -74,9 +80,16 @@ export class Scope {
     return value;
   }
 
+  /** An input that was asked for before. */
+  declared(name: string): Value {
+    const known = this.#inputs.get(name);
+    if (!known) throw new TypeError(`nothing is fed under ${name}`);
+    return known;
+  }
+
   /** A tensor written into the graph, row-major. */
-  constant(data: ConstantData, shape: Shape): Value {
-    const dtype = elementTypeOf(data);
+  constant(data: Float32Array | BigInt64Array, shape: Shape): Value {
+    const dtype: DType = data instanceof Float32Array ? 'float32' : 'int64';
     if (data.length !== sizeOf(shape))
       throw new ShapeError('constant', `${data.length} elements do not fill it`, [{ shape, dtype }]);
     return { scope: this, id: this.#nextId++, shape, dtype, source: { kind: 'constant', data } };

@@ -1,19 +1,28 @@
 /** @file What an architecture writes a block's forward pass with: its weights, projections with their adapters, attention. */
-import { add, columnPeaks, gemm, split } from '../graph/ops/index.ts';
+import type { Precision } from '../../contract/recipe.ts';
+import { withVjp } from '../autodiff/gradient.ts';
+import { add, columnPeaks, gemm, mul, reshape, rsqrt, split, sumLast } from '../graph/ops/index.ts';
 import type { Scope } from '../graph/value.ts';
 import { type Value } from '../graph/value.ts';
-import type { Precision } from '../../contract/recipe.ts';
-import type { ModelSpec, Projection } from '../architectures/spec.ts';
-import { frozenInput } from './frozen.ts';
+import type { ModelSpec, Projection, Vectors } from '../architectures/spec.ts';
+import { frozenInput, type FrozenInput } from './frozen.ts';
 
 /** The adapters of a model (LoRA, Hu et al. 2021): the same in every block. */
 export interface AdapterShape {
+  readonly kind: 'adapter';
   readonly rank: number;
-  /** Factor of the adapter's product: alpha / rank. */
+  /** Factor of the adapter's product. */
   readonly scale: number;
   /** Modules that have one, as PEFT calls them. */
   readonly targets: ReadonlySet<string>;
+  /** Weight-decomposed (DoRA, Liu et al. 2024): the length of each output's row of weights is learned by itself. */
+  readonly dora: boolean;
+  /** Share of a projection's inputs that its adapter does not see in a step of training. */
+  readonly dropout: number;
 }
+
+/** What is trained in every block: adapters beside the weights, or the weights themselves. */
+export type TrainedShape = AdapterShape | { readonly kind: 'whole' };
 
 /** Attention over what a block is given to see; q [rows, heads * d], k and v [rows, kvHeads * d] -> [rows, heads * d]. */
 export type Attention = (scope: Scope, q: Value, k: Value, v: Value) => Value;
@@ -27,38 +36,52 @@ export const tensorNames = {
   a: (p: Projection): string => `${p.name}.A`,
   /** The B matrix of one part, [to, rank]. */
   b: (p: Projection, module: string): string => `${p.name}.B.${module}`,
+  /** Lengths of one part's rows of weights (DoRA), [to]. */
+  magnitude: (p: Projection, module: string): string => `${p.name}.M.${module}`,
+  /** What an adapter's input is multiplied by in training, [rows, from]: 0 where it is dropped, else 1 over the share kept. */
+  dropout: (p: Projection): string => `${p.name}.dropout`,
 };
 
-export class BlockBuilder {
+/** How a block is built, where it is not for answering in float32. */
+export interface BuildOptions {
+  /** An adapter's dropout takes place; otherwise it sees all. */
+  readonly training?: boolean;
+  /** Of the frozen weights. */
+  readonly precision?: Precision;
+}
+
+export class BlockBuilder implements Vectors {
   readonly scope: Scope;
   /** Inputs that are trained, in the order they were met. */
   readonly trained: Value[] = [];
   /** The largest magnitudes of each projection's input, [from], for calibration. */
   readonly peaks = new Map<string, Value>();
   readonly #spec: ModelSpec;
-  readonly #adapter: AdapterShape | undefined;
+  readonly #shape: TrainedShape | undefined;
   readonly #attention: Attention;
+  readonly #training: boolean;
   readonly #precision: Precision;
 
   constructor(
     scope: Scope,
     spec: ModelSpec,
-    adapter: AdapterShape | undefined,
+    shape: TrainedShape | undefined,
     attention: Attention,
-    precision: Precision,
+    { training = false, precision = 'fp32' }: BuildOptions = {},
   ) {
     this.scope = scope;
     this.#spec = spec;
-    this.#adapter = adapter;
+    this.#shape = shape;
     this.#attention = attention;
+    this.#training = training;
     this.#precision = precision;
   }
 
-  /** A norm's weight, [size]. */
+  /** A norm's weight or bias, [size]. */
   vector(name: string): Value {
     const found = this.#spec.vectors.find((v) => v.name === name);
     if (!found) throw new TypeError(`the architecture has no vector ${name}`);
-    return this.scope.input(name, [found.size]);
+    return this.#weight(name, [found.size]);
   }
 
   /** The parts of a projection of x [rows, from], each [rows, to]. */
@@ -85,33 +108,58 @@ export class BlockBuilder {
    * x W' + scale (x A') B' + bias + residual for each part, in as few passes as Gemm's third input allows. The parts are
    * products of their own, since what they give fits the cache where all side by side would not; their A matrices are one.
    */
-  #linear(p: Projection, input: Value, residual: Value | undefined): Value[] {
-    this.peaks.set(p.name, columnPeaks(input));
-    const { x, matching, product } = frozenInput(this.#precision, p.name, input);
-    const outputs = p.parts.map(({ module, to }) => {
-      const bias = p.bias ? this.scope.input(tensorNames.bias(p, module), [to]) : undefined;
-      return product(tensorNames.weight(p, module), to, bias && residual ? add(residual, bias) : (residual ?? bias));
+  #linear(p: Projection, x: Value, residual: Value | undefined): Value[] {
+    this.peaks.set(p.name, columnPeaks(x));
+    const shape = this.#shape;
+    const input = frozenInput(this.#precision, p.name, x, (name, size) => this.#weight(name, size));
+    const starts = p.parts.map(({ module, to }) => {
+      const bias = p.bias ? this.#weight(tensorNames.bias(p, module), [to]) : undefined;
+      return bias && residual ? add(residual, bias) : (residual ?? bias);
     });
-    const adapter = this.#adapter;
-    const adapted = adapter ? p.parts.filter((part) => adapter.targets.has(part.module)) : [];
-    if (!adapter || adapted.length === 0) return outputs;
+    if (shape?.kind === 'adapter' && p.parts.some((part) => shape.targets.has(part.module)))
+      return this.#adapted(p, shape, input, starts);
+    return p.parts.map(({ module, to }, i) => input.product(tensorNames.weight(p, module), to, starts[i]));
+  }
+
+  #adapted(p: Projection, adapter: AdapterShape, input: FrozenInput, starts: readonly (Value | undefined)[]): Value[] {
+    const { x, matching, product } = input;
+    const adapted = p.parts.filter((part) => adapter.targets.has(part.module));
     const a = this.#trained(tensorNames.a(p), [adapted.length * adapter.rank, p.from]);
-    const low = split(
-      gemm(x, matching(a), { transB: true, alpha: adapter.scale }),
-      adapted.map(() => adapter.rank),
-      1,
-    );
+    const ranks = adapted.map(() => adapter.rank);
+    const drops = this.#training && adapter.dropout > 0;
+    const seen = drops ? mul(x, this.scope.input(tensorNames.dropout(p), x.shape)) : x;
+    const low = split(gemm(seen, matching(a), { transB: true, alpha: adapter.scale }), ranks, 1);
+    const own = adapter.dora ? split(a, ranks, 0) : [];
     return p.parts.map((part, i) => {
+      const name = tensorNames.weight(p, part.module);
       const at = adapted.indexOf(part);
-      if (at < 0) return outputs[i]!;
+      if (at < 0) return product(name, part.to, starts[i]);
       const b = this.#trained(tensorNames.b(p, part.module), [part.to, adapter.rank]);
-      return gemm(low[at]!, b, { transB: true, plus: outputs[i] });
+      if (!adapter.dora) return gemm(low[at]!, b, { transB: true, plus: product(name, part.to, starts[i]) });
+      const moved = add(this.#weight(name, [part.to, p.from]), gemm(b, own[at]!, { alpha: adapter.scale }));
+      const magnitude = this.#trained(tensorNames.magnitude(p, part.module), [part.to]);
+      const y = gemm(low[at]!, b, { transB: true, plus: product(name, part.to) });
+      const stretched = mul(y, mul(magnitude, inverseLengths(moved)));
+      return starts[i] ? add(stretched, starts[i]) : stretched;
     });
+  }
+
+  /** A weight of the base, which is trained where all of them are. */
+  #weight(name: string, shape: readonly number[]): Value {
+    return this.#shape?.kind === 'whole' ? this.#trained(name, shape) : this.scope.input(name, shape);
   }
 
   #trained(name: string, shape: readonly number[]): Value {
     const value = this.scope.input(name, shape);
-    this.trained.push(value);
+    if (!this.trained.includes(value)) this.trained.push(value);
     return value;
   }
+}
+
+/**
+ * 1 over the length of each row of a DoRA layer's W + scale B A, [to], which is what its learned magnitude is divided by
+ * (Liu et al. 2024, equation 5). It counts as a constant on the way back (section 4.3).
+ */
+function inverseLengths(moved: Value): Value {
+  return withVjp(rsqrt(reshape(sumLast(mul(moved, moved)), [moved.shape[0]!])), [], () => []);
 }

@@ -12,7 +12,7 @@ import {
   rows,
   scaleColumns,
 } from '../graph/ops/index.ts';
-import type { Scope, Value } from '../graph/value.ts';
+import type { Scope, Shape, Value } from '../graph/value.ts';
 import { BLOCK, int4Names } from '../quantise/int4.ts';
 import { int8Names, smoothNames } from '../quantise/int8.ts';
 
@@ -30,8 +30,16 @@ export interface FrozenInput {
   readonly product: (name: string, to: number, start?: Value) => Value;
 }
 
-/** @param projection of weights that share this input x [rows, from]. */
-export function frozenInput(precision: Precision, projection: string, x: Value): FrozenInput {
+/**
+ * @param projection of weights that share this input x [rows, from].
+ * @param input declares a weight in float32: it may be trained after all.
+ */
+export function frozenInput(
+  precision: Precision,
+  projection: string,
+  x: Value,
+  input = (name: string, shape: Shape): Value => x.scope.input(name, shape),
+): FrozenInput {
   const { scope } = x;
   const from = x.shape[1]!;
   const plus = (y: Value, start: Value | undefined): Value => (start ? add(start, y) : y);
@@ -40,7 +48,7 @@ export function frozenInput(precision: Precision, projection: string, x: Value):
     return {
       x,
       matching: same,
-      product: (name, to, start) => gemm(x, scope.input(name, [to, from]), { transB: true, plus: start }),
+      product: (name, to, start) => gemm(x, input(name, [to, from]), { transB: true, plus: start }),
     };
   if (precision === 'int4')
     return {

@@ -1,18 +1,18 @@
-/** @file Reads a base model's weights into tensors that all its uses share, with the parts of a projection side by side. */
+/** @file Reads a base model's weights into tensors that all its uses share. */
 import type { Tensor } from 'onnxruntime-node';
 import { FettleError } from '../../contract/errors.ts';
 import type { WeightSource } from '../../formats/model.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf, type Shape } from '../graph/value.ts';
 import { tensorNames } from '../layers/block.ts';
-import { tensor, type Tensors } from '../segments/session.ts';
+import { numbers, tensor, type Tensors } from '../segments/session.ts';
 
 export interface BaseWeights {
-  /** `embedding` [vocab, hidden], or what the precision makes of it. */
+  /** `embedding` [vocab, hidden], or what the precision makes of it; `embedding.positions` where they are learned. */
   readonly embedding: Tensors;
-  /** [hidden] */
-  readonly finalNorm: Tensor;
-  /** The head's weight [vocab, hidden], which may be the embedding itself, or what the precision makes of it. */
+  /** The final norm's vectors, [hidden]. */
+  readonly final: Tensors;
+  /** `head` [vocab, hidden], the embedding itself where the head is tied; or what the precision makes of it. */
   readonly head: Tensors;
   /** One record a layer, by the input names of a block. */
   readonly layers: readonly Tensors[];
@@ -34,58 +34,73 @@ export interface Freeze {
   embedding(weight: Tensor, head: Tensors | undefined): Tensors;
 }
 
-interface Wanted {
+export interface Wanted {
   /** Input name in a segment. */
   readonly name: string;
   readonly shape: Shape;
-  /** The projection whose weight it is. */
-  readonly projection?: string;
   /** Hugging Face names and shapes that make it up, row after row. */
   readonly from: readonly { readonly name: string; readonly shape: Shape }[];
+  /** Each of them is kept the other way round, [in, out]. */
+  readonly transposed?: boolean;
+  /** The projection whose weight it is. */
+  readonly projection?: string;
 }
 
-/**
- * Throws MODEL_INCOMPLETE, naming the tensor, before anything is read.
- */
+/** Throws MODEL_INCOMPLETE, naming the tensor, before anything is read. */
 export async function readWeights(spec: ModelSpec, source: WeightSource, freeze: Freeze): Promise<BaseWeights> {
-  const { embedding, finalNorm, head, layers } = wantedBy(spec);
+  const { embedding, final, head, layers } = wantedBy(spec);
   checkWeights(spec, source);
+  const record = async (wanted: readonly Wanted[]): Promise<Record<string, Tensor>> => {
+    const tensors: Record<string, Tensor> = {};
+    for (const w of wanted) tensors[w.name] = await read(w, source);
+    return tensors;
+  };
+  const { embedding: table, ...positions } = await record(embedding);
   const tied = spec.names.head === spec.names.embedding;
-  const embeddingTensor = await read(embedding, source);
-  const headTensors = freeze.head(tied ? embeddingTensor : await read(head, source));
+  const heads = freeze.head(tied ? table! : await read(head, source));
   return {
-    embedding: freeze.embedding(embeddingTensor, tied ? headTensors : undefined),
-    finalNorm: await read(finalNorm, source),
-    head: headTensors,
+    embedding: { ...freeze.embedding(table!, tied ? heads : undefined), ...positions },
+    final: await record(final),
+    head: heads,
     layers: await sequentially(layers, async (wanted, layer) => {
-      const record: Record<string, Tensor> = {};
+      const tensors: Record<string, Tensor> = {};
       const linears = new Map<string, LinearWeight[]>();
-      for (const { projection, ...w } of wanted) {
+      for (const w of wanted) {
         const found = await read(w, source);
-        if (projection === undefined) record[w.name] = found;
-        else linears.set(projection, [...(linears.get(projection) ?? []), { name: w.name, tensor: found }]);
+        if (w.projection === undefined) tensors[w.name] = found;
+        else linears.set(w.projection, [...(linears.get(w.projection) ?? []), { name: w.name, tensor: found }]);
       }
-      for (const [projection, weights] of linears) Object.assign(record, freeze.linear(layer, projection, weights));
-      return record;
+      for (const [projection, weights] of linears) Object.assign(tensors, freeze.linear(layer, projection, weights));
+      return tensors;
     }),
   };
 }
 
 /** Whether a source has every tensor that the model needs, in its shape. Throws MODEL_INCOMPLETE, naming the tensor. */
 export function checkWeights(spec: ModelSpec, source: WeightSource): void {
-  const { embedding, finalNorm, head, layers } = wantedBy(spec);
+  const { embedding, final, head, layers } = wantedBy(spec);
   const names = new Set(source.names);
-  for (const wanted of [embedding, finalNorm, head, ...layers.flat()]) check(wanted, names, source);
+  for (const wanted of [...embedding, ...final, head, ...layers.flat()]) check(wanted, names, source);
 }
 
-function wantedBy(
-  spec: ModelSpec,
-): Record<'embedding' | 'finalNorm' | 'head', Wanted> & { readonly layers: Wanted[][] } {
+export interface WantedWeights {
+  readonly embedding: readonly Wanted[];
+  readonly final: readonly Wanted[];
+  readonly head: Wanted;
+  readonly layers: readonly Wanted[][];
+}
+
+/** What a model needs, by the input names of its segments. */
+export function wantedBy(spec: ModelSpec): WantedWeights {
   const single = (name: string, from: string, shape: Shape): Wanted => ({ name, shape, from: [{ name: from, shape }] });
+  const { embedding, positions, head } = spec.names;
   return {
-    embedding: single('embedding', spec.names.embedding, [spec.vocab, spec.hidden]),
-    finalNorm: single('finalNorm', spec.names.finalNorm, [spec.hidden]),
-    head: single('head', spec.names.head, [spec.vocab, spec.hidden]),
+    embedding: [
+      single('embedding', embedding, [spec.vocab, spec.hidden]),
+      ...(positions ? [single('embedding.positions', positions, [spec.maxPositions, spec.hidden])] : []),
+    ],
+    final: spec.finalVectors.map((v) => single(v.name, v.path, [v.size])),
+    head: single('head', head, [spec.vocab, spec.hidden]),
     layers: Array.from({ length: spec.layers }, (_, i) => blockWeights(spec, spec.layer(i))),
   };
 }
@@ -98,12 +113,17 @@ function blockWeights(spec: ModelSpec, prefix: string): Wanted[] {
   }));
   const linears = spec.projections.flatMap((p) =>
     p.parts.flatMap((part) => {
-      const shape = [part.to, p.from];
       const weight: Wanted = {
         name: tensorNames.weight(p, part.module),
-        shape,
+        shape: [part.to, p.from],
         projection: p.name,
-        from: [{ name: `${prefix}${part.path}.weight`, shape }],
+        from: [
+          {
+            name: `${prefix}${part.path}.weight`,
+            shape: spec.transposed ? [p.from, part.to] : [part.to, p.from],
+          },
+        ],
+        transposed: spec.transposed,
       };
       const bias: Wanted = {
         name: tensorNames.bias(p, part.module),
@@ -136,16 +156,21 @@ function check(wanted: Wanted, names: ReadonlySet<string>, source: WeightSource)
   }
 }
 
-async function read(wanted: Wanted, source: WeightSource): Promise<Tensor> {
+const read = async (wanted: Wanted, source: WeightSource): Promise<Tensor> =>
+  tensor(await readWanted(wanted, source), wanted.shape);
+
+/** The numbers of a segment's input, row after row. Throws MODEL_INCOMPLETE. */
+export async function readWanted(wanted: Wanted, source: WeightSource): Promise<Float32Array> {
   const [first] = wanted.from;
-  if (wanted.from.length === 1) return tensor(await readOne(first!.name, first!.shape, source), wanted.shape);
+  if (wanted.from.length === 1 && !wanted.transposed) return readOne(first!.name, first!.shape, source);
   const data = new Float32Array(sizeOf(wanted.shape));
   let offset = 0;
   for (const { name, shape } of wanted.from) {
-    data.set(await readOne(name, shape, source), offset);
+    const stored = await readOne(name, shape, source);
+    data.set(wanted.transposed ? turned(stored, shape[0]!) : stored, offset);
     offset += sizeOf(shape);
   }
-  return tensor(data, wanted.shape);
+  return data;
 }
 
 async function readOne(name: string, shape: Shape, source: WeightSource): Promise<Float32Array> {
@@ -163,4 +188,39 @@ async function sequentially<A, B>(list: readonly A[], each: (item: A, index: num
   const results: B[] = [];
   for (const [index, item] of list.entries()) results.push(await each(item, index));
   return results;
+}
+
+/** Views of all weights in memory by their Hugging Face names; linear layers as [out, in], however the files keep them. */
+export function weightsByName(spec: ModelSpec, weights: BaseWeights): Map<string, Float32Array> {
+  const { embedding, final, head, layers } = wantedBy(spec);
+  const found = new Map<string, Float32Array>();
+  const cut = (list: readonly Wanted[], from: Tensors): void => {
+    for (const wanted of list) {
+      let offset = 0;
+      for (const { name, shape } of wanted.from)
+        found.set(name, numbers(from[wanted.name]!).subarray(offset, (offset += sizeOf(shape))));
+    }
+  };
+  cut(embedding, weights.embedding);
+  cut(final, weights.final);
+  cut([head], weights.head);
+  layers.forEach((list, layer) => cut(list, weights.layers[layer]!));
+  return found;
+}
+
+/** Names of the weights that the files keep as [in, out] (GPT-2's Conv1D). */
+export const transposedWeights = (spec: ModelSpec): ReadonlySet<string> =>
+  new Set(
+    wantedBy(spec).layers.flatMap((list) =>
+      list.filter(({ transposed }) => transposed).flatMap(({ from }) => from.map(({ name }) => name)),
+    ),
+  );
+
+/** [rows, columns] as [columns, rows]. */
+export function turned(data: Float32Array, rows: number): Float32Array {
+  const columns = data.length / rows;
+  const out = new Float32Array(data.length);
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++) out[column * rows + row] = data[row * columns + column]!;
+  return out;
 }

@@ -1,7 +1,7 @@
 /** @file What int8 must know of a model before it is rounded: the largest magnitudes of each linear layer's input, over some rows. */
 import type { ModelSpec } from '../architectures/spec.ts';
 import { HEAD } from '../layers/head.ts';
-import { blockShape, type Network } from '../model/network.ts';
+import { blockShape, byLayer, type Network } from '../model/network.ts';
 import { LENGTH_STEP, microBatches } from '../model/microbatch.ts';
 import { observingSegment } from '../model/segments.ts';
 import { numbers, zeros } from '../segments/session.ts';
@@ -36,11 +36,13 @@ export async function calibrate(network: Network, rows: readonly Int32Array[]): 
   };
   for (const ids of rows)
     for (const micro of microBatches(batchOf(ids))) {
-      const shape = blockShape(micro, undefined);
-      const { forward } = await observingSegment(cache, spec, shape);
-      const shared = network.shared(micro);
-      let x = await network.embed(micro.ids);
+      const layers = await byLayer(spec, async (kind) => ({
+        forward: (await observingSegment(cache, spec, blockShape(kind, micro, undefined))).forward,
+        shared: network.shared(kind, micro),
+      }));
+      let x = await network.embed(micro.ids, micro.positions, undefined);
       for (let layer = 0; layer < spec.layers; layer++) {
+        const { forward, shared } = layers[layer]!;
         const out = Object.fromEntries([...forward.program.outputs].map(([name, type]) => [name, zeros(type.shape)]));
         await forward.run([shared, weights.layers[layer]!, { x }], out);
         for (const p of spec.projections) see(peaksName(spec, layer, p.name), numbers(out[`peaks.${p.name}`]!));

@@ -15,11 +15,14 @@ import {
 /** A number is an INT and a list is INTS; a float is wrapped, as in `{ float: 1 }`. */
 export type Attribute = number | readonly number[] | string | { readonly float: number };
 
-export type ElementType = 'float32' | 'int64' | 'int8' | 'uint8';
-/** What a constant of each type is given as. */
-export type ConstantData = Float32Array | BigInt64Array | Int8Array | Uint8Array;
+export type FloatType = 'float32' | 'float16';
+export type ElementType = FloatType | 'int64' | 'int8' | 'uint8';
+/** What a constant of each type is given as; 16-bit words are halves. */
+export type ConstantData = Float32Array | Uint16Array | BigInt64Array | Int8Array | Uint8Array;
 /** TensorProto.DataType. */
-const ELEMENT: Readonly<Record<ElementType, number>> = { float32: 1, uint8: 2, int8: 3, int64: 7 };
+const ELEMENT: Readonly<Record<ElementType, number>> = { float32: 1, uint8: 2, int8: 3, int64: 7, float16: 10 };
+/** As ONNX's Cast takes it. */
+export const elementType = (type: ElementType): number => ELEMENT[type];
 
 /** Operator sets that Fettle's graphs import: ONNX itself, and the contrib ops of ONNX Runtime. */
 const OPSETS = [
@@ -30,14 +33,12 @@ const OPSETS = [
 const IR_VERSION = 10n;
 
 /** The element type that an array's numbers are. */
-export const elementTypeOf = (data: ConstantData): ElementType =>
-  data instanceof Float32Array
-    ? 'float32'
-    : data instanceof BigInt64Array
-      ? 'int64'
-      : data instanceof Int8Array
-        ? 'int8'
-        : 'uint8';
+export function elementTypeOf(data: ConstantData): ElementType {
+  if (data instanceof Float32Array) return 'float32';
+  if (data instanceof Uint16Array) return 'float16';
+  if (data instanceof BigInt64Array) return 'int64';
+  return data instanceof Int8Array ? 'int8' : 'uint8';
+}
 
 /** A constant, row-major; its bytes are taken as they lie in memory (little-endian, as ONNX wants them). */
 export function tensorProto(name: string, dims: readonly number[], data: ConstantData): TensorProto {
@@ -46,6 +47,23 @@ export function tensorProto(name: string, dims: readonly number[], data: Constan
     dims: dims.map(BigInt),
     dataType: ELEMENT[elementTypeOf(data)],
     rawData: new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength),
+  });
+}
+
+/** A constant whose bytes lie in another file beside the model's. */
+export function externalTensorProto(
+  name: string,
+  type: ElementType,
+  dims: readonly number[],
+  { location, offset, length }: { readonly location: string; readonly offset: number; readonly length: number },
+): TensorProto {
+  const entries = { location, offset, length };
+  return create(TensorProtoSchema, {
+    name,
+    dims: dims.map(BigInt),
+    dataType: ELEMENT[type],
+    dataLocation: 1,
+    externalData: Object.entries(entries).map(([key, value]) => ({ key, value: String(value) })),
   });
 }
 

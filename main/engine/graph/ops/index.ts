@@ -7,9 +7,9 @@ import { QUANTISED } from './quantised.ts';
 import { REDUCE } from './reduce.ts';
 import type { Op } from '../op.ts';
 
-export { accumulate, add, exp, log, mul, sigmoid, silu, sub } from './elementwise.ts';
+export { accumulate, add, exp, gelu, log, mul, rsqrt, sigmoid, silu, sub, tanh } from './elementwise.ts';
 export { concat, pad, reshape, slice, split, transpose } from './layout.ts';
-export { pick, rmsNorm, rotary, rows } from './model.ts';
+export { layerNorm, oneHot, pick, rmsNorm, rotary, rows } from './model.ts';
 export { bmm, gemm } from './products.ts';
 export { columnPeaks, int4Gradient, int4Product, int8Product, int8Rows, scaleColumns } from './quantised.ts';
 export { logSoftmax, meanLast, reduceSum, softmax, sumLast } from './reduce.ts';
