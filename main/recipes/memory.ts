@@ -31,7 +31,10 @@ export function adapterParameters(model: ModelSize, { rank, targetModules }: Mem
 }
 
 /** Bytes that the training process will hold resident, estimated. */
-export function trainingMemory(model: ModelSize, recipe: MemoryKeys = { ...DEFAULTS, targetModules: model.modules }): number {
+export function trainingMemory(
+  model: ModelSize,
+  recipe: MemoryKeys = { ...DEFAULTS, targetModules: model.modules },
+): number {
   const weights = model.parameters * FLOAT;
   // Values, gradients and the two moments of AdamW.
   const adapter = adapterParameters(model, recipe) * FLOAT * 4;

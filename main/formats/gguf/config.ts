@@ -49,6 +49,8 @@ export async function configOf({ metadata, tensors }: GgufHeader, table: ReadTab
     tie_word_embeddings: !has('output.weight'),
     bos_token_id: id('bos'),
     eos_token_id: id('eos'),
+    // transformers would take its own default, which is no token of a small vocabulary.
+    pad_token_id: id('padding') ?? (architecture === 'phi3' ? null : undefined),
   };
   const own = architecture === 'gpt2' ? gpt2Config(values, tensors) : await gatedConfig(family, values, has, table);
   return Object.fromEntries(Object.entries({ ...shared, ...own }).filter(([, value]) => value !== undefined));
@@ -61,7 +63,8 @@ function gpt2Config(values: Values, tensors: readonly GgufTensor[]): HfConfig {
     n_head: values.number('attention.head_count'),
     n_inner: values.number('feed_forward_length'),
     // Some converters wrote another length than the table has.
-    n_positions: tensors.find(({ name }) => name === 'position_embd.weight')?.shape[0] ?? values.number('context_length'),
+    n_positions:
+      tensors.find(({ name }) => name === 'position_embd.weight')?.shape[0] ?? values.number('context_length'),
     layer_norm_epsilon: shortest(values.number('attention.layer_norm_epsilon')),
     activation_function: 'gelu_new',
   };
@@ -126,7 +129,11 @@ async function gatedConfig(
 function gemmaConfig(
   name: 'gemma2' | 'gemma3',
   { number, raw }: Values,
-  sizes: { readonly hidden_size: number | undefined; readonly num_attention_heads: number | undefined; readonly head_dim: number },
+  sizes: {
+    readonly hidden_size: number | undefined;
+    readonly num_attention_heads: number | undefined;
+    readonly head_dim: number;
+  },
 ): HfConfig {
   const layers = number('block_count') ?? 0;
   const shared = {
@@ -144,7 +151,9 @@ function gemmaConfig(
     ...(name === 'gemma2' ? { attn_logit_softcapping: shortest(number('attn_logit_softcapping')) ?? 50 } : {}),
     ...(name === 'gemma3' ? { rope_local_base_freq: number('rope.freq_base_swa') ?? 10000 } : {}),
     sliding_window: window || 4096,
-    layer_types: Array.from({ length: layers }, (_, layer) => (sliding(layer) ? 'sliding_attention' : 'full_attention')),
+    layer_types: Array.from({ length: layers }, (_, layer) =>
+      sliding(layer) ? 'sliding_attention' : 'full_attention',
+    ),
   };
 }
 
@@ -170,7 +179,8 @@ export function describe(config: HfConfig): Described & { readonly family: Famil
       `Models of the architecture ${String(config['model_type'])} cannot be written as GGUF yet.`,
       'Export as safetensors: llama.cpp converts that folder.',
     );
-  const { metadata, tables } = family.name === 'gpt2' ? { metadata: gpt2Keys(config), tables: [] } : gatedKeys(family.name, config);
+  const { metadata, tables } =
+    family.name === 'gpt2' ? { metadata: gpt2Keys(config), tables: [] } : gatedKeys(family.name, config);
   return { family, metadata: [['general.architecture', ['string', family.name]], ...metadata], tables };
 }
 
@@ -305,8 +315,4 @@ function slidingTheta(parameters: HfConfig): number {
 }
 
 const refused = (what: string): FettleError =>
-  new FettleError(
-    'EXPORT_UNSUPPORTED',
-    `A GGUF file cannot hold ${what}.`,
-    'Export as safetensors or as an adapter.',
-  );
+  new FettleError('EXPORT_UNSUPPORTED', `A GGUF file cannot hold ${what}.`, 'Export as safetensors or as an adapter.');

@@ -85,7 +85,7 @@ function llama3Of(
   }
   const found = { rope_type: 'llama3', factor, low_freq_factor: 1, ...guess };
   const made = factor >= 1 ? rotaryOf({ ...found, rope_theta: theta }, options).frequencies : frequencies;
-  if (table.length !== made.length || made.some((f, i) => Math.abs((frequencies[i]! / f / table[i]!) - 1) > 1e-3))
+  if (table.length !== made.length || made.some((f, i) => Math.abs(frequencies[i]! / f / table[i]! - 1) > 1e-3))
     throw new FettleError(
       'MODEL_UNSUPPORTED',
       'The file scales its rotary positions by a table that is not Llama 3’s.',
@@ -105,7 +105,10 @@ export function writeScaling(
 ): { readonly metadata: Metadata; readonly tables: readonly Table[] } {
   const kind = parameters['rope_type'] ?? parameters['type'] ?? 'default';
   const of = (key: string): number => Number(parameters[key]);
-  const real = (key: string, value: number): Metadata[number] => [`${architecture}.rope.scaling.${key}`, ['float32', value]];
+  const real = (key: string, value: number): Metadata[number] => [
+    `${architecture}.rope.scaling.${key}`,
+    ['float32', value],
+  ];
   const original: Metadata[number] = [
     `${architecture}.rope.scaling.original_context_length`,
     ['uint32', Number(parameters['original_max_position_embeddings'] ?? options.maxPositions)],
@@ -119,7 +122,10 @@ export function writeScaling(
     case 'llama3': {
       const { frequencies } = rotaryOf(parameters, options);
       const plain = rotaryOf({ ...parameters, rope_type: 'default' }, options).frequencies;
-      return { metadata: [], tables: [{ name: LLAMA3, numbers: Float32Array.from(plain, (f, i) => f / frequencies[i]!) }] };
+      return {
+        metadata: [],
+        tables: [{ name: LLAMA3, numbers: Float32Array.from(plain, (f, i) => f / frequencies[i]!) }],
+      };
     }
     case 'yarn': {
       const factor = Number(parameters['factor'] ?? options.maxPositions / of('original_max_position_embeddings'));
