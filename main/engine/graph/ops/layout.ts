@@ -7,11 +7,12 @@ interface ShapeAttr extends Attrs {
 }
 /**
  * A shape as ONNX's Reshape takes it: of free lengths 0 stands for the input's at the same place, -1 for what is left.
- * Where lengths are put together or taken apart no place is the same.
+ * Where lengths are put together or taken apart, a free one with a known one too, no place is the same.
  */
 function inWords(from: Shape, to: Shape): number[] {
   const free = (shape: Shape): number => shape.filter((n) => n === FREE).length;
-  const same = free(from) === free(to);
+  const known = (shape: Shape): number => sizeOf(shape.filter((n) => n !== FREE));
+  const same = free(from) === free(to) && known(from) === known(to);
   return to.map((n, i) => (n !== FREE ? n : same && from[i] === FREE ? 0 : -1));
 }
 
