@@ -4,10 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { loadBase, modulesOf, parameter, Random, type BaseModel, type LoraModel } from '../../main/engine/index.ts';
-import { adapterOf, mergedWeights } from '../../main/engine/model/merge.ts';
+import { loadBase, modulesOf, parameter, Random, type BaseModel, type TunedModel } from '../../main/engine/index.ts';
+import { mergeableOf, mergedWeights } from '../../main/engine/model/merge.ts';
 import { AdamW, clipGradients } from '../../main/engine/train/adamw.ts';
-import type { Batch } from '../../main/engine/types.ts';
 import { openModelFolder } from '../support/models.ts';
 import { openSafetensors } from '../../main/formats/safetensors.ts';
 import { writeModelGguf } from '../../main/formats/gguf/export.ts';
@@ -18,7 +17,7 @@ import { readAdapter, writeAdapter } from '../../main/formats/peft.ts';
 import { openWithLlamaCpp } from '../../main/workers/llama-cpp.ts';
 import { writeTinyTokenizer } from '../fixtures/tiny-model.ts';
 import { found, need } from '../support/needs.ts';
-import { askAllTransformers, runOracle } from '../support/oracle.ts';
+import { askAllTransformers, batchOf, runOracle } from '../support/oracle.ts';
 import { relativeError, worstDifference } from '../support/numbers.ts';
 
 const Expected = z.object({
@@ -181,7 +180,7 @@ async function exportAll(from: string, to: string, changes: HfConfig): Promise<E
   const model = base.withLora({ ...LORA, targetModules: made.lora.targetModules });
   await model.load(made.weights);
   await made.close();
-  const merged = { ...files, weights: mergedWeights(adapterOf(model), files.weights, model.spec) };
+  const merged = { ...files, weights: mergedWeights(mergeableOf(model), files.weights, model.spec) };
   await writeModelFolder(at('merged'), merged, { dtype: 'f32' });
   await writeModelGguf(at('model.gguf'), merged, 'f32', { name: 'A test', license: null });
   const tensors = model.parameters.entries.map(({ name, shape }) => ({
@@ -190,7 +189,7 @@ async function exportAll(from: string, to: string, changes: HfConfig): Promise<E
     data: parameter(model.parameters, name),
   }));
   const { transposed } = model.spec;
-  await writeAdapter(at('adapter'), tensors, { ...model.options, baseModel: 'tiny', transposed });
+  await writeAdapter(at('adapter'), tensors, { ...model.lora!, baseModel: 'tiny', transposed });
   const read = await openModel(at('model.gguf'));
   await writeModelFolder(at('from-gguf'), read, { dtype: 'f32' });
   await read.close();
@@ -211,7 +210,7 @@ async function exportAll(from: string, to: string, changes: HfConfig): Promise<E
 }
 
 /** After each prompt, one after the other. */
-async function logitsAfter(model: BaseModel | LoraModel): Promise<Float32Array> {
+async function logitsAfter(model: BaseModel | TunedModel): Promise<Float32Array> {
   const all: number[] = [];
   for (const prompt of PROMPTS) all.push(...(await model.logits(Int32Array.from(prompt))).slice(-model.spec.vocab));
   return Float32Array.from(all);
@@ -226,7 +225,7 @@ async function lastLogits(path: string): Promise<Float32Array> {
   return logits;
 }
 
-async function goOn(model: BaseModel | LoraModel, prompt: readonly number[], tokens: number): Promise<Greedy> {
+async function goOn(model: BaseModel | TunedModel, prompt: readonly number[], tokens: number): Promise<Greedy> {
   const decoder = model.generator();
   let logits = await decoder.prefill(prompt);
   const [ids, gaps]: [number[], number[]] = [[], []];
@@ -260,7 +259,7 @@ function checks(folderOf: (test: { skip(note?: string): void }) => string): void
     const integers = async (tensor: string) => Int32Array.from(await expected.readIntegers(tensor));
     return { folder, base, expected, facts, integers };
   };
-  const adapted = async (base: BaseModel, folder: string): Promise<LoraModel> => {
+  const adapted = async (base: BaseModel, folder: string): Promise<TunedModel> => {
     const adapter = await readAdapter(join(folder, 'adapter'));
     releasing(adapter);
     expect(adapter.lora).toMatchObject({ rank: LORA.rank, alpha: LORA.alpha });
@@ -331,18 +330,4 @@ function checks(folderOf: (test: { skip(note?: string): void }) => string): void
     const model = await adapted(base, folder);
     expect((await goOn(model, facts.prompt, facts.greedy.length)).ids).toEqual(facts.greedy);
   });
-}
-
-/** Rows that are one document each, without padding. */
-function batchOf([rows, length]: readonly number[], ids: Int32Array, labels: Int32Array): Batch {
-  return {
-    rows: rows!,
-    length: length!,
-    ids,
-    labels,
-    positions: ids.map((_, i) => i % length!),
-    documents: new Int32Array(ids.length).fill(1),
-    tokens: ids.length,
-    labelled: labels.filter((label) => label >= 0).length,
-  };
 }

@@ -77,8 +77,8 @@ function turn(scope: Scope, { batch, time, headDim: d, rotary: r }: AttentionSha
   const whole = (heads: Value, width: number): Value =>
     rotary(reshape(heads, [batch, time, n * width]), positions, cos, sin);
   if (2 * r.pairs === d) return whole(x, d);
-  const [moving, still] = split(reshape(x, [batch * time * n, d]), [2 * r.pairs, d - 2 * r.pairs], 1);
-  return concat([reshape(whole(moving!, 2 * r.pairs), moving!.shape), still!], 1);
+  const [moving, still] = split(reshape(x, [batch, time, n, d]), [2 * r.pairs, d - 2 * r.pairs], 3);
+  return concat([reshape(whole(moving!, 2 * r.pairs), moving!.shape), still!], 3);
 }
 
 export interface TrainingAttention extends AttentionShape {

@@ -6,7 +6,7 @@ import { numbers, integers, tensor, zeros, type Tensors } from '../segments/sess
 import { Workspace } from '../segments/workspace.ts';
 import type { Decoder } from '../types.ts';
 import type { LayerKind } from '../architectures/spec.ts';
-import { byLayer, rotaryTables, type AdapterLayers, type Network } from './network.ts';
+import { byLayer, rotaryTables, type Network, type Trained } from './network.ts';
 import { decodeSegment, windowIn } from './segments.ts';
 
 /** The cache grows by so many tokens; a program is compiled for each size. */
@@ -16,10 +16,10 @@ const PREFILL_TOKENS = 512;
 /** Pieces of a prompt are padded to multiples of this. */
 const PREFILL_STEP = 32;
 
-/** One document at a time. The adapter is read where it lies: a step of training between two tokens would be seen. */
+/** One document at a time. What is trained is read where it lies: a step of training between two tokens would be seen. */
 export class CachedDecoder implements Decoder {
   readonly #network: Network;
-  readonly #adapter: AdapterLayers | undefined;
+  readonly #trained: Trained | undefined;
   readonly #workspace = new Workspace();
   /** Keys and values of each layer, [1, kvHeads, capacity, headDim]. */
   #cache: { k: Tensor; v: Tensor }[] = [];
@@ -28,9 +28,9 @@ export class CachedDecoder implements Decoder {
   /** What was read so far, for a start from anew where a longer text is turned otherwise (LongRoPE). */
   #ids: number[] = [];
 
-  constructor(network: Network, adapter: AdapterLayers | undefined) {
+  constructor(network: Network, trained: Trained | undefined) {
     this.#network = network;
-    this.#adapter = adapter;
+    this.#trained = trained;
   }
 
   get maxTokens(): number {
@@ -66,7 +66,7 @@ export class CachedDecoder implements Decoder {
 
   /** Runs `ids`, padded to `time`, after what is cached. */
   async #advance(ids: readonly number[], time: number, wantLogits: boolean): Promise<Float32Array | undefined> {
-    const { spec, weights, cache } = this.#network;
+    const { spec, cache } = this.#network;
     if (this.#length + ids.length > spec.maxPositions)
       throw new FettleError(
         'INPUT_INVALID',
@@ -76,24 +76,21 @@ export class CachedDecoder implements Decoder {
     const past = Math.ceil(this.#length / CACHE_STEP) * CACHE_STEP;
     if (past > this.#capacity) this.#grow(past);
     // A shorter document than the one before leaves a larger cache: its size is as good.
-    const shape = { time, past: this.#length === 0 ? 0 : this.#capacity, adapter: this.#adapter?.shape };
+    const shape = { time, past: this.#length === 0 ? 0 : this.#capacity, trained: this.#trained?.shape };
     const layers = await byLayer(spec, async (kind) => ({
       segment: await decodeSegment(cache, spec, { ...shape, kind }),
       shared: this.#shared(kind, shape.past, time),
     }));
     const padded = new Int32Array(time);
     padded.set(ids);
-    let x = await this.#network.embed(padded, this.#positions(time));
+    let x = await this.#network.embed(padded, this.#positions(time), this.#trained);
     const made: Tensors[] = [];
     for (let layer = 0; layer < spec.layers; layer++) {
       const { segment, shared } = layers[layer]!;
       const out = this.#workspace.tensors(layer, segment.forward.program.outputs);
       const known = this.#cache[layer];
       const past: Tensors = known ? { 'past.k': known.k, 'past.v': known.v } : {};
-      await segment.forward.run(
-        [shared, weights.layers[layer]!, this.#adapter?.layers[layer]!.values ?? {}, past, { x }],
-        out,
-      );
+      await segment.forward.run([shared, ...this.#network.layerWeights(layer, this.#trained), past, { x }], out);
       made.push(out);
       x = out['y']!;
     }
@@ -101,7 +98,7 @@ export class CachedDecoder implements Decoder {
     if (needed > this.#capacity) this.#grow(needed);
     made.forEach((out, layer) => this.#remember(this.#cache[layer]!, out, time, ids.length));
     this.#length += ids.length;
-    return wantLogits ? this.#network.logits(numbers(x), Int32Array.of(ids.length - 1)) : undefined;
+    return wantLogits ? this.#network.logits(numbers(x), Int32Array.of(ids.length - 1), this.#trained) : undefined;
   }
 
   /** Of the next tokens; padding after the last position there is counts as that, and is never looked at. */

@@ -5,7 +5,7 @@ import type { WeightSource } from '../../formats/model.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf, type Shape } from '../graph/value.ts';
 import { tensorNames } from '../layers/block.ts';
-import { tensor, type Tensors } from '../segments/session.ts';
+import { numbers, tensor, type Tensors } from '../segments/session.ts';
 
 export interface BaseWeights {
   /** `embedding` [vocab, hidden]; `embedding.positions` where they are learned. */
@@ -18,7 +18,7 @@ export interface BaseWeights {
   readonly layers: readonly Tensors[];
 }
 
-interface Wanted {
+export interface Wanted {
   /** Input name in a segment. */
   readonly name: string;
   readonly shape: Shape;
@@ -53,14 +53,15 @@ export function checkWeights(spec: ModelSpec, source: WeightSource): void {
   for (const wanted of [...embedding, ...final, head, ...layers.flat()]) check(wanted, names, source);
 }
 
-interface WantedWeights {
+export interface WantedWeights {
   readonly embedding: readonly Wanted[];
   readonly final: readonly Wanted[];
   readonly head: Wanted;
   readonly layers: readonly Wanted[][];
 }
 
-function wantedBy(spec: ModelSpec): WantedWeights {
+/** What a model needs, by the input names of its segments. */
+export function wantedBy(spec: ModelSpec): WantedWeights {
   const single = (name: string, from: string, shape: Shape): Wanted => ({ name, shape, from: [{ name: from, shape }] });
   const { embedding, positions, head } = spec.names;
   return {
@@ -121,26 +122,21 @@ function check(wanted: Wanted, names: ReadonlySet<string>, source: WeightSource)
   }
 }
 
-async function read(wanted: Wanted, source: WeightSource): Promise<Tensor> {
+const read = async (wanted: Wanted, source: WeightSource): Promise<Tensor> =>
+  tensor(await readWanted(wanted, source), wanted.shape);
+
+/** The numbers of a segment's input, row after row. Throws MODEL_INCOMPLETE. */
+export async function readWanted(wanted: Wanted, source: WeightSource): Promise<Float32Array> {
   const [first] = wanted.from;
-  if (wanted.from.length === 1 && !wanted.transposed)
-    return tensor(await readOne(first!.name, first!.shape, source), wanted.shape);
+  if (wanted.from.length === 1 && !wanted.transposed) return readOne(first!.name, first!.shape, source);
   const data = new Float32Array(sizeOf(wanted.shape));
   let offset = 0;
   for (const { name, shape } of wanted.from) {
     const stored = await readOne(name, shape, source);
-    data.set(wanted.transposed ? transpose(stored, shape[0]!, shape[1]!) : stored, offset);
+    data.set(wanted.transposed ? turned(stored, shape[0]!) : stored, offset);
     offset += sizeOf(shape);
   }
-  return tensor(data, wanted.shape);
-}
-
-/** [rows, columns] as [columns, rows]. */
-function transpose(data: Float32Array, rows: number, columns: number): Float32Array {
-  const out = new Float32Array(data.length);
-  for (let row = 0; row < rows; row++)
-    for (let column = 0; column < columns; column++) out[column * rows + row] = data[row * columns + column]!;
-  return out;
+  return data;
 }
 
 async function readOne(name: string, shape: Shape, source: WeightSource): Promise<Float32Array> {
@@ -158,4 +154,39 @@ async function sequentially<A, B>(list: readonly A[], each: (item: A) => Promise
   const results: B[] = [];
   for (const item of list) results.push(await each(item));
   return results;
+}
+
+/** Views of all weights in memory by their Hugging Face names; linear layers as [out, in], however the files keep them. */
+export function weightsByName(spec: ModelSpec, weights: BaseWeights): Map<string, Float32Array> {
+  const { embedding, final, head, layers } = wantedBy(spec);
+  const found = new Map<string, Float32Array>();
+  const cut = (list: readonly Wanted[], from: Tensors): void => {
+    for (const wanted of list) {
+      let offset = 0;
+      for (const { name, shape } of wanted.from)
+        found.set(name, numbers(from[wanted.name]!).subarray(offset, (offset += sizeOf(shape))));
+    }
+  };
+  cut(embedding, weights.embedding);
+  cut(final, weights.final);
+  cut([head], { head: weights.head });
+  layers.forEach((list, layer) => cut(list, weights.layers[layer]!));
+  return found;
+}
+
+/** Names of the weights that the files keep as [in, out] (GPT-2's Conv1D). */
+export const transposedWeights = (spec: ModelSpec): ReadonlySet<string> =>
+  new Set(
+    wantedBy(spec).layers.flatMap((list) =>
+      list.filter(({ transposed }) => transposed).flatMap(({ from }) => from.map(({ name }) => name)),
+    ),
+  );
+
+/** [rows, columns] as [columns, rows]. */
+export function turned(data: Float32Array, rows: number): Float32Array {
+  const columns = data.length / rows;
+  const out = new Float32Array(data.length);
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++) out[column * rows + row] = data[row * columns + column]!;
+  return out;
 }

@@ -64,6 +64,18 @@ const siluOp = unary(
   },
 );
 
+/** 1 / sqrt(x) for x above 0; its derivative is -y^3 / 2. */
+const rsqrtOp = unary(
+  'rsqrt',
+  (to, node) => {
+    const [[x], [y]] = ends(to, node);
+    const root = to.fresh();
+    to.node('Sqrt', [x!], [root]);
+    to.node('Reciprocal', [root], [y!]);
+  },
+  (_x, y, dy) => mul(dy, mul(mul(y, mul(y, y)), y.scope.scalar(-0.5))),
+);
+
 const tanhOp = unary('tanh', plain('Tanh'), (_x, y, dy) => mul(dy, sub(y.scope.scalar(1), mul(y, y))));
 /**
  * 0.5 x (1 + tanh(u)) with u = sqrt(2 / pi) (x + 0.044715 x^3) (Hendrycks & Gimpel 2016): what GPT-2 and Gemma mean by
@@ -92,6 +104,7 @@ export const sigmoid = (x: Value): Value => x.scope.apply(sigmoidOp, [x], {})[0]
 export const tanh = (x: Value): Value => x.scope.apply(tanhOp, [x], {})[0]!;
 export const gelu = (x: Value): Value => x.scope.apply(geluOp, [x], {})[0]!;
 export const silu = (x: Value): Value => x.scope.apply(siluOp, [x], {})[0]!;
+export const rsqrt = (x: Value): Value => x.scope.apply(rsqrtOp, [x], {})[0]!;
 
 /**
  * a + b, where one of them was made by a Gemm that nothing else uses: the Gemm then starts from the other, and a pass
@@ -111,4 +124,4 @@ export function accumulate(a: Value, b: Value): Value {
   return add(a, b);
 }
 
-export const ELEMENTWISE = [addOp, subOp, mulOp, expOp, sigmoidOp, siluOp, tanhOp, geluOp];
+export const ELEMENTWISE = [addOp, subOp, mulOp, expOp, sigmoidOp, siluOp, rsqrtOp, tanhOp, geluOp];

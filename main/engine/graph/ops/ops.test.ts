@@ -18,6 +18,7 @@ import {
   logSoftmax,
   meanLast,
   mul,
+  oneHot,
   OPS,
   pad,
   pick,
@@ -26,6 +27,7 @@ import {
   rmsNorm,
   rotary,
   rows,
+  rsqrt,
   sigmoid,
   silu,
   slice,
@@ -64,6 +66,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'mul, broadcast': { ops: ['mul'], inputs: AB, build: (_, { a, b }) => mul(a!, b!) },
   exp: { ops: ['exp'], inputs: A, build: (_, { a }) => exp(a!) },
   sigmoid: { ops: ['sigmoid'], inputs: A, build: (_, { a }) => sigmoid(a!) },
+  rsqrt: { ops: ['rsqrt'], inputs: A, build: (_, { a }) => rsqrt(exp(a!)) },
   silu: { ops: ['silu'], inputs: A, build: (_, { a }) => silu(a!) },
   tanh: { ops: ['tanh'], inputs: A, build: (_, { a }) => tanh(a!) },
   gelu: { ops: ['gelu'], inputs: A, build: (_, { a }) => gelu(a!) },
@@ -138,6 +141,12 @@ const CASES: Readonly<Record<string, Case>> = {
     forwardOnly: true,
     fed: { at: integers(Int32Array.of(1, 3, 0), [3, 1]) },
     build: (s, { a }) => pick(a!, s.input('at', [3, 1], 'int64')),
+  },
+  oneHot: {
+    ops: ['oneHot'],
+    inputs: { a: [3, 5] },
+    fed: { at: integers(Int32Array.of(1, 4, 0), [3, 1]) },
+    build: (s, { a }) => mul(a!, oneHot(s.input('at', [3, 1], 'int64'), 5)),
   },
 };
 const EPSILON = 1e-2;
