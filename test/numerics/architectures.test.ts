@@ -1,10 +1,12 @@
 /** @file Tiny random models of every architecture against transformers, peft and PyTorch: logits, gradients, optimiser steps, cached generation. oracle/tiny_models.py makes them; two Llamas are fixtures as well, for where PyTorch is not at hand (in CI it must be). */
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { loadBase, modulesOf, parameter, Random, type BaseModel, type TunedModel } from '../../main/engine/index.ts';
+import { graphPath, writeOnnxFolder } from '../../main/engine/export/folder.ts';
+import { OnnxReader } from '../../main/engine/export/read.ts';
 import { mergeableOf, mergedWeights } from '../../main/engine/model/merge.ts';
 import { AdamW, clipGradients } from '../../main/engine/train/adamw.ts';
 import { openModelFolder } from '../support/models.ts';
@@ -114,6 +116,17 @@ describe('exported', () => {
       expect(worstDifference(await lastLogits(gguf), logits)).toBeLessThan(LOGITS);
     });
 
+    it('is the same model as an ONNX graph, or refused with a sentence', async (test) => {
+      const { onnx, logits, greedy } = await exportedOf(test, name);
+      if (name === 'phi3-longrope')
+        return expect(onnx).toMatchObject({ code: 'EXPORT_UNSUPPORTED', message: expect.stringContaining('LongRoPE') });
+      if (onnx instanceof Error) throw onnx;
+      const reader = await OnnxReader.open(graphPath(onnx, 'f32'), { threads: 1, maxTokens: 64 });
+      expect(worstDifference(await logitsAfter(reader), logits)).toBeLessThan(LOGITS);
+      expect((await goOn(reader, PROMPTS[0]!, TOKENS)).ids).toEqual(greedy[0]!.ids);
+      await reader.release();
+    });
+
     it('is gone on from by llama.cpp with the same tokens', async (test) => {
       process.env.FETTLE_LLAMA_CPP = need(test, 'llama.cpp', found.llamaCpp);
       const { gguf, greedy } = await exportedOf(test, name);
@@ -147,6 +160,8 @@ describe('exported', () => {
   });
 });
 
+type Askable = Pick<BaseModel | OnnxReader, 'generator'>;
+
 interface Greedy {
   readonly ids: readonly number[];
   /** Between the two best logits at each token. */
@@ -158,6 +173,8 @@ interface Exported {
   readonly merged: string;
   readonly adapter: string;
   readonly gguf: string;
+  /** What refused it, where there can be none. */
+  readonly onnx: string | Error;
   /** The GGUF file's model as a folder again. */
   readonly fromGguf: string;
   /** Of the model with its adapter, after each prompt. */
@@ -193,6 +210,11 @@ async function exportAll(from: string, to: string, changes: HfConfig): Promise<E
   const read = await openModel(at('model.gguf'));
   await writeModelFolder(at('from-gguf'), read, { dtype: 'f32' });
   await read.close();
+  mkdirSync(at('onnx'));
+  const onnx = await writeOnnxFolder(at('onnx'), merged, 'f32', () => undefined).then(
+    () => at('onnx'),
+    (error: Error) => error,
+  );
   const greedy: Greedy[] = [];
   for (const prompt of PROMPTS) greedy.push(await goOn(model, prompt, TOKENS));
   const logits = await logitsAfter(model);
@@ -203,6 +225,7 @@ async function exportAll(from: string, to: string, changes: HfConfig): Promise<E
     merged: at('merged'),
     adapter: at('adapter'),
     gguf: at('model.gguf'),
+    onnx,
     fromGguf: at('from-gguf'),
     logits,
     greedy,
@@ -210,9 +233,13 @@ async function exportAll(from: string, to: string, changes: HfConfig): Promise<E
 }
 
 /** After each prompt, one after the other. */
-async function logitsAfter(model: BaseModel | TunedModel): Promise<Float32Array> {
+async function logitsAfter(model: Askable): Promise<Float32Array> {
   const all: number[] = [];
-  for (const prompt of PROMPTS) all.push(...(await model.logits(Int32Array.from(prompt))).slice(-model.spec.vocab));
+  for (const prompt of PROMPTS) {
+    const decoder = model.generator();
+    all.push(...(await decoder.prefill(prompt)));
+    await decoder.release();
+  }
   return Float32Array.from(all);
 }
 
@@ -225,7 +252,7 @@ async function lastLogits(path: string): Promise<Float32Array> {
   return logits;
 }
 
-async function goOn(model: BaseModel | TunedModel, prompt: readonly number[], tokens: number): Promise<Greedy> {
+async function goOn(model: Askable, prompt: readonly number[], tokens: number): Promise<Greedy> {
   const decoder = model.generator();
   let logits = await decoder.prefill(prompt);
   const [ids, gaps]: [number[], number[]] = [[], []];
