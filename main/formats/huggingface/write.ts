@@ -32,11 +32,8 @@ export async function writeConfigs(
 ): Promise<void> {
   const json = (name: string, value: unknown): Promise<void> =>
     writeFile(join(folder, name), `${JSON.stringify(value, null, 2)}\n`);
-  await writeFile(
-    join(folder, 'config.json'),
-    `${withFloats(JSON.stringify({ ...publicConfig(files.config, torchName), ...more }, null, 2))}\n`,
-  );
-
+  const config = { ...publicConfig(files.config, torchName), ...more };
+  await writeFile(join(folder, 'config.json'), `${withFloats(JSON.stringify(config, null, 2))}\n`);
   const { tokenizer, stopIds } = files;
   await json('generation_config.json', {
     bos_token_id: tokenizer.bosId,
