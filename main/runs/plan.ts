@@ -174,8 +174,14 @@ const ADAPTER_SETTINGS = Recipe.pick({
  * @throws RECIPE_INVALID where there is none, or where the values given are others; MODEL_UNSUPPORTED for what is no plain LoRA.
  */
 async function adapterSettings(given: Readonly<Record<string, unknown>>): Promise<Partial<Recipe>> {
-  const { initAdapter } = given;
+  const { initAdapter, method } = given;
   if (typeof initAdapter !== 'string' || initAdapter === 'none') return {};
+  if (method === 'full')
+    throw new FettleError(
+      'RECIPE_INVALID',
+      'A run that trains all weights cannot start from an adapter.',
+      'Leave initAdapter out, or train an adapter (method lora).',
+    );
   const adapter = await readAdapter(initAdapter).catch((error: unknown) => {
     if (!(error instanceof FettleError) || error.code !== 'FILE_NOT_FOUND') throw error;
     throw new FettleError(

@@ -25,7 +25,7 @@ export async function scoreProbes(
   model: BaseModel | TunedModel,
   tokenizer: Tokenizer,
   stopIds: readonly number[],
-  { skills, prose }: ProbeSuite,
+  { skills, prose }: Pick<ProbeSuite, 'skills' | 'prose'>,
   tell: Tell,
 ): Promise<ProbeScores> {
   const chosen = await chooseAll(
@@ -102,6 +102,7 @@ async function lossesOf(
   strategy: 'instruct' | 'non-instruct',
   tell: Tell,
 ): Promise<readonly RowLoss[]> {
+  if (examples.length === 0) return [];
   const options = { strategy, maxLength: MAX_LENGTH, packing: true, batchSize: 1, onProgress: tell };
   return (await evaluate(model, examples, options))!.examples;
 }

@@ -58,7 +58,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
     const general = recipe.rehearsal > 0 ? await generalExamples(text, files.chatTemplate !== null) : [];
     const rehearsal = rehearse(training, general, recipe);
     if (rehearsal.tokens > 0) stage(rehearsalWords(training, rehearsal));
-    const model = recipe.method === 'full' ? base.withAllTrained(recipe) : base.withLora(recipe);
+    const model = recipe.method === 'full' ? base.becomeAllTrained(recipe) : base.withLora(recipe);
     if (recipe.initAdapter !== undefined && !job.resume) await startFrom(model, recipe.initAdapter);
     const { result } = await train({
       model,
@@ -81,7 +81,9 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
       clock: () => performance.now(),
       memory: () => process.resourceUsage().maxRSS * 1024,
       environment: environment(job.threads),
-      ...(recipe.method === 'lora' ? { adapterConfig: adapterConfig({ ...recipe, baseModel: job.modelName }) } : {}),
+      ...(recipe.method === 'lora'
+        ? { adapterConfig: adapterConfig({ ...recipe, baseModel: job.modelName, transposed: model.spec.transposed }) }
+        : {}),
     });
     return result ?? { reason: 'paused' };
   } finally {
@@ -130,7 +132,9 @@ function openingOf(row: StoredRow, { tokenizer, template }: ChatForm): Opening |
     messages.findIndex((turn) => turn.role === 'assistant'),
   );
   const question = asked.findLast((turn) => turn.role === 'user');
-  return question ? { prompt: question.content, ids: chatPrompt(asked, { tokenizer, template }) } : null;
+  return question
+    ? { prompt: question.content, ids: chatPrompt(asked, { tokenizer, template }, { tools: row.tools }) }
+    : null;
 }
 
 async function answer(

@@ -16,6 +16,7 @@ const REQUIRED = {
   oracle: 'PyTorch, transformers, peft and onnxruntime-genai: .ci/run installs them into test/numerics/.venv.',
   'llama.cpp': 'node-llama-cpp: .ci/run installs it in test/numerics/llama-cpp.',
   'transformers.js': '@huggingface/transformers: .ci/run installs it in test/numerics/transformers-js.',
+  openai: 'OpenAI’s client: .ci/run installs it in test/clients.',
   golang: 'Go: apt-get install golang-go.',
   starter: 'The starter model: `npm test` fetches it into test/.cache/home.',
   chromium: 'Debian’s chromium: apt-get install chromium.',
@@ -33,6 +34,7 @@ export const found = {
   transformersJs: existsSync(join(root, 'test/numerics/transformers-js/node_modules/@huggingface/transformers'))
     ? join(root, 'test/numerics/transformers-js')
     : undefined,
+  openai: existsSync(join(root, 'test/clients/node_modules/openai')) ? join(root, 'test/clients') : undefined,
   /** The starter model's GGUF file. */
   starter: [
     process.env.FETTLE_TEST_GGUF,
