@@ -4,11 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { onnxModel } from '../../main/engine/export/model.ts';
+import { OnnxReader } from '../../main/engine/export/read.ts';
 import { loadBase, type BaseModel, type TunedModel } from '../../main/engine/index.ts';
 import { AdamW, clipGradients } from '../../main/engine/train/adamw.ts';
 import { openModelFolder } from '../support/models.ts';
 import { openSafetensors } from '../../main/formats/safetensors.ts';
 import { modulesOf } from '../../main/engine/architectures/spec.ts';
+import { writeOnnx } from '../../main/formats/onnx/write.ts';
 import { readAdapter } from '../../main/formats/peft.ts';
 import { found, need } from '../support/needs.ts';
 import { batchOf, runOracle } from '../support/oracle.ts';
@@ -32,6 +35,8 @@ const Expected = z.object({
 const LORA = { rank: 4, alpha: 8, seed: 1 };
 /** Absolute, for logits of a few units. */
 const LOGITS = 1e-4;
+/** Relative in norm, for logits computed in 16 bits. */
+const HALVES = 0.02;
 /** Relative in norm, for each gradient. */
 const GRADIENT = 1e-3;
 /** Absolute, for a loss in nats. */
@@ -89,7 +94,7 @@ function checks(folderOf: (test: { skip(note?: string): void }) => string): void
     const expected = releasing(await openSafetensors(join(folder, 'expected.safetensors')));
     const facts = Expected.parse(JSON.parse(readFileSync(join(folder, 'expected.json'), 'utf8')));
     const integers = async (tensor: string) => Int32Array.from(await expected.readIntegers(tensor));
-    return { folder, base, expected, facts, integers };
+    return { folder, base, weights, expected, facts, integers };
   };
   const adapted = async (base: BaseModel, folder: string): Promise<TunedModel> => {
     const adapter = await readAdapter(join(folder, 'adapter'));
@@ -133,6 +138,39 @@ function checks(folderOf: (test: { skip(note?: string): void }) => string): void
         relativeError(parameters.gradients.subarray(offset, offset + size), await expected.read(`grad.${name}`)),
         name,
       ).toBeLessThan(GRADIENT);
+  });
+
+  it('gives them as ONNX too, at once and token by token, in 32 bits, and nearly so in halves', async (test) => {
+    const { base, weights, expected, integers } = await open(test);
+    if (base.spec.kinds.some(({ rotary }) => rotary?.long)) {
+      expect(() => onnxModel(base.spec, weights, 'f32')).toThrow('LongRoPE');
+      return;
+    }
+    const ids = (await integers('ids')).slice(0, expected.info('ids').shape[1]);
+    const wanted = (await expected.read('logits')).subarray(0, ids.length * base.spec.vocab);
+    const temporary = mkdtempSync(join(tmpdir(), 'fettle-tiny-onnx-'));
+    try {
+      for (const type of ['f32', 'f16'] as const) {
+        const path = join(temporary, `${type}.onnx`);
+        const { graph, groups } = onnxModel(base.spec, weights, type);
+        await writeOnnx(path, graph, groups);
+        const reader = await OnnxReader.open(path, { threads: 1, maxTokens: base.spec.maxPositions });
+        const { logits, vocab } = await reader.run(ids, {});
+        const decoder = reader.generator();
+        let last = await decoder.prefill([...ids.subarray(0, 4)]);
+        for (const id of ids.subarray(4)) last = await decoder.step(id);
+        if (type === 'f32') {
+          expect(worstDifference(logits, wanted)).toBeLessThan(LOGITS);
+          expect(worstDifference(last, wanted.slice(-vocab))).toBeLessThan(LOGITS);
+        } else {
+          expect(relativeError(logits, wanted)).toBeLessThan(HALVES);
+          expect(relativeError(last, wanted.slice(-vocab))).toBeLessThan(HALVES);
+        }
+        await reader.release();
+      }
+    } finally {
+      rmSync(temporary, { recursive: true, force: true });
+    }
   });
 
   it('takes the same 20 steps of AdamW', async (test) => {
