@@ -38,7 +38,7 @@ function describe({ say }: Context, dataset: Dataset): void {
   for (const { file, what, count: times, examples } of dataset.removed.slice(0, 10))
     say(wrap(`${file}: ${count(times)} ${what} removed${examples[0] ? `, such as “${examples[0]}”` : ''}.`, '  '));
   for (const file of dataset.files.filter((each) => each.error))
-    say(wrap(`${file.name} was not read: ${file.error!.message}`, '  '));
+    say(wrap(`${file.name} was not read: ${file.error!.message.replace(`${file.name}: `, '')}`, '  '));
   for (const { at, words } of dataset.steps.slice(1)) say(wrap(`${at.slice(0, 10)} ${words}.`, '  '));
 }
 

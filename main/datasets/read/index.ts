@@ -109,7 +109,7 @@ async function below(folder: string): Promise<{ files: SourceFile[]; skipped: Re
     entry.isFile() && READABLE.includes(extension(entry.name));
   const skipped = skippedByKind(
     basename(folder),
-    found.filter((each) => !isRead(each)).map(({ entry }) => (entry.isFile() ? extension(entry.name) : 'link')),
+    found.filter((each) => !isRead(each)).map(({ entry }) => (entry.isFile() ? extension(entry.name) : LINK)),
   );
   const files = found.filter(isRead);
   if (files.length === 0)
@@ -131,23 +131,25 @@ function skippedByKind(where: string, kinds: readonly string[]): Refused[] {
   const counts = new Map<string, number>();
   for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1);
   return [...counts].map(([kind, count]) => {
-    const [what, hint] =
-      kind === 'link'
-        ? ['a link, which is not followed', 'Bring in what it leads to.']
+    const many = count > 1;
+    const [one, more, hint] =
+      kind === LINK
+        ? ['link, which is not followed', 'links, which are not followed', 'Bring in what they lead to.']
         : kind === ARCHIVE
-          ? ['an archive within an archive, which is not opened', 'Unpack it, and bring in what it holds.']
-          : ['of a kind that Fettle cannot read', `It reads ${READABLE.join(', ')}.`];
-    const name = kind === 'link' ? `${where}/ (links)` : `${where}/*${kind}`;
+          ? ['archive within it, which is not opened', 'archives within it, which are not opened', 'Unpack it first.']
+          : [
+              'file of a kind that Fettle cannot read',
+              'files of a kind that Fettle cannot read',
+              `It reads ${READABLE.join(', ')}.`,
+            ];
+    const name = kind === LINK ? `${where}/ (links)` : `${where}/*${kind}`;
     return {
       name,
-      error: new FettleError(
-        'FORMAT_UNKNOWN',
-        `${count.toLocaleString('en')} ${count === 1 ? 'file' : 'files'}: ${what}.`,
-        hint,
-      ),
+      error: new FettleError('FORMAT_UNKNOWN', `${count.toLocaleString('en')} ${many ? more : one}.`, hint),
     };
   });
 }
+const LINK = 'link';
 
 async function expand(path: string, name: string, scratch: string): Promise<Listed> {
   const zip = await openZip(path, name);

@@ -403,8 +403,8 @@ describe('an archive', () => {
     expect(files.map(({ name }) => name)).toEqual(['f/good.txt']);
     expect(bad.map(({ name, error }) => [name, error.code, error.message])).toMatchObject([
       ['f/bad.zip', 'FORMAT_INVALID', expect.any(String) as unknown],
-      ['f/*.xlsx', 'FORMAT_UNKNOWN', '2 files: of a kind that Fettle cannot read.'],
-      ['f/ (links)', 'FORMAT_UNKNOWN', '1 file: a link, which is not followed.'],
+      ['f/*.xlsx', 'FORMAT_UNKNOWN', '2 files of a kind that Fettle cannot read.'],
+      ['f/ (links)', 'FORMAT_UNKNOWN', '1 link, which is not followed.'],
     ]);
   });
 });
