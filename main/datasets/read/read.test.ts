@@ -170,6 +170,9 @@ describe('a table', () => {
     const records = await read(file('m.csv', mixed));
     expect(records.at(-1)).toMatchObject({ kind: 'bad', reason: 'bytes that are not UTF-8', line: 20_004 });
     expect(records.at(-2)).toMatchObject({ value: { q: 'klein', a: 'süß' } });
+    const cell = `"${'ü'.repeat(3 * 2 ** 20)}"`;
+    expect(await values(file('w.csv', `q,a\n${cell},b\nc,d\n`))).toMatchObject([{ a: 'b' }, { q: 'c' }]);
+    expect((await values(file('w.csv', `q,a\n${cell},b\nc,ä\n`)))[1]).toEqual({ q: 'c', a: 'ä' });
     const lines = `${'{"q":"what"}\n'.repeat(100_000)}{"q":"groß"}\n{"q":"süß"}\n`;
     expect((await values(file('l.jsonl', Buffer.from(lines, 'latin1')))).at(-1)).toEqual({ q: 'süß' });
   });

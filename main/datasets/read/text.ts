@@ -1,6 +1,5 @@
 /** @file Bytes to text: UTF-8 and UTF-16 with or without a byte order mark, else Windows-1252; what is no text is refused, never replaced. */
 import { isAscii, isUtf8 } from 'node:buffer';
-import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { FettleError } from '../../contract/errors.ts';
 import type { SourceFile } from './record.ts';
@@ -41,16 +40,15 @@ function beginsAsUtf8(bytes: Uint8Array, cut: boolean): boolean {
 
 /** Lines of other than ASCII that settle it: a file with so many good ones is UTF-8, whatever else is in it. */
 const SETTLED = 1000;
-/** A line that is longer says nothing of an encoding. */
-const LONGEST_LINE = 1 << 24;
+/** Read at once. A line that is longer says nothing of an encoding. */
+const PIECE = 1 << 22;
 
 /**
- * Whether a whole file is UTF-8, line by line: the first letter that is not ASCII may stand anywhere. `bad` lines are not, and are
- * more than the good ones where the file is of another encoding.
+ * Whether a whole file is UTF-8, line by line: the first letter that is not ASCII may stand anywhere. Where the `bad` lines are
+ * more than the good ones, it is of another encoding. One buffer for all of it: this runs before every import.
  */
 export async function countUtf8Lines(path: string): Promise<{ readonly good: number; readonly bad: number }> {
   let [good, bad] = [0, 0];
-  let rest: Buffer = Buffer.alloc(0);
   const judge = (lines: Buffer): void => {
     if (isAscii(lines) || (good >= SETTLED && isUtf8(lines))) return;
     for (let from = 0; from < lines.length;) {
@@ -61,14 +59,31 @@ export async function countUtf8Lines(path: string): Promise<{ readonly good: num
       from = end < 0 ? lines.length : end + 1;
     }
   };
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
-    const end = chunk.lastIndexOf(10);
-    if (end >= 0) judge(rest.length === 0 ? chunk.subarray(0, end) : Buffer.concat([rest, chunk.subarray(0, end)]));
-    const tail = chunk.subarray(end + 1);
-    rest = end >= 0 ? tail : rest.length > LONGEST_LINE ? rest : Buffer.concat([rest, tail]);
+  const handle = await open(path, 'r');
+  try {
+    const piece = Buffer.allocUnsafe(PIECE);
+    let kept = 0;
+    // Within a line that is longer than a piece.
+    let within = false;
+    for (;;) {
+      const { bytesRead } = await handle.read(piece, kept, PIECE - kept);
+      const filled = piece.subarray(0, kept + bytesRead);
+      if (bytesRead === 0) {
+        if (!within) judge(filled);
+        return { good, bad };
+      }
+      const end = filled.lastIndexOf(10);
+      if (end >= 0) {
+        judge(filled.subarray(within ? filled.indexOf(10) : 0, end));
+        within = false;
+      }
+      within ||= end < 0 && filled.length === PIECE;
+      kept = within ? 0 : filled.length - end - 1;
+      piece.copyWithin(0, end + 1, end + 1 + kept);
+    }
+  } finally {
+    await handle.close();
   }
-  if (rest.length <= LONGEST_LINE) judge(rest);
-  return { good, bad };
 }
 
 /** @throws FILE_ENCODING where the bytes are no text, in the encoding that is given or in any. */
