@@ -3,7 +3,7 @@ import mammoth from 'mammoth';
 import { posix } from 'node:path';
 import { FettleError } from '../../contract/errors.ts';
 import { parseDocument } from './dom.ts';
-import { markdownOf } from './html.ts';
+import { LARGE, markdownOf } from './html.ts';
 import type { RawRecord, SourceFile } from './record.ts';
 import { MAX_DOCUMENT_BYTES, readBytes, tidy } from './text.ts';
 import { openZip, readEntry, type ZipEntry } from './zip.ts';
@@ -130,8 +130,10 @@ export function readEpub(file: SourceFile): Promise<RawRecord> {
       for (const item of packaged.querySelectorAll('spine itemref')) {
         const href = hrefs.get(item.getAttribute('idref'));
         if (!href) continue;
-        const page = parseDocument(await part(posix.join(posix.dirname(opf), decodeURIComponent(href))));
-        chapters.push(markdownOf(page.querySelector('body')?.innerHTML ?? ''));
+        const page = await part(posix.join(posix.dirname(opf), decodeURIComponent(href)));
+        chapters.push(
+          markdownOf(page.length > LARGE ? page : (parseDocument(page).querySelector('body')?.innerHTML ?? '')),
+        );
       }
       const text = chapters.filter((chapter) => chapter !== '').join('\n\n');
       return text === '' ? NOTHING : { kind: 'text', text };

@@ -261,6 +261,18 @@ describe('a document', () => {
     for (const part of ['Shop', 'All rights', 'alert']) expect(shown).not.toContain(part);
   });
 
+  it('of a large page is read in pieces, and nothing is lost between them', async () => {
+    const part = (i: number): string =>
+      `<h2>Part ${i}</h2><p>Words of ${i}: ${'the nut is drawn up. '.repeat(20)}</p><ul><li>Look ${i}</li></ul><script>var a = "</p>"</script>`;
+    const parts = Array.from({ length: 2500 }, (_, i) => part(i));
+    const shown = await text(
+      file('large.html', `<html><head><title>x</title></head><body>${parts.join('')}</body></html>`),
+    );
+    for (let i = 0; i < parts.length; i++) expect(shown).toContain(`## Part ${i}\n\nWords of ${i}: the`);
+    expect(shown.match(/^- Look/gm)).toHaveLength(parts.length);
+    expect(shown).not.toContain('var a');
+  });
+
   it('of PDF loses its page furniture and gets its words back', async () => {
     const pdf = await PDFDocument.create();
     const font = await pdf.embedFont(StandardFonts.Helvetica);
