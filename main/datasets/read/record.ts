@@ -8,7 +8,7 @@ export interface RemovedText {
     | 'page numbers'
     | 'hyphens at line ends'
     | 'navigation and boilerplate'
-    | 'headings and lists of a broken part';
+    | 'headings and lists';
   readonly count: number;
   /** At most three, at most 120 characters each. */
   readonly examples: readonly string[];
