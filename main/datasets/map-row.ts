@@ -32,7 +32,7 @@ export function mapRow(row: Row, { kind, mapping }: Shape): readonly Mapped[] {
 
 function pair(instruction: string, input: unknown, response: unknown, system: string): Mapped {
   const more = textOf(input);
-  const user = more === '' ? instruction : instruction === '' ? more : `${instruction}\n\n${more}`;
+  const user = joined(instruction, more);
   const answer = textOf(response);
   if (user === '') return drop('no instruction');
   if (answer === '') return drop('no response');
@@ -90,13 +90,17 @@ function fromJson(text: string): unknown {
   }
 }
 
+/** What is asked and what it is about, as the model is trained to read them. */
+export const joined = (instruction: string, more: string): string =>
+  [instruction, more].filter((part) => part !== '').join('\n\n');
+
 /** Numbers are taken as written; anything else that is no text counts as missing. NUL bytes have no meaning in text. */
-function textOf(value: unknown): string {
+export function textOf(value: unknown): string {
   if (typeof value === 'string') return (value.includes('\0') ? value.replaceAll('\0', '') : value).trim();
   return typeof value === 'number' || typeof value === 'boolean' ? String(value) : '';
 }
 
-const ROLES: Readonly<Record<string, ChatTurn['role']>> = {
+export const ROLES: Readonly<Record<string, ChatTurn['role']>> = {
   system: 'system',
   developer: 'system',
   user: 'user',
@@ -142,7 +146,7 @@ function conversation(value: unknown, system: string): Mapped {
 }
 
 /** Text, the text parts of a list, or the calls of tools as JSON. */
-function contentOf(item: Row): string {
+export function contentOf(item: Row): string {
   const content = item['content'] ?? item['value'];
   const text = Array.isArray(content)
     ? (content as unknown[]).map((part) => (isRow(part) ? textOf(part['text']) : textOf(part))).join('\n')
