@@ -151,7 +151,7 @@ export const dataCommands: readonly Command[] = [
     summary: 'Bring in files, folders or archives: examples or text',
     args: [2, 1000],
     options: IMPORT_OPTIONS,
-    help: 'Reads JSONL, JSON, CSV, TSV, Parquet, TXT, Markdown, HTML, DOCX, PDF, EPUB, ZIP and folders of them.\nKIND is instruction, conversation, prose or preference; it is recognised where it is left out.\n--map says which column means what, for example --map instruction=question --map response=answer.',
+    help: 'Reads JSONL, JSON, CSV, TSV, Parquet, TXT, Markdown, HTML, DOCX, PDF, EPUB, ZIP and folders of them.\nKIND is instruction, conversation, prose or preference; it is recognised where it is left out.\n--map says which column means what, for example --map instruction=question --map response=answer.\nMeanings are instruction, input, response, system, messages, tools, instances, prompt, chosen, rejected, text.',
     async run(context) {
       const [project = '', ...paths] = context.args;
       const [kind] = oneOf(DatasetKind, list(context, 'kind'), 'kind');

@@ -8,7 +8,7 @@ export interface Told {
 }
 
 /**
- * A template may take tools and still not this conversation (Llama 3.1's allows one call a turn): then words carry it
+ * A template may take tools and still not this conversation (Llama 3.1's allows one call a turn, and no words beside it): then words carry it
  * too, so that no row is lost.
  */
 export function toldTo(
@@ -35,10 +35,11 @@ function withoutSystem([system, ...rest]: readonly ChatMessage[]): readonly Chat
   return rest.with(at, { ...first, content: `${system.content}\n\n${first.content}` });
 }
 
+/** Whether the template takes it, and writes what is said beside a call. */
 function renders({ messages, tools }: Told, template: ChatTemplate): boolean {
   try {
-    template.render(messages, { tools: tools ?? [] });
-    return true;
+    const text = template.render(messages, tools ? { tools } : {});
+    return messages.every(({ calls, content }) => !calls || text.includes(content.trim()));
   } catch {
     return false;
   }

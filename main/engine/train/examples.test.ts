@@ -132,6 +132,14 @@ describe('tools', () => {
     );
     expect(strict.takesTools).toBe(true);
     expect(whole({ ...form, template: strict })).toContain(words);
+    const silent = template(
+      calling.source.replace(
+        '{{ m.content }}{% if m.tool_calls %}',
+        '{% if not m.tool_calls %}{{ m.content }}{% else %}',
+      ),
+    );
+    expect(silent.takesTools).toBe(true);
+    expect(whole({ ...form, template: silent })).toContain('Let me see.');
   });
 
   it('that a template knows nothing of give their answer to the user', () => {
