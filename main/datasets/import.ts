@@ -367,7 +367,9 @@ function nothingLeft(
   reports: readonly FileReport[],
 ): FettleError {
   const why = dropped.map(({ reason, count }) => `${count} with ${reason}`).join(', ');
-  const failed = reports.find((file) => file.error)?.error;
+  const errors = reports.flatMap((file) => file.error ?? []);
+  // Pictures beside a file that is damaged are not why nothing is left.
+  const failed = errors.find((error) => error.code !== 'FORMAT_UNKNOWN') ?? errors[0];
   return new FettleError(
     'DATA_EMPTY',
     `Nothing is left to train on${why ? `: ${why}` : failed ? `: ${failed.message}` : ''}`.replace(/\.?$/, '.'),

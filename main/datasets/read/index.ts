@@ -92,7 +92,23 @@ export async function listFiles(paths: readonly string[], scratch: string): Prom
     for (const inner of inside) await add(inner.path, inner.name, inner.bytes);
     refused.push(...skipped);
   }
-  return { files, refused };
+  const own = ownNames();
+  return {
+    files: files.map((file) => ({ ...file, name: own(file.name) })),
+    refused: refused.map((each) => ({ ...each, name: own(each.name) })),
+  };
+}
+
+/** Two folders may be called the same, with files that are called the same: the later ones are numbered. */
+function ownNames(): (name: string) => string {
+  const taken = new Set<string>();
+  return (name) => {
+    const end = extname(name);
+    let own = name;
+    for (let number = 2; taken.has(own); number++) own = `${name.slice(0, name.length - end.length)} (${number})${end}`;
+    taken.add(own);
+    return own;
+  };
 }
 
 type Refused = Listed['refused'][number];

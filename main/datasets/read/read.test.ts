@@ -407,6 +407,13 @@ describe('an archive', () => {
     expect(existsSync(scratch())).toBe(false);
   });
 
+  it('or folder that is called as another one keeps its files apart', async () => {
+    file('a/notes/x.md', 'One.');
+    file('b/notes/x.md', 'Two.');
+    const { files } = await listFiles([join(folder, 'a/notes'), join(folder, 'b/notes')], scratch());
+    expect(files.map(({ name }) => name)).toEqual(['notes/x.md', 'notes/x (2).md']);
+  });
+
   it('that cannot be read does not keep the rest of a folder out', async () => {
     file('f/good.txt', 'Good.');
     file('f/bad.zip', 'no archive');
