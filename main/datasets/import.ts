@@ -232,7 +232,8 @@ class Buckets {
       take: (record) => {
         if (record.kind === 'bad') drop(record.reason, record.line, record.raw);
         else if (record.kind === 'text') {
-          keep({ source: file.name, text: record.text }, 'prose', null);
+          const source = record.part === undefined ? file.name : `${file.name}, part ${record.part}`;
+          keep({ source, text: record.text }, 'prose', null);
           if (last) this.#describe(last, 'documents', record.removed, file.name);
         } else {
           const { reading, row, line } = record;
@@ -317,7 +318,7 @@ class Buckets {
           mapping,
           evidence:
             name === 'documents' && evidence.length === 0
-              ? [`${rows.toLocaleString('en')} ${rows === 1 ? 'file of text' : 'files of text'}, each one document`]
+              ? [`${rows.toLocaleString('en')} ${rows === 1 ? 'document' : 'documents'} of text`]
               : evidence,
         })),
       });

@@ -9,7 +9,7 @@ import { readDocx, readEpub } from './office.ts';
 import { readPdf } from './pdf.ts';
 import type { RawRecord, Reader, SourceFile } from './record.ts';
 import { readCsv, readParquet } from './table.ts';
-import { decode, readBytes, tidy } from './text.ts';
+import { decode, MAX_DOCUMENT_BYTES, partsOfText, readBytes, tidy } from './text.ts';
 import { openZip, unpack } from './zip.ts';
 
 const MAX_FILES = 100_000;
@@ -21,10 +21,18 @@ const document = (read: (file: SourceFile, onShare: (share: number) => void) => 
     onBytes?.(file.bytes);
   };
 
-const plain = document(async (file) => {
+const plainDocument = document(async (file) => {
   const text = tidy(decode(await readBytes(file), file.name));
   return text === '' ? { kind: 'bad', reason: 'an empty document', line: null, raw: '' } : { kind: 'text', text };
 });
+
+/** One document, or, where it is larger than one may be, several. */
+const plain: Reader = async function* (file, options) {
+  if (file.bytes <= MAX_DOCUMENT_BYTES) return yield* plainDocument(file, options);
+  let part = 0;
+  for await (const text of partsOfText(file, options.onBytes))
+    if (text !== '') yield [{ kind: 'text', text, part: ++part }];
+};
 
 const READERS: Readonly<Record<(typeof FILE_KINDS)[number], Reader>> = {
   '.jsonl': readJsonLines,

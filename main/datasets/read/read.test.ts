@@ -166,6 +166,11 @@ describe('a table', () => {
     const latin = await values(file('l.csv', Buffer.from(`${plain}groß,schön\n`, 'latin1')));
     expect(latin.at(-1)).toEqual({ q: 'groß', a: 'schön' });
     expect(await text(file('l.txt', Buffer.from(`${plain}groß`, 'latin1')))).toContain('groß');
+    const torn = Buffer.concat([Buffer.from('süß\ngroß\n'), Buffer.from('gro\xdf\n', 'latin1'), Buffer.from('klein')]);
+    expect(await refused(file('torn.txt', torn))).toMatchObject({
+      code: 'FILE_ENCODING',
+      message: expect.stringContaining('line 3') as unknown,
+    });
     const mixed = Buffer.concat([Buffer.from(`${plain}groß,schön\nklein,süß\n`), Buffer.from('gro\xdf,x\n', 'latin1')]);
     const records = await read(file('m.csv', mixed));
     expect(records.at(-1)).toMatchObject({ kind: 'bad', reason: 'bytes that are not UTF-8', line: 20_004 });
@@ -259,6 +264,23 @@ describe('a document', () => {
     const shown = record?.kind === 'text' ? record.text : '';
     for (const part of ['# Forks', '## Steps', 'Look', '| M5  | 6   |', 'torque = 6']) expect(shown).toContain(part);
     for (const part of ['Shop', 'All rights', 'alert']) expect(shown).not.toContain(part);
+  });
+
+  it('of text that is too large for one is several, cut between paragraphs, in bounded memory', async () => {
+    const paragraph = `${'Größe und Maß in vielen Worten. '.repeat(60)}\n\n`;
+    const path = file(
+      'large.txt',
+      Buffer.from(paragraph.repeat(Math.ceil((65 * 2 ** 20) / paragraph.length)), 'latin1'),
+    );
+    let parts = 0;
+    let last = '';
+    for await (const [record] of readFile({ path, name: 'large.txt', bytes: 66 * 2 ** 20 }, {})) {
+      expect(record).toMatchObject({ kind: 'text', part: ++parts });
+      last = record?.kind === 'text' ? record.text : '';
+      expect(last.startsWith('Größe und') && last.endsWith('Worten.')).toBe(true);
+      expect(last.length).toBeLessThan(9 * 2 ** 20);
+    }
+    expect(parts).toBeGreaterThan(6);
   });
 
   it('of a large page is read in pieces, and nothing is lost between them', async () => {
