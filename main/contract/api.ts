@@ -12,6 +12,7 @@ import {
   Check,
   Choice,
   Comparison,
+  ComparisonSummary,
   Dataset,
   DatasetKind,
   DatasetRow,
@@ -39,6 +40,7 @@ import {
   RowContent,
   Run,
   Sampling,
+  SuiteName,
   Target,
   TokenStats,
   Vote,
@@ -400,22 +402,28 @@ export const api = {
   'endpoint.renew': of(none, Endpoint),
   'endpoint.stop': of(none, Endpoint),
 
+  /** Measures one model alone, or each further one against the first. */
   'evaluation.compare': of(
     z.strictObject({
       project: slug,
-      targets: z.array(Target).min(2).max(4),
+      targets: z.array(Target).min(1).max(6),
       dataset: slug.optional(),
-      /** Held-out questions that each answers, and that are judged. */
-      samples: z.int().min(0).max(200).default(3),
+      /** General skills and other text take some minutes each model. */
+      suites: z.array(SuiteName).min(1).max(4).default(['held-out', 'task']),
+      /** Of suite 'task': held-out questions that each answers, and that are judged. */
+      samples: z.int().min(0).max(200).default(20),
       /** Left out: what fits the expected answers. */
-      check: Check.optional(),
-      /** The general probe suite too: some minutes. */
-      general: z.boolean().default(false),
+      checks: z.array(Check).max(8).default([]),
     }),
     Comparison,
   ),
-  'evaluation.list': of(z.strictObject({ project: slug }), z.array(Comparison)),
+  'evaluation.list': of(z.strictObject({ project: slug }), z.array(ComparisonSummary)),
   'evaluation.show': of(z.strictObject({ comparison: slug }), Comparison),
+  /** The report for the desk on a run, as one HTML document; on its newest comparison unless one is named. */
+  'evaluation.report': of(
+    z.strictObject({ run: slug, comparison: slug.optional() }),
+    z.object({ html: z.string(), name: z.string() }),
+  ),
 
   'exports.start': of(
     z.strictObject({

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Client, OutputOf, ProcedureName, Reply } from '../contract/api.ts';
+import type { LearningCurve } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { systemClock } from '../core/clock.ts';
 import type { Core } from '../core/context.ts';
@@ -15,6 +16,7 @@ import { openLog } from '../core/log.ts';
 import { createRouter, type AllHandlers } from '../core/router.ts';
 import { createDatasets } from '../datasets/index.ts';
 import { createSample } from '../datasets/sample.ts';
+import { createDesk } from '../evaluation/desk/index.ts';
 import { createEvaluation } from '../evaluation/index.ts';
 import { createExports } from '../exports/index.ts';
 import { createModels } from '../models/index.ts';
@@ -123,10 +125,12 @@ function featuresOf(core: Core): {
   const strategy = createStrategy(core, { projects, datasets, models });
   const pilots = createPilots(core, { projects, models, datasets });
   const runs = createRuns(core, { projects, models, datasets, strategy });
-  const evaluation = createEvaluation(core, { models, datasets, runs });
   const talk = createTalk(core, { projects, models, datasets, runs });
   const exports = createExports(core, { models, datasets, runs });
   const endpoint = createEndpoint(core, talk);
+  const curves = async (project: string): Promise<LearningCurve[]> => pilots.handlers['curves.list']({ project });
+  const evaluation = createEvaluation(core, { models, datasets, runs, strategy, curves });
+  const desk = createDesk(core, { projects, models, datasets, runs, evaluation, exports, curves });
   const handlers: AllHandlers = {
     'app.info': async () => ({
       version: core.version,
@@ -154,6 +158,7 @@ function featuresOf(core: Core): {
     ...runs.handlers,
     ...evaluation.handlers,
     ...talk.handlers,
+    ...desk.handlers,
     ...exports.handlers,
     ...endpoint.handlers,
   };

@@ -3,7 +3,7 @@ import type { GenerationEvent } from '../contract/api.ts';
 import type { ChatTurn, Sampling } from '../contract/entities.ts';
 import { toFettleError } from '../contract/errors.ts';
 import { generate } from '../engine/generate/generate.ts';
-import type { BaseModel, LoraModel } from '../engine/index.ts';
+import type { BaseModel, TunedModel } from '../engine/index.ts';
 import { chatPrompt } from '../engine/train/examples.ts';
 import { runChild } from './child.ts';
 import { loadModel, withAdapter } from './load.ts';
@@ -57,8 +57,8 @@ runChild<GenerateJob, GenerateEvent, void>(async (job, { emit, onMessage, signal
 
   const { files, template, base, close } = await loadModel(job.model, job.threads, job.under);
   const { tokenizer, stopIds } = files;
-  const adapted = new Map<string | null, Promise<BaseModel | LoraModel>>();
-  const modelWith = (adapter: string | null): Promise<BaseModel | LoraModel> => {
+  const adapted = new Map<string | null, Promise<BaseModel | TunedModel>>();
+  const modelWith = (adapter: string | null): Promise<BaseModel | TunedModel> => {
     const model = adapted.get(adapter) ?? withAdapter(base, adapter);
     adapted.delete(adapter);
     adapted.set(adapter, model);
