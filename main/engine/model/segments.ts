@@ -80,22 +80,28 @@ function block(spec: ModelSpec, shape: BlockShape, training = false): { builder:
   return { builder, x, y: spec.block(builder, x) };
 }
 
-/** `y`, and `k` and `v` [1, kvHeads, time, headDim] for the cache, for `x` after `past` cached tokens. */
+/** `y`, and `k` and `v` [batch, kvHeads, time, headDim] for the cache, for `x` after `past` cached tokens. */
 export function decodeSegment(
   cache: SessionCache,
   spec: ModelSpec,
-  shape: { readonly time: number; readonly past: number; readonly trained: TrainedShape | undefined },
+  shape: {
+    readonly batch: number;
+    readonly time: number;
+    readonly past: number;
+    readonly trained: TrainedShape | undefined;
+  },
 ): Promise<{ forward: Session }> {
-  const { time, past, trained } = shape;
-  return cache.get(`decode ${time} after ${past} ${trainedKey(trained)}`, async () => {
+  const { batch, time, past, trained } = shape;
+  return cache.get(`decode ${batch}x${time} after ${past} ${trainedKey(trained)}`, async () => {
     const scope = new Scope();
     const { heads, kvHeads, headDim } = spec;
     const outputs = new Map<string, Value>();
-    const attention = cachedAttention({ batch: 1, time, past, heads, kvHeads, headDim }, (k, v) => {
+    const attention = cachedAttention({ batch, time, past, heads, kvHeads, headDim }, (k, v) => {
       outputs.set('k', k);
       outputs.set('v', v);
     });
-    const y = spec.block(new BlockBuilder(scope, spec, trained, attention), scope.input('x', [time, spec.hidden]));
+    const x = scope.input('x', [batch * time, spec.hidden]);
+    const y = spec.block(new BlockBuilder(scope, spec, trained, attention), x);
     outputs.set('y', y);
     return { forward: await Session.create(emit(outputs, cache.options.device), cache.options) };
   });
