@@ -32,7 +32,15 @@ export const scaleOf = ({
   useRslora = false,
 }: Pick<LoraSettings, 'rank' | 'alpha' | 'useRslora'>): number => alpha / (useRslora ? Math.sqrt(rank) : rank);
 
-/** What PEFT 0.21 writes for such an adapter. The base model is named, never located. */
+/** The base model that an adapter belongs to. */
+export interface AdapterBase {
+  /** It is named, never located. */
+  readonly baseModel: string;
+  /** Its linear layers are kept as [in, out]. A and B are the same in both cases, so reading does not ask. */
+  readonly transposed: boolean;
+}
+
+/** What PEFT 0.21 writes for such an adapter. */
 export function adapterConfig({
   rank,
   alpha,
@@ -41,7 +49,8 @@ export function adapterConfig({
   useDora = false,
   modulesToSave = [],
   baseModel,
-}: LoraSettings & { readonly baseModel: string }): Record<string, unknown> {
+  transposed,
+}: LoraSettings & AdapterBase): Record<string, unknown> {
   return {
     peft_type: 'LORA',
     task_type: 'CAUSAL_LM',
@@ -51,7 +60,7 @@ export function adapterConfig({
     lora_dropout: 0,
     target_modules: [...targetModules],
     bias: 'none',
-    fan_in_fan_out: false,
+    fan_in_fan_out: transposed,
     inference_mode: true,
     init_lora_weights: true,
     modules_to_save: modulesToSave.length > 0 ? [...modulesToSave] : null,
@@ -71,7 +80,7 @@ export function adapterConfig({
 export async function writeAdapter(
   folder: string,
   tensors: readonly TensorToWrite[],
-  settings: LoraSettings & { readonly baseModel: string },
+  settings: LoraSettings & AdapterBase,
 ): Promise<void> {
   await mkdir(folder, { recursive: true });
   await writeSafetensors(
@@ -88,7 +97,6 @@ const Config = z.looseObject({
   lora_alpha: z.number().positive(),
   target_modules: z.union([z.array(z.string()), z.string()]),
   bias: z.string().nullish(),
-  fan_in_fan_out: z.boolean().nullish(),
   modules_to_save: z.array(z.string()).nullish(),
   rank_pattern: z.record(z.string(), z.unknown()).nullish(),
   alpha_pattern: z.record(z.string(), z.unknown()).nullish(),
@@ -128,7 +136,6 @@ export async function readAdapter(folder: string): Promise<Adapter> {
     [(config.bias ?? 'none') !== 'none', 'trained biases'],
     [saved.some((name) => !SAVEABLE.includes(name)), `whole trained modules (${saved.join(', ')})`],
     [filled(config.rank_pattern) || filled(config.alpha_pattern), 'other ranks for some modules'],
-    [config.fan_in_fan_out === true, 'transposed layers'],
   ];
   const [found] = refused.filter(([is]) => is);
   if (found)

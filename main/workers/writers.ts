@@ -8,7 +8,7 @@ import { onnxBytes, writeOnnxFolder } from '../engine/export/folder.ts';
 import { parameter, type TunedModel } from '../engine/index.ts';
 import { mergeableOf, mergedWeights } from '../engine/model/merge.ts';
 import { storedBytes, writeModelGguf } from '../formats/gguf/export.ts';
-import { writeModelFolder, writeTokenizer } from '../formats/huggingface/write.ts';
+import { folderBytes, writeModelFolder, writeTokenizer } from '../formats/huggingface/write.ts';
 import type { ModelFiles } from '../formats/model.ts';
 import { modelfile, ollamaTemplate, type OllamaTemplate } from '../formats/ollama.ts';
 import { concatenateAdapters, readAdapter, writeAdapter } from '../formats/peft.ts';
@@ -27,6 +27,7 @@ export const ggufName = ({ card, dtype }: ExportJob): string =>
 
 /** Bytes that the model's numbers will take. @throws EXPORT_UNSUPPORTED where they have no place in the format */
 export function weightBytes({ format, dtype }: ExportJob, files: Pick<ModelFiles, 'weights' | 'config'>): number {
+  if (format === 'safetensors') return folderBytes(files.weights, z.enum(FLOATS).parse(dtype));
   if (format === 'onnx') return onnxBytes(files.config, files.weights, z.enum(ONNX_TYPES).parse(dtype));
   return storedBytes(files.weights, files.config, z.enum(GGUF_TYPES).parse(dtype));
 }
@@ -59,7 +60,7 @@ export async function writeFiles(
     if (files.chatTemplate && !ownTemplate) await writeTokenizer(folder, files);
     return;
   }
-  const merged = { ...files, weights: mergedWeights(mergeableOf(tuned), files.weights) };
+  const merged = { ...files, weights: mergedWeights(mergeableOf(tuned), files.weights, tuned.spec) };
   if (job.format === 'safetensors') return writeModelFolder(folder, merged, { dtype: z.enum(FLOATS).parse(job.dtype) });
   if (job.format === 'onnx') return writeOnnxFolder(folder, merged, z.enum(ONNX_TYPES).parse(job.dtype), tell);
   const facts = { name: job.card.title, license: job.card.base.license };
@@ -69,16 +70,17 @@ export async function writeFiles(
 
 /** The adapter of the run, or those of all its stages as one. */
 async function writeAdapters(job: ExportJob, folder: string, tuned: TunedModel): Promise<void> {
+  const base = { baseModel: job.card.base.name, transposed: tuned.spec.transposed };
   if (!job.alone && job.under.length > 0) {
     const adapters = await Promise.all([...job.under, job.adapter].map((path) => readAdapter(path)));
     const { lora, tensors } = await concatenateAdapters(adapters);
     for (const adapter of adapters) await adapter.close();
-    return writeAdapter(folder, tensors, { ...lora, baseModel: job.card.base.name });
+    return writeAdapter(folder, tensors, { ...lora, ...base });
   }
   const { entries } = tuned.parameters;
   await writeAdapter(
     folder,
     entries.map(({ name, shape }) => ({ name, shape, data: parameter(tuned.parameters, name) })),
-    { ...tuned.lora!, baseModel: job.card.base.name },
+    { ...tuned.lora!, ...base },
   );
 }

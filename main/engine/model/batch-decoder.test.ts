@@ -35,10 +35,18 @@ async function answer(decoder: Decoder, ids: readonly number[], tokens: number):
 }
 
 describe('a batch', () => {
-  it.each(['base', 'adapter'] as const)('of the %s says what each would say alone', async (which) => {
+  it.each(['base', 'adapter', 'window'] as const)('of the %s says what each would say alone', async (which) => {
+    // The same weights, of which each token sees the last 48 only.
+    const config = {
+      ...files.config,
+      model_type: 'mistral',
+      architectures: ['MistralForCausalLM'],
+      sliding_window: 48,
+    };
+    const windowed = which === 'window' ? await loadBase(config, files.weights, { threads: 1 }) : undefined;
     const lora = base.withLora({ rank: 3, alpha: 6, targetModules: ['q_proj', 'v_proj', 'down_proj'], seed: 1 });
     lora.parameters.values.forEach((_, i, values) => (values[i] = 0.1 * random.normal()));
-    const model = which === 'base' ? base : lora;
+    const model = which === 'adapter' ? lora : (windowed ?? base);
     // Some end early, one crosses the size at which the cache grows, and more come than there are rows.
     const asked = [
       [5, 12],
@@ -64,6 +72,7 @@ describe('a batch', () => {
       for (const [step, logits] of alone.entries())
         expect(relativeError(together[i]![step]!, logits)).toBeLessThan(1e-5);
     }
+    await windowed?.release();
   });
 
   it('has no more rows than it was made for', () => {

@@ -1,14 +1,15 @@
 /** @file Generation of several documents at a time: a token of each in one pass over the weights, whose reading is what a token costs. */
 import type { Tensor } from 'onnxruntime-node';
 import { FettleError } from '../../contract/errors.ts';
-import { createTurns } from '../generate/turns.ts';
-import { MASKED } from '../layers/attention.ts';
+import type { LayerKind } from '../architectures/spec.ts';
+import { createTurns, takingTurns } from '../generate/turns.ts';
+import { firstKey, MASKED } from '../layers/attention.ts';
 import { integers, numbers, tensor, type Tensors } from '../segments/session.ts';
 import { Workspace } from '../segments/workspace.ts';
 import type { Decoder } from '../types.ts';
 import { CACHE_STEP, CachedDecoder, copyHeads, grown, type LayerCache } from './decoder.ts';
-import { rotaryTables, type Network, type Trained } from './network.ts';
-import { decodeSegment } from './segments.ts';
+import { byLayer, rotaryTables, type Network, type Trained } from './network.ts';
+import { decodeSegment, windowIn } from './segments.ts';
 
 /** A token that is asked for, and who waits for what follows it. */
 interface Step {
@@ -42,6 +43,9 @@ export class BatchDecoder {
 
   /** A decoder of one document, which has a row until it is released. Tokens that several ask for at the same time are computed together. */
   open(): Decoder {
+    // A longer text is turned otherwise there (LongRoPE), and read anew: such documents go one by one.
+    if (this.#network.spec.kinds.some(({ rotary }) => rotary?.long))
+      return takingTurns(new CachedDecoder(this.#network, this.#trained), this.#inTurn);
     const row = this.#lengths.indexOf(null);
     if (row < 0) throw new FettleError('INTERNAL', `No more than ${this.#rows} documents are generated at a time.`);
     this.#lengths[row] = 0;
@@ -96,12 +100,15 @@ export class BatchDecoder {
     const batch = batchOf(1 + Math.max(...steps.map(({ row }) => row)), this.#rows);
     const past = this.#capacity;
     const shape = { batch, time: 1, past, trained: this.#trained?.shape };
-    const segment = await decodeSegment(network.cache, spec, shape);
-    const shared = this.#shared(steps, batch, past);
+    const layers = await byLayer(spec, async (kind) => ({
+      segment: await decodeSegment(network.cache, spec, { ...shape, kind }),
+      shared: this.#shared(kind, steps, batch, past),
+    }));
     const ids = new Int32Array(batch);
     for (const { row, id } of steps) ids[row] = id;
-    let x = await network.embed(ids, this.#trained);
+    let x = await network.embed(ids, this.#positions(steps, batch), this.#trained);
     for (let layer = 0; layer < spec.layers; layer++) {
+      const { segment, shared } = layers[layer]!;
       const out = this.#workspace.tensors(layer, segment.forward.program.outputs);
       const known = this.#cache[layer]!;
       const before: Tensors = { 'past.k': this.#first(known.k, batch), 'past.v': this.#first(known.v, batch) };
@@ -124,18 +131,23 @@ export class BatchDecoder {
     );
   }
 
-  /** Rows that nothing is asked of see nothing of their cache: what comes out of them is not looked at. */
-  #shared(steps: readonly Step[], batch: number, past: number): Tensors {
+  #positions(steps: readonly Step[], batch: number): Int32Array {
     const positions = new Int32Array(batch);
+    for (const { row } of steps) positions[row] = this.#lengths[row] ?? 0;
+    return positions;
+  }
+
+  /** Rows that nothing is asked of see nothing of their cache: what comes out of them is not looked at. */
+  #shared(kind: LayerKind, steps: readonly Step[], batch: number, past: number): Tensors {
+    const window = windowIn(kind, past + 1);
     const mask = new Float32Array(batch * past).fill(MASKED);
     for (const { row } of steps) {
       const length = this.#lengths[row] ?? 0;
-      positions[row] = length;
-      mask.fill(0, row * past, row * past + length);
+      mask.fill(0, row * past + firstKey(length, window), row * past + length);
     }
     return {
-      positions: integers(positions, [batch, 1]),
-      ...rotaryTables(this.#network.spec, past + 1),
+      positions: integers(this.#positions(steps, batch), [batch, 1]),
+      ...rotaryTables(kind, past + 1, ['short']),
       mask: tensor(mask, [batch, 1, 1, 1, past]),
     };
   }
