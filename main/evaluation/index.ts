@@ -21,13 +21,12 @@ import type { CompareEvent, CompareJob, CompareResult } from '../workers/compare
 import type { StrategyService } from '../strategy/index.ts';
 import { validate } from './checks.ts';
 import { settingsOf } from './differences.ts';
-import { createGeneration } from './generation.ts';
 import { probesFolder } from './probes.ts';
 import { readResult } from './stored.ts';
 import { compared, resolveTarget, type ResolvedTarget } from './targets.ts';
 import { verdictsOf } from './verdict/index.ts';
 
-type Names = 'evaluation.compare' | 'evaluation.list' | 'evaluation.show' | 'generate.start' | 'generate.stop';
+type Names = 'evaluation.compare' | 'evaluation.list' | 'evaluation.show';
 export interface Evaluation {
   readonly handlers: Handlers<Names>;
   /** @throws INPUT_INVALID for one that is not there */
@@ -63,7 +62,7 @@ interface Row {
 
 export function createEvaluation(core: Core, parts: Parts): Evaluation {
   const { db } = core;
-  const { datasets, runs } = parts;
+  const { datasets } = parts;
   const one = db.prepare<[string], Row>('SELECT * FROM comparison WHERE id = ?');
   const all = db.prepare<[string], Omit<Row, 'result'> & { readonly measured: number }>(
     `SELECT id, project, request, created_at, result IS NOT NULL AS measured FROM comparison
@@ -209,7 +208,6 @@ export function createEvaluation(core: Core, parts: Parts): Evaluation {
       'evaluation.compare': compare,
       'evaluation.list': (input) => list(input.project),
       'evaluation.show': (input) => show(input.comparison),
-      ...createGeneration(core, { models: parts.models, runs }),
     },
   };
 }

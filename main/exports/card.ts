@@ -36,6 +36,14 @@ export interface CardFacts {
   readonly versions: Readonly<Record<string, string>>;
 }
 
+/** By what Hugging Face's pages show how to load it. */
+const LIBRARY: Readonly<Record<Exclude<Export['format'], 'adapter'>, string>> = {
+  safetensors: 'transformers',
+  gguf: 'gguf',
+  ollama: 'gguf',
+  onnx: 'transformers.js',
+};
+
 const STRATEGY_WORDS: Readonly<Record<AdviceStrategy, string>> = {
   instruct: 'instruct tuning (examples, loss on the answers)',
   'non-instruct': 'non-instruct tuning (text, loss on everything)',
@@ -51,10 +59,10 @@ export function modelCard(facts: CardFacts, format: Export['format'], dtype: Exp
     '---',
     ...(base.license ? [`license: ${yaml(base.license)}`] : []),
     `base_model: ${yaml(base.name)}`,
-    ...(adapter
+    ...(format === 'adapter'
       ? ['library_name: peft', 'base_model_relation: adapter']
       : [
-          `library_name: ${format === 'safetensors' ? 'transformers' : 'gguf'}`,
+          `library_name: ${LIBRARY[format]}`,
           `base_model_relation: ${dtype.startsWith('q') ? 'quantized' : 'finetune'}`,
         ]),
     'pipeline_tag: text-generation',

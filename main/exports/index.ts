@@ -37,6 +37,7 @@ const WORDS: Readonly<Record<ExportFormat, string>> = {
   safetensors: 'a merged folder',
   gguf: 'GGUF',
   ollama: 'an Ollama folder',
+  onnx: 'ONNX',
 };
 
 interface Parts {
@@ -96,6 +97,7 @@ export function createExports(core: Core, parts: Parts): Exports {
     if (!types.includes(dtype))
       throw new FettleError('INPUT_INVALID', `${input.format} cannot hold ${dtype}.`, `It takes ${types.join(', ')}.`);
     const alone = input.alone && input.format === 'adapter' && run.over !== null;
+    if (input.format === 'adapter') refuseAdapter(run, alone ? [] : stagesUnder(run, runs));
     const number = nextNumber.get({ prefix: `${run.project}-export-`, project: run.project })?.n ?? 1;
     const id = `${run.project}-export-${number}`;
     const folder =
@@ -135,7 +137,9 @@ export function createExports(core: Core, parts: Parts): Exports {
       adapter: runs.checkpointFolder(run, checkpoint),
       under: runs.under(run.id),
       alone: alone === 1,
-      answers: [run, ...stagesUnder(run, runs)].some(({ strategy }) => strategy === 'instruct'),
+      answers: [run, ...stagesUnder(run, runs).map((stage) => stage.run)].some(
+        ({ strategy }) => strategy === 'instruct',
+      ),
       rows: parts.datasets.rowsFile(project, run.dataset),
       threads: core.threads,
       card: cardFacts(core, run, checkpoint, alone === 1, parts),
@@ -174,11 +178,32 @@ export function createExports(core: Core, parts: Parts): Exports {
   };
 }
 
+/** What an adapter's file cannot hold. @throws EXPORT_UNSUPPORTED */
+function refuseAdapter(run: Run, under: readonly Stage[]): void {
+  const stages = [...under.map((stage) => stage.run), run];
+  if (stages.some(({ recipe }) => recipe.method === 'full'))
+    throw new FettleError(
+      'EXPORT_UNSUPPORTED',
+      'All weights of the model were trained: there is no adapter to hand over.',
+      'Export the merged model (safetensors), or GGUF.',
+    );
+  if (under.length > 0 && stages.some(({ recipe }) => recipe.useDora || recipe.modulesToSave.length > 0))
+    throw new FettleError(
+      'EXPORT_UNSUPPORTED',
+      'Stages cannot be put into one adapter where one of them is weight-decomposed (useDora) or trained whole modules.',
+      'Export the merged model (safetensors), or the last stage alone.',
+    );
+}
+
+interface Stage {
+  readonly run: Run;
+  readonly checkpoint: string;
+}
 /** First stage to last. */
-function stagesUnder({ over }: Run, runs: Runs): CardFacts['stages'] {
+function stagesUnder({ over }: Run, runs: Runs): Stage[] {
   if (!over || over.checkpoint === null) return [];
   const below = runs.show(over.run);
-  return [...stagesUnder(below, runs), { run: below.id, strategy: below.strategy, checkpoint: over.checkpoint }];
+  return [...stagesUnder(below, runs), { run: below, checkpoint: over.checkpoint }];
 }
 
 /** What the model card tells: lineage and figures, nothing of the data itself and nothing of this machine. */
@@ -207,7 +232,11 @@ function cardFacts(
     choice: run.choice && { reason: run.choice.reason, overruled: run.choice.overruled },
     data: { kind, trainRows, heldOutRows, words, hash },
     recipe,
-    stages: stagesUnder(run, runs),
+    stages: stagesUnder(run, runs).map(({ run: { id, strategy }, checkpoint: name }) => ({
+      run: id,
+      strategy,
+      checkpoint: name,
+    })),
     alone,
     startedFromAdapter: initAdapter !== undefined,
     checkpoint: run.checkpoints.find((each) => each.name === checkpoint) ?? null,

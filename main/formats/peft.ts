@@ -8,23 +8,49 @@ import { openSafetensors, writeSafetensors, type TensorToWrite } from './safeten
 
 /** PEFT puts this before the base model's own names. */
 export const PEFT_PREFIX = 'base_model.model.';
+/** modules_to_save that are understood. */
+const SAVEABLE: readonly string[] = ['embed_tokens', 'lm_head'];
 const CONFIG = 'adapter_config.json';
 const WEIGHTS = 'adapter_model.safetensors';
 
 export interface LoraSettings {
   readonly rank: number;
-  /** The adapter's product is scaled by alpha / rank. */
   readonly alpha: number;
   readonly targetModules: readonly string[];
+  /** Rank-stabilised; plain where it is left out. */
+  readonly useRslora?: boolean;
+  /** Weight-decomposed (DoRA, Liu et al. 2024). */
+  readonly useDora?: boolean;
+  /** Weights outside the blocks that are trained in whole: embed_tokens, lm_head. */
+  readonly modulesToSave?: readonly string[];
 }
 
-/** What PEFT 0.21 writes for such an adapter. The base model is named, never located. */
+/** Factor of the adapter's product: alpha / rank (Hu et al. 2021), or alpha / sqrt(rank) (rsLoRA, Kalajdzievski 2023). */
+export const scaleOf = ({
+  rank,
+  alpha,
+  useRslora = false,
+}: Pick<LoraSettings, 'rank' | 'alpha' | 'useRslora'>): number => alpha / (useRslora ? Math.sqrt(rank) : rank);
+
+/** The base model that an adapter belongs to. */
+export interface AdapterBase {
+  /** It is named, never located. */
+  readonly baseModel: string;
+  /** Its linear layers are kept as [in, out]. A and B are the same in both cases, so reading does not ask. */
+  readonly transposed: boolean;
+}
+
+/** What PEFT 0.21 writes for such an adapter. */
 export function adapterConfig({
   rank,
   alpha,
   targetModules,
+  useRslora = false,
+  useDora = false,
+  modulesToSave = [],
   baseModel,
-}: LoraSettings & { readonly baseModel: string }): Record<string, unknown> {
+  transposed,
+}: LoraSettings & AdapterBase): Record<string, unknown> {
   return {
     peft_type: 'LORA',
     task_type: 'CAUSAL_LM',
@@ -34,14 +60,16 @@ export function adapterConfig({
     lora_dropout: 0,
     target_modules: [...targetModules],
     bias: 'none',
-    fan_in_fan_out: false,
+    fan_in_fan_out: transposed,
     inference_mode: true,
     init_lora_weights: true,
-    modules_to_save: null,
+    modules_to_save: modulesToSave.length > 0 ? [...modulesToSave] : null,
+    // Of a model whose head is its embedding one copy is trained, for both.
+    ...(modulesToSave.length > 0 ? { ensure_weight_tying: true } : {}),
     rank_pattern: {},
     alpha_pattern: {},
-    use_rslora: false,
-    use_dora: false,
+    use_rslora: useRslora,
+    use_dora: useDora,
   };
 }
 
@@ -52,7 +80,7 @@ export function adapterConfig({
 export async function writeAdapter(
   folder: string,
   tensors: readonly TensorToWrite[],
-  settings: LoraSettings & { readonly baseModel: string },
+  settings: LoraSettings & AdapterBase,
 ): Promise<void> {
   await mkdir(folder, { recursive: true });
   await writeSafetensors(
@@ -69,7 +97,6 @@ const Config = z.looseObject({
   lora_alpha: z.number().positive(),
   target_modules: z.union([z.array(z.string()), z.string()]),
   bias: z.string().nullish(),
-  fan_in_fan_out: z.boolean().nullish(),
   modules_to_save: z.array(z.string()).nullish(),
   rank_pattern: z.record(z.string(), z.unknown()).nullish(),
   alpha_pattern: z.record(z.string(), z.unknown()).nullish(),
@@ -103,20 +130,19 @@ export async function readAdapter(folder: string): Promise<Adapter> {
   }
   const filled = (pattern: Readonly<Record<string, unknown>> | null | undefined): boolean =>
     Object.keys(pattern ?? {}).length > 0;
+  const saved = [...new Set((config.modules_to_save ?? []).map((name) => name.split('.').at(-1)!))];
   const refused: [boolean, string][] = [
     [config.peft_type !== 'LORA', `the method ${config.peft_type}`],
-    [config.use_dora === true, 'DoRA'],
     [(config.bias ?? 'none') !== 'none', 'trained biases'],
-    [(config.modules_to_save ?? []).length > 0, `whole trained modules (${(config.modules_to_save ?? []).join(', ')})`],
+    [saved.some((name) => !SAVEABLE.includes(name)), `whole trained modules (${saved.join(', ')})`],
     [filled(config.rank_pattern) || filled(config.alpha_pattern), 'other ranks for some modules'],
-    [config.fan_in_fan_out === true, 'transposed layers'],
   ];
   const [found] = refused.filter(([is]) => is);
   if (found)
     throw new FettleError(
       'MODEL_UNSUPPORTED',
       `The adapter in ${folder} uses ${found[1]}.`,
-      'Plain LoRA adapters are supported.',
+      'LoRA adapters are supported, rank-stabilised and weight-decomposed ones too, with embed_tokens and lm_head trained in whole or not.',
     );
 
   const weights = await openSafetensors(join(folder, WEIGHTS));
@@ -125,10 +151,15 @@ export async function readAdapter(folder: string): Promise<Adapter> {
   const targetModules = Array.isArray(config.target_modules)
     ? config.target_modules.map((name) => name.split('.').at(-1)!)
     : [...held];
-  // rsLoRA divides by the root of the rank (Kalajdzievski 2023): the same product under another alpha.
-  const alpha = config.use_rslora ? config.lora_alpha * Math.sqrt(config.r) : config.lora_alpha;
   return {
-    lora: { rank: config.r, alpha, targetModules: [...new Set(targetModules)] },
+    lora: {
+      rank: config.r,
+      alpha: config.lora_alpha,
+      targetModules: [...new Set(targetModules)],
+      useRslora: config.use_rslora ?? false,
+      useDora: config.use_dora ?? false,
+      modulesToSave: saved,
+    },
     weights,
     close: () => weights.close(),
   };
@@ -138,10 +169,17 @@ export async function readAdapter(folder: string): Promise<Adapter> {
  * Adapters that stand on each other as one on the base: ranks concatenated. With W + s1 B1 A1 + s2 B2 A2, the one has
  * A = [A1; A2], B = [s1 B1, s2 B2] and scale 1; a module that one of them leaves alone has zeros there.
  * @param adapters first stage to last, of the same base model.
+ * @throws EXPORT_UNSUPPORTED for what is more than a sum of products.
  */
 export async function concatenateAdapters(
   adapters: readonly Adapter[],
 ): Promise<{ lora: LoraSettings; tensors: TensorToWrite[] }> {
+  if (adapters.some(({ lora }) => lora.useDora || (lora.modulesToSave ?? []).length > 0))
+    throw new FettleError(
+      'EXPORT_UNSUPPORTED',
+      'Stages cannot be put into one adapter where one of them is weight-decomposed (DoRA) or trained whole modules.',
+      'Export the merged model, or the last stage alone.',
+    );
   const rank = adapters.reduce((sum, { lora }) => sum + lora.rank, 0);
   const stemOf = (name: string): string => name.slice(PEFT_PREFIX.length).replace(/\.lora_[AB]\.weight$/, '');
   const stems = [...new Set(adapters.flatMap(({ weights }) => weights.names.map(stemOf)))].sort();
@@ -157,7 +195,7 @@ export async function concatenateAdapters(
       if (weights.names.includes(nameOf('A'))) {
         a.set(await weights.read(nameOf('A')), at * ins);
         const own = await weights.read(nameOf('B'));
-        const scale = lora.alpha / lora.rank;
+        const scale = scaleOf(lora);
         for (let out = 0; out < outs; out++)
           for (let r = 0; r < lora.rank; r++) b[out * rank + at + r] = scale * own[out * lora.rank + r]!;
       }

@@ -2,8 +2,9 @@
 import type { Model } from '../contract/entities.ts';
 import type { Recipe } from '../contract/recipe.ts';
 
-export type ModelSize = Pick<Model, 'parameters' | 'layers' | 'hiddenSize' | 'vocabSize'>;
-export type MemoryKeys = Pick<Recipe, 'rank' | 'targetModules' | 'batchSize' | 'maxLength'>;
+export type ModelSize = Pick<Model, 'parameters' | 'layers' | 'hiddenSize' | 'vocabSize' | 'modules'>;
+export type MemoryKeys = Pick<Recipe, 'rank' | 'targetModules' | 'batchSize' | 'maxLength'> &
+  Partial<Pick<Recipe, 'method' | 'modulesToSave' | 'activationCheckpointing'>>;
 
 const FLOAT = 4;
 /** Node, the runtime's library and its code, before any model. */
@@ -16,35 +17,42 @@ const MICRO_BATCH_TOKENS = 512;
 const HEAD_ROWS = 256;
 const HEAD_COPIES = 3;
 
-const DEFAULTS: MemoryKeys = {
-  rank: 16,
-  targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
-  batchSize: 4,
-  maxLength: 512,
-};
+const DEFAULTS: Omit<MemoryKeys, 'targetModules'> = { rank: 16, batchSize: 4, maxLength: 512 };
 
 /** Widths of all linears of a block together, over its hidden size: (outputs + ...) such that widths * hidden = its parameters. */
 function blockWidth({ parameters, layers, hiddenSize, vocabSize }: ModelSize): number {
   return Math.max(hiddenSize * 4, (parameters - vocabSize * hiddenSize) / Math.max(1, layers) / hiddenSize);
 }
 
-/** Trained numbers of a LoRA adapter, estimated: each linear adds rank * (inputs + outputs). */
-export function adapterParameters(model: ModelSize, { rank, targetModules }: MemoryKeys): number {
-  const share = targetModules.length / DEFAULTS.targetModules.length;
-  return Math.round(
-    rank * model.layers * share * (blockWidth(model) + DEFAULTS.targetModules.length * model.hiddenSize),
-  );
+/** Trained numbers, estimated: all of the model's, or an adapter's, where each linear adds rank * (inputs + outputs). */
+export function trainedParameters(
+  model: ModelSize,
+  { method, rank, targetModules, modulesToSave = [] }: MemoryKeys,
+): number {
+  if (method === 'full') return model.parameters;
+  const saved = modulesToSave.length * model.vocabSize * model.hiddenSize;
+  const all = model.modules.length;
+  const share = targetModules.length / all;
+  const width = blockWidth(model) + all * model.hiddenSize;
+  return Math.round(rank * model.layers * share * width) + saved;
 }
 
 /** Bytes that the training process will hold resident, estimated. */
-export function trainingMemory(model: ModelSize, recipe: MemoryKeys = DEFAULTS): number {
-  const weights = model.parameters * FLOAT;
+export function trainingMemory(
+  model: ModelSize,
+  recipe: MemoryKeys = { ...DEFAULTS, targetModules: model.modules },
+): number {
+  // Where all weights are trained they are the values themselves.
+  const weights = recipe.method === 'full' ? 0 : model.parameters * FLOAT;
   // Values, gradients and the two moments of AdamW.
-  const adapter = adapterParameters(model, recipe) * FLOAT * 4;
+  const trained = trainedParameters(model, recipe) * FLOAT * 4;
   const tokens = Math.max(recipe.maxLength, Math.min(MICRO_BATCH_TOKENS, recipe.batchSize * recipe.maxLength));
   // A block saves the inputs and outputs of its linears; attention saves its probabilities, half of them masked away.
   const heads = Math.max(1, Math.round(model.hiddenSize / 64));
-  const saved = tokens * model.layers * (blockWidth(model) + 4 * model.hiddenSize + (heads * recipe.maxLength) / 2);
+  const block = blockWidth(model) + 4 * model.hiddenSize + (heads * recipe.maxLength) / 2;
+  const saved = recipe.activationCheckpointing
+    ? tokens * (block + model.layers * model.hiddenSize)
+    : tokens * model.layers * block;
   const head = Math.min(tokens, HEAD_ROWS) * model.vocabSize * HEAD_COPIES;
-  return Math.round(PROCESS_BYTES + RUNTIME_SHARE * (weights + adapter + (saved + head) * FLOAT));
+  return Math.round(PROCESS_BYTES + RUNTIME_SHARE * (weights + trained + (saved + head) * FLOAT));
 }

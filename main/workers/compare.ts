@@ -3,7 +3,7 @@ import type { Answer, Check, ComparisonResult, Scorecard, SuiteName } from '../c
 import { readRows, type StoredRow } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
 import { generate } from '../engine/generate/generate.ts';
-import type { BaseModel, LoraModel } from '../engine/index.ts';
+import type { BaseModel, TunedModel } from '../engine/index.ts';
 import { chatPrompt } from '../engine/train/examples.ts';
 import { evaluate, perplexityOf } from '../engine/train/evaluate.ts';
 import type { Example } from '../engine/types.ts';
@@ -107,7 +107,7 @@ async function subjectsOf(job: CompareJob): Promise<Subjects> {
 async function measureModel(
   job: CompareJob,
   target: string,
-  model: BaseModel | LoraModel,
+  model: BaseModel | TunedModel,
   { files, template }: LoadedModel,
   { rows, asked, suite }: Subjects,
   report: Report,
@@ -138,9 +138,9 @@ async function measureModel(
   const decoder = model.generator();
   const answers: Answer[] = [];
   try {
-    for (const [i, { prompt, messages }] of asked.entries()) {
+    for (const [i, { prompt, messages, tools }] of asked.entries()) {
       part(1, `answering ${i + 1} of ${asked.length}`, i / asked.length);
-      const ids = messages ? chatPrompt(messages, text) : text.tokenizer.encode(prompt);
+      const ids = messages ? chatPrompt(messages, text, { tools }) : text.tokenizer.encode(prompt);
       const { tokenizer } = text;
       const { maxTokens } = DECODING;
       const made = await generate({ decoder, tokenizer, ids, stopIds: files.stopIds, maxTokens, signal });
@@ -161,6 +161,7 @@ interface Asked {
   readonly prompt: string;
   readonly expected: string;
   readonly messages?: NonNullable<StoredRow['messages']>;
+  readonly tools?: StoredRow['tools'];
 }
 
 /** Held-out questions, evenly spread, with the answers that were expected; of documents, the first words and how they go on. */
@@ -174,7 +175,12 @@ function questionsOf(rows: readonly StoredRow[], count: number): Asked[] {
     const messages = row.messages ?? [];
     const first = messages.findIndex((turn) => turn.role === 'assistant');
     const before = messages.slice(0, first);
-    return { prompt: before.at(-1)?.content ?? '', expected: messages[first]?.content ?? '', messages: before };
+    return {
+      prompt: before.at(-1)?.content ?? '',
+      expected: messages[first]?.content ?? '',
+      messages: before,
+      tools: row.tools,
+    };
   });
 }
 

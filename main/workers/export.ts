@@ -1,23 +1,30 @@
 /** @file Child process: writes a run's adapter, or the model merged with it, and proves the files against the run before they get their name. */
 import { mkdir, readdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative, sep } from 'node:path';
 import { z } from 'zod';
 import { bytes as inWords } from '../contract/bytes.ts';
 import type { Export, Proof } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
-import { FLOATS, NEXT } from '../contract/export-types.ts';
-import { parameter, type LoraModel } from '../engine/index.ts';
-import { adapterOf, mergedWeights } from '../engine/model/merge.ts';
+import { FLOATS, NEXT, ONNX_TYPES } from '../contract/export-types.ts';
+import { graphPath } from '../engine/export/folder.ts';
+import { OnnxReader, RUNTIME } from '../engine/export/read.ts';
+import type { TunedModel } from '../engine/index.ts';
 import { modelCard, type CardFacts } from '../exports/card.ts';
 import { compareAnswers } from '../exports/proof.ts';
-import { storedBytes, writeModelGguf } from '../formats/gguf/export.ts';
-import { writeModelFolder, writeTokenizer } from '../formats/huggingface/write.ts';
 import type { ModelFiles } from '../formats/model.ts';
-import { modelfile, ollamaTemplate, type OllamaTemplate } from '../formats/ollama.ts';
-import { concatenateAdapters, readAdapter, writeAdapter } from '../formats/peft.ts';
 import { runChild } from './child.ts';
 import { loadModel, withAdapter, type LoadedModel } from './load.ts';
-import { ask, askFiles, askLlamaCpp, lossWith, questionsOf, type Answers, type Questions } from './prove.ts';
+import {
+  ask,
+  askFiles,
+  askLlamaCpp,
+  askTransformersJs,
+  lossWith,
+  questionsOf,
+  type Answers,
+  type Questions,
+} from './prove.ts';
+import { ggufName, translated, weightBytes, writeFiles } from './writers.ts';
 
 export interface ExportJob {
   readonly format: Export['format'];
@@ -66,11 +73,14 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
       const files = { ...loaded.files, chatTemplate };
       const ollama = job.format === 'ollama' ? translated(files) : null;
       await checkRoom(job, files);
-      const tuned = (await withAdapter(loaded.base, job.adapter)) as LoraModel;
+      const tuned = (await withAdapter(loaded.base, job.adapter)) as TunedModel;
       const questions = await questionsOf(job.rows, { tokenizer: files.tokenizer, template: loaded.template });
       const expected = await ask(tuned, questions, (share) => say('Asking the run', 0.05 + 0.3 * share));
-      await write(job, staging, { files, tuned, ollama, ownTemplate: loaded.files.chatTemplate !== null }, (share) =>
-        say('Writing the files', 0.35 + 0.2 * share),
+      await writeFiles(
+        job,
+        staging,
+        { files, tuned, ollama, ownTemplate: loaded.files.chatTemplate !== null },
+        (share) => say('Writing the files', 0.35 + 0.2 * share),
       );
       proof = await prove(job, staging, loaded, files, questions, expected, (share) =>
         say('Asking the files', 0.55 + 0.4 * share),
@@ -92,20 +102,10 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
   }
 });
 
-function translated({ chatTemplate, tokenizer }: Pick<ModelFiles, 'chatTemplate' | 'tokenizer'>): OllamaTemplate {
-  if (chatTemplate)
-    return ollamaTemplate(chatTemplate, tokenizer.bosId === null ? null : tokenizer.piece(tokenizer.bosId));
-  throw new FettleError(
-    'EXPORT_UNSUPPORTED',
-    'Ollama wants the form of a conversation, and this model has none: it has read text alone.',
-    'Export as GGUF, or tune it with examples first.',
-  );
-}
-
 /** @throws DISK_FULL before anything is written */
-async function checkRoom(job: ExportJob, { weights, config }: Pick<ModelFiles, 'weights' | 'config'>): Promise<void> {
+async function checkRoom(job: ExportJob, files: Pick<ModelFiles, 'weights' | 'config'>): Promise<void> {
   if (job.format === 'adapter') return;
-  const needed = ROOM + storedBytes(weights, config, job.dtype);
+  const needed = ROOM + weightBytes(job, files);
   const { bavail, bsize } = await statfs(dirname(job.folder));
   if (bavail * bsize < needed)
     throw new FettleError(
@@ -153,6 +153,8 @@ async function prove(
     return compareAnswers(expected, await ask(await withAdapter(base, folder), questions, tell), job.dtype);
   // One copy of the weights in memory at a time.
   await base.release();
+  const asked = { folder, files, questions, expected };
+  if (job.format === 'onnx') return proveOnnx(job, asked, { maxTokens: base.spec.maxPositions, tell });
   const gguf = job.format === 'gguf' || job.format === 'ollama' ? join(folder, ggufName(job)) : null;
   const where = asOne ? { model: job.model, adapter: folder } : { model: gguf ?? folder, adapter: null };
   const found = await askFiles(where, job.threads, questions, (share) => tell((gguf ? 0.7 : 1) * share));
@@ -162,63 +164,50 @@ async function prove(
   const read = await loadModel(gguf, job.threads);
   try {
     const own = { answers: found, questions, lossOf: lossWith(read.base) };
-    const exact = FLOATS.some((type) => type === job.dtype);
-    const other = await askLlamaCpp(gguf, files, own, { threads: job.threads, exact });
+    const other = await askLlamaCpp(gguf, files, own, { threads: job.threads, exact: isExact(job) });
     return { ...proof, readers: other ? [other] : [] };
   } finally {
     await read.close();
   }
 }
 
-const ggufName = ({ card, dtype }: ExportJob): string =>
-  `${card.title.toLowerCase().replaceAll(/[^\p{L}\p{N}]+/gu, '-')}-${dtype}.gguf`;
-
-interface ToWrite {
-  readonly files: ModelFiles;
-  readonly tuned: LoraModel;
-  readonly ollama: OllamaTemplate | null;
-  /** The base brings a chat template. */
-  readonly ownTemplate: boolean;
-}
-
-async function write(
+/** Fettle reads no ONNX files itself: ONNX Runtime does, as any program that has it would, and transformers.js where it is installed. */
+async function proveOnnx(
   job: ExportJob,
-  folder: string,
-  { files, tuned, ollama, ownTemplate }: ToWrite,
-  tell: (share: number) => void,
-): Promise<void> {
-  tell(0);
-  if (job.format === 'adapter') {
-    await writeAdapters(job, folder, tuned);
-    // Other programs take the base's own template from the base; one that it has not must travel with the adapter.
-    if (files.chatTemplate && !ownTemplate) await writeTokenizer(folder, files);
-    return;
+  {
+    folder,
+    files,
+    questions,
+    expected,
+  }: {
+    readonly folder: string;
+    readonly files: ModelFiles;
+    readonly questions: Questions;
+    readonly expected: Answers;
+  },
+  { maxTokens, tell }: { readonly maxTokens: number; readonly tell: (share: number) => void },
+): Promise<Proof> {
+  const { threads } = job;
+  const reader = await OnnxReader.open(graphPath(folder, z.enum(ONNX_TYPES).parse(job.dtype)), { threads, maxTokens });
+  try {
+    const found = await ask(reader, questions, (share) => tell(0.7 * share));
+    const proof = compareAnswers(expected, found, job.dtype, RUNTIME);
+    const own = { answers: found, questions, lossOf: lossWith(reader) };
+    const other = await askTransformersJs(folder, files, own, { threads, exact: isExact(job) });
+    return { ...proof, readers: other ? [other] : [] };
+  } finally {
+    await reader.release();
   }
-  const merged = { ...files, weights: mergedWeights(adapterOf(tuned), files.weights) };
-  if (job.format === 'safetensors') return writeModelFolder(folder, merged, { dtype: z.enum(FLOATS).parse(job.dtype) });
-  const facts = { name: job.card.title, license: job.card.base.license };
-  await writeModelGguf(join(folder, ggufName(job)), merged, job.dtype, facts, tell);
-  if (ollama) await writeFile(join(folder, 'Modelfile'), modelfile(ggufName(job), ollama, files));
 }
 
-/** The adapter of the run, or those of all its stages as one. */
-async function writeAdapters(job: ExportJob, folder: string, tuned: LoraModel): Promise<void> {
-  if (!job.alone && job.under.length > 0) {
-    const adapters = await Promise.all([...job.under, job.adapter].map((path) => readAdapter(path)));
-    const { lora, tensors } = await concatenateAdapters(adapters);
-    for (const adapter of adapters) await adapter.close();
-    return writeAdapter(folder, tensors, { ...lora, baseModel: job.card.base.name });
-  }
-  const { entries } = tuned.parameters;
-  await writeAdapter(
-    folder,
-    entries.map(({ name, shape }) => ({ name, shape, data: parameter(tuned.parameters, name) })),
-    { ...tuned.options, baseModel: job.card.base.name },
-  );
-}
+const isExact = ({ dtype }: ExportJob): boolean => FLOATS.some((type) => type === dtype);
 
 async function listFiles(folder: string): Promise<Pick<Export, 'bytes' | 'files'>> {
-  const names = (await readdir(folder)).sort();
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const names = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)).replaceAll(sep, '/'))
+    .sort();
   const files = await Promise.all(names.map(async (name) => ({ name, bytes: (await stat(join(folder, name))).size })));
   return { files, bytes: files.reduce((sum, file) => sum + file.bytes, 0) };
 }

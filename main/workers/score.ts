@@ -4,7 +4,7 @@ import type { RowLoss } from '../evaluation/bootstrap.ts';
 import type { Probe, ProbeSuite } from '../evaluation/probes.ts';
 import type { ScoredItem } from '../evaluation/scorecard.ts';
 import { generate } from '../engine/generate/generate.ts';
-import type { BaseModel, LoraModel } from '../engine/index.ts';
+import type { BaseModel, TunedModel } from '../engine/index.ts';
 import { evaluate } from '../engine/train/evaluate.ts';
 import { documentExample } from '../engine/train/examples.ts';
 import type { Example } from '../engine/types.ts';
@@ -22,7 +22,7 @@ type Tell = (share: number) => void;
 const MAX_LENGTH = 512;
 
 export async function scoreProbes(
-  model: BaseModel | LoraModel,
+  model: BaseModel | TunedModel,
   tokenizer: Tokenizer,
   stopIds: readonly number[],
   { skills, prose }: Pick<ProbeSuite, 'skills' | 'prose'>,
@@ -64,7 +64,7 @@ export async function scoreProbes(
 
 /** lm-evaluation-harness's rule for multiple choice (acc_norm): the choice follows the prompt after a blank; the highest log likelihood by characters of the choice wins. */
 async function chooseAll(
-  model: BaseModel | LoraModel,
+  model: BaseModel | TunedModel,
   tokenizer: Tokenizer,
   probes: readonly Probe[],
   tell: Tell,
@@ -97,7 +97,7 @@ export function continuation(tokenizer: Tokenizer, prompt: string, text: string)
 }
 
 async function lossesOf(
-  model: BaseModel | LoraModel,
+  model: BaseModel | TunedModel,
   examples: readonly Example[],
   strategy: 'instruct' | 'non-instruct',
   tell: Tell,

@@ -4,14 +4,15 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { ExportType, type Proof } from '../../main/contract/entities.ts';
+import type { Proof } from '../../main/contract/entities.ts';
+import { GGUF_TYPES } from '../../main/contract/export-types.ts';
 import { chatExample } from '../../main/engine/train/examples.ts';
 import { compareAnswers } from '../../main/exports/proof.ts';
 import { chatTemplate } from '../../main/formats/chat-template.ts';
-import { writeModelGguf } from '../../main/formats/gguf/export.ts';
+import { writeModelGguf, type GgufQuant } from '../../main/formats/gguf/export.ts';
 import { CONVERSATIONS, ollamaTemplate } from '../../main/formats/ollama.ts';
-import { loadModel } from '../../main/workers/load.ts';
-import { ask, askLlamaCpp, lossWith, type Questions } from '../../main/workers/prove.ts';
+import { loadModel, type LoadedModel } from '../../main/workers/load.ts';
+import { ask, askLlamaCpp, lossWith, type Answers, type Questions } from '../../main/workers/prove.ts';
 import { TEMPLATES } from '../fixtures/templates.ts';
 import { writeTinyModel } from '../fixtures/tiny-model.ts';
 import { found, need } from '../support/needs.ts';
@@ -19,28 +20,39 @@ import { conversations, SAMPLE_PAIRS } from '../support/smollm2.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'fettle-exports-'));
 const facts = { name: 'A test', license: null };
-const THREADS = 2;
+/** Two would spin while they wait for each other, above all llama.cpp's: with another test at work beside, six times slower. */
+const THREADS = 1;
+/** For one type on a machine that is slow and busy: time is measured elsewhere. */
+const PATIENCE = 600_000;
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A model opened once, with what it answers: all types are compared with the same. */
+interface Subject {
+  readonly run: LoadedModel;
+  readonly questions: Questions;
+  readonly expected: Answers;
+}
+async function subjectOf(path: string): Promise<Subject> {
+  const run = await loadModel(path, THREADS);
+  const text = { tokenizer: run.files.tokenizer, template: run.template };
+  const examples = (await conversations(SAMPLE_PAIRS, 6, ['instruction', 'response'])).map((messages) =>
+    chatExample(messages, text),
+  );
+  const questions: Questions = {
+    prompts: examples.slice(0, 3).map(({ ids, loss }) => [...ids.subarray(0, loss.indexOf(1))]),
+    rows: examples,
+    instruct: true,
+  };
+  return { run, questions, expected: await ask(run.base, questions, () => undefined) };
+}
 
 /** Writes the model, reads it by Fettle and by llama.cpp, and tells how it went. */
 async function proven(
-  path: string,
-  type: ExportType,
-  rows: number,
+  { run, questions, expected }: Subject,
+  type: GgufQuant,
 ): Promise<{ proof: Proof; other: Proof['readers'][number] }> {
-  const run = await loadModel(path, THREADS);
-  const file = join(folder, `${type}-${rows}.gguf`);
+  const file = join(folder, `${type}.gguf`);
   try {
-    const text = { tokenizer: run.files.tokenizer, template: run.template };
-    const examples = (await conversations(SAMPLE_PAIRS, rows, ['instruction', 'response'])).map((messages) =>
-      chatExample(messages, text),
-    );
-    const questions: Questions = {
-      prompts: examples.slice(0, 4).map(({ ids, loss }) => [...ids.subarray(0, loss.indexOf(1))]),
-      rows: examples,
-      instruct: true,
-    };
-    const expected = await ask(run.base, questions, () => undefined);
     await writeModelGguf(file, run.files, type, facts);
     const read = await loadModel(file, THREADS);
     try {
@@ -53,24 +65,37 @@ async function proven(
       await read.close();
     }
   } finally {
-    await run.close();
     rmSync(file, { force: true });
   }
 }
 
-describe('GGUF in llama.cpp', () => {
-  it.for(ExportType.options)('%s of a model whose rows divide by 256', async (type, test) => {
+/** Opened by the first test that needs it, closed after the last. */
+function once(open: () => Promise<Subject>): () => Promise<Subject> {
+  let opened: Promise<Subject> | undefined;
+  afterAll(async () => (await opened)?.run.close());
+  return () => (opened ??= open());
+}
+
+describe('GGUF in llama.cpp, of a model whose rows divide by 256', () => {
+  const subject = once(async () => subjectOf(await writeTinyModel(join(folder, 'wide'), { hidden: 256 })));
+
+  it.for(GGUF_TYPES)('%s', { timeout: PATIENCE }, async (type, test) => {
     process.env.FETTLE_LLAMA_CPP = need(test, 'llama.cpp', found.llamaCpp);
-    const { other } = await proven(await writeTinyModel(join(folder, 'wide'), { hidden: 256 }), type, 6);
+    const { other } = await proven(await subject(), type);
     expect(other).toMatchObject({ agrees: true });
   });
+});
+
+describe('GGUF in llama.cpp, of SmolLM2, whose rows do not', () => {
+  const subject = once(() => subjectOf(found.starter!));
 
   it.for(['f32', 'f16', 'q8_0', 'q6_k', 'q5_k_m', 'q4_k_m'] as const)(
-    '%s of SmolLM2, whose rows do not',
+    '%s',
+    { timeout: PATIENCE },
     async (type, test) => {
-      const starter = need(test, 'starter', found.starter);
+      need(test, 'starter', found.starter);
       process.env.FETTLE_LLAMA_CPP = need(test, 'llama.cpp', found.llamaCpp);
-      const { proof, other } = await proven(starter, type, 12);
+      const { proof, other } = await proven(await subject(), type);
       expect([type, proof.likelihood!.change, Math.abs(proof.likelihood!.change) <= proof.likelihood!.allowed]).toEqual(
         [type, proof.likelihood!.change, true],
       );
@@ -81,7 +106,7 @@ describe('GGUF in llama.cpp', () => {
 });
 
 describe('Ollama’s templates in Go', () => {
-  it.for(Object.entries(TEMPLATES))('%s gives the model’s own text', ([, source], test) => {
+  it.for(Object.entries(TEMPLATES))('%s gives the model’s own text', { timeout: PATIENCE }, ([, source], test) => {
     const go = need(test, 'golang', found.go);
     const template = chatTemplate(source, { bosToken: '<s>', eosToken: '</s>' });
     const [request, answer] = [join(folder, 'request.json'), join(folder, 'answer.json')];

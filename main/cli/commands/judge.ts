@@ -18,15 +18,25 @@ import { proofInWords, TYPES_OF } from '../../contract/export-types.ts';
 import { FettleError, toFettleError } from '../../contract/errors.ts';
 import { needed, number, text, type Command, type Context } from '../command.ts';
 import { bytes, count, table, wrap } from '../format.ts';
+import { SAMPLING_HELP, SAMPLING_OPTIONS, samplingOf } from '../sampling.ts';
 import { waitForSubject } from '../wait.ts';
 
 /** Asks and waits for the whole answer; pieces are told as they come. */
-export async function ask(
-  { client, signal }: Context,
+async function ask(
+  context: Context,
   request: InputOf<'generate.start'>,
   onPiece: (text: string) => void,
 ): Promise<Answer> {
-  const { id } = await client.call('generate.start', request);
+  const { id } = await context.client.call('generate.start', request);
+  return tellAnswer(context, id, onPiece);
+}
+
+/** An answer that was asked for, to its end; Ctrl-C stops it. @throws what it failed with. */
+export async function tellAnswer(
+  { client, signal }: Context,
+  id: string,
+  onPiece: (text: string) => void,
+): Promise<Answer> {
   const stop = (): void => void client.call('generate.stop', { id });
   signal.addEventListener('abort', stop);
   try {
@@ -88,20 +98,20 @@ const HELP = `--suite, which may be given several times:
 export const judgeCommands: readonly Command[] = [
   {
     name: 'generate',
-    usage: 'RUN|MODEL --prompt TEXT [--system TEXT] [--max-tokens N] [--temperature X] [--raw]',
+    usage: 'RUN|MODEL --prompt TEXT [--system TEXT] [--max-tokens N] [--temperature X] [--stop TEXT]... [--raw]',
     summary: 'Ask a run or a base model',
     args: [1, 1],
     options: {
       prompt: { type: 'string' },
       system: { type: 'string' },
-      'max-tokens': { type: 'string' },
-      temperature: { type: 'string' },
+      stop: { type: 'string', multiple: true },
       raw: { type: 'boolean' },
+      ...SAMPLING_OPTIONS,
     },
-    help: 'RUN@CHECKPOINT asks a checkpoint. --raw goes on from the text as it stands, without the chat template.',
+    help: `RUN@CHECKPOINT asks a checkpoint. --raw goes on from the text as it stands, without the chat template. --stop ends the answer before that text. ${SAMPLING_HELP}`,
     async run(context) {
       const system = text(context, 'system');
-      const [maxTokens, temperature] = [number(context, 'max-tokens'), number(context, 'temperature')];
+      const { stop } = context.options;
       const answer = await ask(
         context,
         {
@@ -109,10 +119,8 @@ export const judgeCommands: readonly Command[] = [
           prompt: needed(context, 'prompt'),
           ...(system === undefined ? {} : { system }),
           raw: context.options['raw'] === true,
-          sampling: {
-            ...(maxTokens === undefined ? {} : { maxTokens }),
-            ...(temperature === undefined ? {} : { temperature }),
-          },
+          sampling: samplingOf(context),
+          ...(Array.isArray(stop) ? { stop: stop.map(String) } : {}),
         },
         (piece) => {
           if (!context.json) process.stdout.write(piece);
@@ -172,7 +180,7 @@ export const judgeCommands: readonly Command[] = [
   },
   {
     name: 'export',
-    usage: 'RUN --format adapter|safetensors|gguf|ollama [--quant TYPE] [--out DIR] [--checkpoint NAME] [--alone]',
+    usage: 'RUN --format adapter|safetensors|gguf|ollama|onnx [--quant TYPE] [--out DIR] [--checkpoint NAME] [--alone]',
     summary: 'Hand a run over as files that other programs load',
     args: [1, 1],
     options: {

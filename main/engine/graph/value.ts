@@ -3,7 +3,7 @@ import type { ElementType } from '../../formats/onnx/build.ts';
 import type { Op } from './op.ts';
 
 export type Shape = readonly number[];
-export type DType = ElementType;
+export type DType = Extract<ElementType, 'float32' | 'int64'>;
 export type Attrs = Readonly<Record<string, number | readonly number[]>>;
 
 export interface TensorType {
@@ -42,6 +42,12 @@ export interface CustomVjp {
   readonly pull: (dy: Value) => readonly Value[];
 }
 
+/**
+ * A length that is known only when the graph runs, in graphs that are written for other programs. Sums and products with
+ * it stay free, and what would write it into a graph as a number fails.
+ */
+export const FREE = Number.POSITIVE_INFINITY;
+
 /** Number of elements. */
 export const sizeOf = (shape: Shape): number => shape.reduce((a, b) => a * b, 1);
 
@@ -72,6 +78,13 @@ export class Scope {
     const value: Value = { scope: this, id: this.#nextId++, shape, dtype, source: { kind: 'input', name } };
     this.#inputs.set(name, value);
     return value;
+  }
+
+  /** An input that was asked for before. */
+  declared(name: string): Value {
+    const known = this.#inputs.get(name);
+    if (!known) throw new TypeError(`nothing is fed under ${name}`);
+    return known;
   }
 
   /** A tensor written into the graph, row-major. */

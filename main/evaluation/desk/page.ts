@@ -292,6 +292,7 @@ const FORMATS: Readonly<Record<Export['format'], string>> = {
   safetensors: 'Merged folder',
   gguf: 'One file (GGUF)',
   ollama: 'Ollama folder',
+  onnx: 'ONNX folder',
 };
 const PROVEN = { equal: 'Proven', within: 'Proven within its type', different: 'Failed' } as const;
 

@@ -24,6 +24,11 @@ export const FORMATS: Readonly<
     term: 'PEFT',
     note: 'The addition without the base: small, for whoever has the base model.',
   },
+  onnx: {
+    name: 'For the browser and apps',
+    term: 'ONNX',
+    note: 'The whole model, for transformers.js in a web page or Node, and for onnxruntime-genai.',
+  },
 };
 
 export const TYPES: Readonly<Record<ExportType, string>> = {
@@ -38,6 +43,8 @@ export const TYPES: Readonly<Record<ExportType, string>> = {
   q4_k_m: '4 bits (q4_k_m)',
   q4_1: '4 bits (q4_1)',
   q4_0: '4 bits (q4_0)',
+  q8: '8 bits (q8)',
+  q4: '4 bits (q4)',
 };
 
 export interface Recipe {
@@ -76,6 +83,17 @@ export function howTo({ format, folder, files }: Pick<Export, 'format' | 'folder
         {
           client: 'Node',
           lines: `import { getLlama, LlamaChatSession } from 'node-llama-cpp';\nconst model = await (await getLlama()).loadModel({ modelPath: ${file} });\nconst context = await model.createContext();\nconst session = new LlamaChatSession({ contextSequence: context.getSequence() });\nconsole.log(await session.prompt('Hello'));`,
+        },
+      ];
+    case 'onnx':
+      return [
+        {
+          client: 'transformers.js',
+          lines: `import { env, pipeline } from '@huggingface/transformers';\nenv.allowRemoteModels = false;\nconst ask = await pipeline('text-generation', ${at});\nconsole.log(await ask([{ role: 'user', content: 'Hello' }], { max_new_tokens: 200 }));`,
+        },
+        {
+          client: 'onnxruntime-genai',
+          lines: `import onnxruntime_genai as og\nmodel = og.Model(${at})\ntokenizer = og.Tokenizer(model)\nparams = og.GeneratorParams(model)\nparams.set_search_options(max_length=500)\ngenerator = og.Generator(model, params)\ngenerator.append_tokens(tokenizer.encode(tokenizer.apply_chat_template('[{"role": "user", "content": "Hello"}]', add_generation_prompt=True)))\nwhile not generator.is_done():\n    generator.generate_next_token()\nprint(tokenizer.decode(generator.get_sequence(0)))`,
         },
       ];
     case 'ollama':
