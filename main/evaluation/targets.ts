@@ -87,6 +87,8 @@ function modelOf(models: Models, id: string): { readonly model: Model; readonly 
   );
 }
 
+type Kept = NonNullable<ComparedModel['run']>;
+
 /** What is kept of a target with what was measured: it may be gone when that is looked at. */
 export async function compared(
   { label, target, model, run, checkpoint, adapter }: ResolvedTarget,
@@ -108,6 +110,7 @@ export async function compared(
             checkpoint: at.name,
             step: at.step,
             steps: run.step,
+            planned: run.steps,
             best: run.best,
             lastLoss: run.heldOutLoss,
             trainRows,
@@ -118,13 +121,14 @@ export async function compared(
   };
 }
 
-const recipeOf = ({
+const recipeOf = ({ epochs, maxSteps, learningRate, rank, rehearsal, seed }: Run['recipe']): Kept['recipe'] => ({
   epochs,
   learningRate,
   rank,
   rehearsal,
   seed,
-}: Run['recipe']): NonNullable<ComparedModel['run']>['recipe'] => ({ epochs, learningRate, rank, rehearsal, seed });
+  ...(maxSteps === undefined ? {} : { maxSteps }),
+});
 
 async function hashOf(file: string): Promise<string> {
   const hash = createHash('sha256');
