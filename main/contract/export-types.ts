@@ -7,6 +7,7 @@ const GGUF = [...FLOATS, 'q8_0', 'q6_k', 'q5_k_m', 'q5_1', 'q5_0', 'q4_k_m', 'q4
 /** The first is recommended. */
 export const TYPES_OF: Readonly<Record<ExportFormat, readonly ExportType[]>> = {
   adapter: ['f32'],
+  'gguf-adapter': ['f32', 'f16'],
   safetensors: FLOATS,
   gguf: ['q8_0', ...GGUF.filter((type) => type !== 'q8_0')],
   ollama: ['q8_0', ...GGUF.filter((type) => type !== 'q8_0')],
@@ -41,6 +42,12 @@ export const NEXT: Partial<Readonly<Record<ExportType, ExportType>>> = {
   f16: 'f32',
 };
 
+/** llama.cpp reads such files, where it is installed. */
+export const readByLlamaCpp = (format: ExportFormat): boolean => ['gguf', 'gguf-adapter', 'ollama'].includes(format);
+
+/** Rounded, and never "-0.00%". */
+const percent = (share: number): string => `${(Math.round(share * 1e4) / 100 || 0).toFixed(2)}%`;
+
 /** The proof in one sentence. */
 export function proofInWords({
   tokensEqual,
@@ -52,5 +59,5 @@ export function proofInWords({
   const tokens = `${tokensEqual} of ${tokensCompared} tokens equal to the run in Fettle on ${prompts} prompts, largest difference of a logit ${largestLogitDifference.toExponential(1)}`;
   return likelihood === null
     ? tokens
-    : `${tokens}; loss on ${likelihood.rows} unseen rows ${likelihood.files.toFixed(4)} nats a token, ${(100 * likelihood.change).toFixed(2)}% off (${(100 * likelihood.allowed).toFixed(1)}% allowed)`;
+    : `${tokens}; loss on ${likelihood.rows} unseen rows ${likelihood.files.toFixed(4)} nats a token, ${percent(likelihood.change)} off (${(100 * likelihood.allowed).toFixed(1)}% allowed)`;
 }

@@ -20,6 +20,8 @@ type Names = 'evaluation.compare' | 'evaluation.list' | 'evaluation.show' | 'gen
 export interface Evaluation {
   readonly handlers: Handlers<Names>;
   show(id: string): Comparison;
+  /** Newest first. */
+  list(project: string): Comparison[];
 }
 
 const Request = z.object({
@@ -124,7 +126,7 @@ export function createEvaluation(
       })),
       rows: datasets.rowsFile(project, dataset),
       prose: data.kind === 'prose',
-      maxLength: Math.max(...targets.map((target) => target.run?.recipe.maxLength ?? 0)) || 512,
+      maxLength: Math.max(...targets.map((target) => target.run?.recipe?.maxLength ?? 0)) || 512,
       samples,
       check,
       probes: general ? probesFolder() : null,
@@ -157,11 +159,13 @@ export function createEvaluation(
     }
   });
 
+  const list = (project: string): Comparison[] => all.all(project).map(view);
   return {
     show: (id) => view(row(id)),
+    list,
     handlers: {
       'evaluation.compare': compare,
-      'evaluation.list': (input) => all.all(input.project).map(view),
+      'evaluation.list': (input) => list(input.project),
       'evaluation.show': (input) => view(row(input.comparison)),
       ...createGeneration(core, { models: parts.models, runs }),
     },

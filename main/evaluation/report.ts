@@ -61,7 +61,9 @@ export function settingsOf(sides: readonly Side[]): Result['settings'] {
       line(
         key,
         sides.map((side) => {
-          const value = side.run ? Object.entries(side.run.recipe).find(([name]) => name === key)?.[1] : undefined;
+          const value = side.run?.recipe
+            ? Object.entries(side.run.recipe).find(([name]) => name === key)?.[1]
+            : undefined;
           // The folder of an adapter is this machine's; its last part is enough to tell it by.
           if (key === 'initAdapter' && typeof value === 'string') return value.split(/[\\/]/).at(-1) ?? none;
           return value === undefined ? none : Array.isArray(value) ? value.join(', ') : String(value);

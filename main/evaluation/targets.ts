@@ -30,7 +30,7 @@ export function resolveTarget(
     const checkpoint = checkpointNamed(run.id, run.checkpoints, checkpointName);
     return {
       target,
-      label: `Run ${run.number}, step ${checkpoint.step}`,
+      label: run.imported ? `Run ${run.number}, ${run.imported.name}` : `Run ${run.number}, step ${checkpoint.step}`,
       model: models.show(run.model),
       modelPath: models.pathOf(run.model),
       run,

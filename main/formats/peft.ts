@@ -1,4 +1,5 @@
 /** @file LoRA adapters as PEFT keeps them: adapter_config.json and adapter_model.safetensors. */
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -10,6 +11,7 @@ import { openSafetensors, writeSafetensors, type TensorToWrite } from './safeten
 export const PEFT_PREFIX = 'base_model.model.';
 const CONFIG = 'adapter_config.json';
 const WEIGHTS = 'adapter_model.safetensors';
+const PICKLE = 'adapter_model.bin';
 
 export interface LoraSettings {
   readonly rank: number;
@@ -65,6 +67,9 @@ export async function writeAdapter(
 /** What the engine can take over; everything else an adapter may hold changes its results and is refused by name. */
 const Config = z.looseObject({
   peft_type: z.string(),
+  task_type: z.string().nullish(),
+  base_model_name_or_path: z.string().nullish(),
+  init_lora_weights: z.union([z.boolean(), z.string()]).nullish(),
   r: z.int().min(1).max(4096),
   lora_alpha: z.number().positive(),
   target_modules: z.union([z.array(z.string()), z.string()]),
@@ -77,6 +82,17 @@ const Config = z.looseObject({
   use_dora: z.boolean().nullish(),
 });
 
+/** Keys that change nothing once the adapter is trained, or that are looked at by name. */
+const UNDERSTOOD = new Set([
+  ...Object.keys(Config.shape),
+  ...['auto_mapping', 'peft_version', 'revision', 'inference_mode', 'lora_dropout', 'runtime_config'],
+  // Which modules it is on is seen by the names of the weights.
+  ...['exclude_modules', 'layers_to_transform', 'layers_pattern'],
+  ...['megatron_core', 'eva_config', 'qalora_group_size'],
+]);
+/** Beginnings that leave the base's weights as they are. */
+const PLAIN_BEGINNINGS: readonly unknown[] = [undefined, null, true, false, 'true', 'gaussian', 'eva', 'orthogonal'];
+
 export interface Adapter {
   readonly lora: LoraSettings;
   /** Names as PEFT writes them, with its prefix. */
@@ -84,8 +100,13 @@ export interface Adapter {
   close(): Promise<void>;
 }
 
+/** As its own files state it. */
+export interface PeftAdapter extends Adapter {
+  readonly stated: { readonly alpha: number; readonly rslora: boolean; readonly base: string | null };
+}
+
 /** @throws FILE_NOT_FOUND, FORMAT_INVALID, MODEL_UNSUPPORTED for what is no plain LoRA. */
-export async function readAdapter(folder: string): Promise<Adapter> {
+export async function readAdapter(folder: string): Promise<PeftAdapter> {
   const path = join(folder, CONFIG);
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     throw toFettleError(error);
@@ -101,8 +122,9 @@ export async function readAdapter(folder: string): Promise<Adapter> {
       { cause: error },
     );
   }
-  const filled = (pattern: Readonly<Record<string, unknown>> | null | undefined): boolean =>
-    Object.keys(pattern ?? {}).length > 0;
+  const filled = (value: unknown): boolean =>
+    typeof value === 'object' && value !== null ? Object.keys(value).length > 0 : Boolean(value);
+  const unknown = Object.entries(config).find(([key, value]) => !UNDERSTOOD.has(key) && filled(value))?.[0];
   const refused: [boolean, string][] = [
     [config.peft_type !== 'LORA', `the method ${config.peft_type}`],
     [config.use_dora === true, 'DoRA'],
@@ -110,13 +132,25 @@ export async function readAdapter(folder: string): Promise<Adapter> {
     [(config.modules_to_save ?? []).length > 0, `whole trained modules (${(config.modules_to_save ?? []).join(', ')})`],
     [filled(config.rank_pattern) || filled(config.alpha_pattern), 'other ranks for some modules'],
     [config.fan_in_fan_out === true, 'transposed layers'],
+    [(config.task_type ?? 'CAUSAL_LM') !== 'CAUSAL_LM', `the task ${config.task_type}`],
+    [
+      !PLAIN_BEGINNINGS.includes(config.init_lora_weights),
+      `the beginning ${String(config.init_lora_weights)}, which changes the base's weights too`,
+    ],
+    [unknown !== undefined, `the option ${unknown}`],
   ];
   const [found] = refused.filter(([is]) => is);
   if (found)
     throw new FettleError(
       'MODEL_UNSUPPORTED',
       `The adapter in ${folder} uses ${found[1]}.`,
-      'Plain LoRA adapters are supported.',
+      'Plain LoRA adapters are supported, with or without rsLoRA.',
+    );
+  if (!existsSync(join(folder, WEIGHTS)) && existsSync(join(folder, PICKLE)))
+    throw new FettleError(
+      'FORMAT_INVALID',
+      `The adapter's weights are in ${PICKLE}, a format that can run any program when it is opened; Fettle does not open it.`,
+      'Whoever made it can save it again as safetensors: model.save_pretrained(folder, safe_serialization=True).',
     );
 
   const weights = await openSafetensors(join(folder, WEIGHTS));
@@ -130,6 +164,11 @@ export async function readAdapter(folder: string): Promise<Adapter> {
   return {
     lora: { rank: config.r, alpha, targetModules: [...new Set(targetModules)] },
     weights,
+    stated: {
+      alpha: config.lora_alpha,
+      rslora: config.use_rslora === true,
+      base: config.base_model_name_or_path?.split(/[\\/]/).at(-1) || null,
+    },
     close: () => weights.close(),
   };
 }

@@ -115,7 +115,7 @@ function handlersOf(core: Core): AllHandlers {
   const pilots = createPilots(core, { projects, models, datasets });
   const runs = createRuns(core, { projects, models, datasets, strategy });
   const evaluation = createEvaluation(core, { models, datasets, runs });
-  const exports = createExports(core, { models, datasets, runs });
+  const exports = createExports(core, { models, datasets, runs, evaluation });
   return {
     'app.info': async () => ({
       version: core.version,

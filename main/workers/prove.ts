@@ -9,6 +9,7 @@ import type { Example } from '../engine/types.ts';
 import { LOGIT_TOLERANCE, replay, REPLAYED_TOKENS, type Likelihood, type Replay } from '../exports/proof.ts';
 import type { ModelFiles } from '../formats/model.ts';
 import { openWithLlamaCpp, type LlamaCppModel } from './llama-cpp.ts';
+import { generalExamples } from '../recipes/rehearsal.ts';
 import { loadModel, withAdapter } from './load.ts';
 import { spread } from './spread.ts';
 
@@ -32,16 +33,25 @@ const MAX_LENGTH = 512;
 /** Of the held-out rows: prompts as the model sees them up to its first answer, or the first tokens of a document. */
 export async function questionsOf(file: string, text: TextModel): Promise<Questions> {
   const rows: Example[] = [];
-  const prompts: number[][] = [];
   let instruct = true;
   for await (const row of readRows(file)) {
     if (row.split !== 'held-out') continue;
-    const example = exampleOf(row, text);
     instruct = row.text === undefined;
-    rows.push(example);
-    const answer = instruct ? example.loss.indexOf(1) : PROMPT_TOKENS;
-    if (answer > 0 && answer < MAX_LENGTH - REPLAYED_TOKENS) prompts.push([...example.ids.subarray(0, answer)]);
+    rows.push(exampleOf(row, text));
   }
+  return questionsFrom(rows, instruct);
+}
+
+/** Of general data of Fettle's own: of an adapter that was made elsewhere, in a project without data. */
+export async function generalQuestions(text: TextModel, conversations: boolean): Promise<Questions> {
+  return questionsFrom(await generalExamples(text, conversations), conversations);
+}
+
+function questionsFrom(rows: readonly Example[], instruct: boolean): Questions {
+  const prompts = rows.flatMap(({ ids, loss }) => {
+    const answer = instruct ? loss.indexOf(1) : PROMPT_TOKENS;
+    return answer > 0 && answer < MAX_LENGTH - REPLAYED_TOKENS ? [[...ids.subarray(0, answer)]] : [];
+  });
   const fitted = fitExamples(rows, MAX_LENGTH, instruct ? 'cut' : 'split').examples;
   return { prompts: spread(prompts, PROMPTS), rows: spread(fitted, ROWS), instruct };
 }
@@ -77,7 +87,7 @@ export async function askFiles(
 
 /** Summed loss of a row's tokens from its first labelled one on, in nats: what llama.cpp is asked for. */
 export const lossWith =
-  (model: BaseModel) =>
+  (model: BaseModel | LoraModel) =>
   async ({ ids, loss }: Example): Promise<number> => {
     const first = Math.max(1, loss.indexOf(1));
     const all = { ids, loss: loss.map((_, i) => Number(i >= first)) };
@@ -92,18 +102,22 @@ const LLAMA_CPP_TOKENS = 120;
 const LLAMA_CPP_CHANGE = 0.02;
 
 /**
- * A GGUF file read by llama.cpp: tokens of texts, ends of answers, greedy text and likelihood, against Fettle's own
+ * A GGUF file read by llama.cpp, with a GGUF adapter on it where one is named: tokens of texts, ends of answers, greedy text and likelihood, against Fettle's own
  * reading of the same file. Null where llama.cpp is not installed.
  */
 export async function askLlamaCpp(
   path: string,
   files: Pick<ModelFiles, 'tokenizer' | 'stopIds'>,
   own: { readonly answers: Answers; readonly questions: Questions; readonly lossOf: (row: Example) => Promise<number> },
-  { threads, exact }: { readonly threads: number; readonly exact: boolean },
+  { threads, exact, lora }: { readonly threads: number; readonly exact: boolean; readonly lora?: string },
 ): Promise<Proof['readers'][number] | null> {
   let model: LlamaCppModel | null;
   try {
-    model = await openWithLlamaCpp(path, { contextSize: MAX_LENGTH + REPLAYED_TOKENS, threads });
+    model = await openWithLlamaCpp(path, {
+      contextSize: MAX_LENGTH + REPLAYED_TOKENS,
+      threads,
+      ...(lora === undefined ? {} : { lora }),
+    });
   } catch (error) {
     return { name: 'llama.cpp', found: `It does not load: ${String(error)}`, agrees: false };
   }
