@@ -1,6 +1,6 @@
 // Layering: a person can say from a file's path what it may import. Imports go one way:
 // contract <- formats <- engine, contract <- core, all of them <- features <- workers, hosts and cli.
-const features = 'main/(projects|datasets|models|strategy|pilots|recipes|runs|evaluation|exports)';
+const features = 'main/(projects|datasets|models|strategy|pilots|recipes|runs|evaluation|talk|exports)';
 const only = (name, from, allowed, extra = {}) => ({
   name,
   severity: 'error',

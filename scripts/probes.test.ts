@@ -23,6 +23,13 @@ const othersIn = (folder: string): string =>
     .join('\n\n');
 
 describe('the probe suite', () => {
+  it('changes only with a new version', () => {
+    const manifest = JSON.parse(readFileSync(join(probesFolder(), 'suite.json'), 'utf8')) as { sha256: string };
+    expect(manifest.sha256, 'an item or a text changed: raise the version in suite.json and write the new hash').toBe(
+      suite.sha256,
+    );
+  });
+
   it('has at least 400 items over ten skills, each with its own name and prompt', () => {
     expect(probes.length).toBeGreaterThanOrEqual(400);
     expect(suite.skills.length).toBeGreaterThanOrEqual(10);

@@ -117,10 +117,28 @@ describe('the path by command', () => {
     expect(lines.filter(({ type }) => type === 'step')).toHaveLength(6);
     expect(lines.at(-1)).toMatchObject({ type: 'result', state: 'completed', run: 'replies-1', steps: 6 });
 
-    expect(await json('compare', model, 'replies-1')).toMatchObject({
+    expect(await json('compare', model, 'replies-1', '--answers', '1')).toMatchObject({
       state: 'completed',
       result: { losses: [{}, {}], samples: [{ answers: [{}, {}] }] },
+      verdicts: [{ target: 'replies-1' }],
     });
+    expect(
+      await json('evaluate', 'replies-1', '--suite', 'task', '--answers', '2', '--check', 'length:1-20'),
+    ).toMatchObject({
+      result: { suites: [{ name: 'task', items: 2 }], models: [{ run: { number: 1 } }] },
+      verdicts: [],
+    });
+    expect(await fettle('evaluate', 'replies-1', '--suite', 'all')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('held-out, task, general, prose') as unknown,
+    });
+    const report = join(folder, 'report.html');
+    expect(await json('report', 'replies-1', '--out', report)).toMatchObject({ file: report });
+    expect(await fettle('report', 'replies-1', '--out', report)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('TARGET_EXISTS') as unknown,
+    });
+    expect((await fettle('report', 'replies-1', '--out', report, '--force')).code).toBe(0);
     expect(await json('generate', 'replies-1', '--prompt', 'Hello', '--max-tokens', '4')).toMatchObject({
       target: 'replies-1',
     });

@@ -6,6 +6,8 @@ import { ERROR_CODES, FettleError, toFettleError } from '../contract/errors.ts';
 import { defaultHome } from '../core/home.ts';
 import type { Command, Context } from './command.ts';
 import { adviseCommands } from './commands/advise.ts';
+import { answerCommands } from './commands/answer.ts';
+import { blindCommands } from './commands/blind.ts';
 import { dataCommands } from './commands/data.ts';
 import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
@@ -14,6 +16,7 @@ import { modelCommands } from './commands/model.ts';
 import { projectCommands } from './commands/project.ts';
 import { runCommands } from './commands/run.ts';
 import { curveCommand, pilotCommand } from './commands/pilot.ts';
+import { talkCommands } from './commands/talk.ts';
 import { trainCommand } from './commands/train.ts';
 import { connect } from './connect.ts';
 import { serve } from './serve.ts';
@@ -45,6 +48,9 @@ const COMMANDS: readonly (Omit<Command, 'run'> & Partial<Command>)[] = [
   trainCommand,
   ...runCommands,
   ...judgeCommands,
+  ...talkCommands,
+  ...answerCommands,
+  ...blindCommands,
 ];
 
 function overview(): string {

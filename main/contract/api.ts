@@ -4,20 +4,27 @@ import {
   Advice,
   Answers,
   Answer,
+  AnswerFile,
+  BlindTest,
+  Chat,
+  ChatSummary,
   ChatTurn,
   Check,
   Choice,
   Comparison,
+  ComparisonSummary,
   Dataset,
   DatasetKind,
   DatasetRow,
   DoctorReport,
   DroppedRow,
+  Endpoint,
   ErrorInfo,
   Export,
   ExportFormat,
   ExportType,
   ImportPreview,
+  InputFile,
   Job,
   LearningCurve,
   Machine,
@@ -33,8 +40,10 @@ import {
   RowContent,
   Run,
   Sampling,
+  SuiteName,
   Target,
   TokenStats,
+  Vote,
 } from './entities.ts';
 import type { ErrorShape } from './errors.ts';
 import { Strategy, Way } from './recipe.ts';
@@ -308,27 +317,118 @@ export const api = {
       history: z.array(ChatTurn).max(200).optional(),
       raw: z.boolean().default(false),
       sampling: Sampling.prefault({}),
+      /** Texts that end the answer. */
+      stop: z.array(z.string().min(1).max(200)).max(16).default([]),
     }),
     z.object({ id: z.string() }),
   ),
   'generate.stop': of(z.strictObject({ id: z.string() }), done),
 
+  'chats.list': of(z.strictObject({ project: slug }), z.array(ChatSummary)),
+  'chats.show': of(z.strictObject({ chat: slug }), Chat),
+  /** One more turn, of a new conversation where none is named. What a model did not say itself it is told as the first one said it. */
+  'chats.send': of(
+    z.strictObject({
+      project: slug,
+      chat: slug.optional(),
+      targets: z.array(Target).min(1).max(4),
+      prompt: z.string().trim().min(1).max(100000),
+      system: z.string().max(20000).default(''),
+      sampling: Sampling.prefault({}),
+    }),
+    Chat,
+  ),
+  /** The last turn asked again, or of another model. */
+  'chats.again': of(z.strictObject({ chat: slug, target: Target }), Chat),
+  'chats.stop': of(z.strictObject({ chat: slug }), done),
+  'chats.rename': of(z.strictObject({ chat: slug, title: z.string().trim().min(1).max(120) }), Chat),
+  'chats.delete': of(z.strictObject({ chat: slug }), done),
+
+  /** What a file of inputs holds, and which column is the prompt. */
+  'answers.look': of(z.strictObject({ path: z.string().min(1) }), InputFile),
+  /** Answers each row of a file and writes them, with the answers, to another. */
+  'answers.start': of(
+    z.strictObject({
+      project: slug.optional(),
+      target: Target,
+      input: z.string().min(1),
+      /** Left out: beside the input, as `NAME.answered.EXT`. */
+      out: z.string().min(1).optional(),
+      column: z.string().max(1000).optional(),
+      system: z.string().max(20000).default(''),
+      sampling: Sampling.prefault({}),
+      /** Writes over a file that is there already. */
+      force: z.boolean().default(false),
+    }),
+    AnswerFile,
+  ),
+  /** Goes on where it was cancelled or interrupted. */
+  'answers.resume': of(z.strictObject({ answers: slug }), AnswerFile),
+  'answers.list': of(z.strictObject({ project: slug.optional() }), z.array(AnswerFile)),
+  'answers.show': of(z.strictObject({ answers: slug }), AnswerFile),
+
+  /** Two models answer the same prompts; their names are kept until the end. Prompts are held-out questions of a dataset, a file's, or those given. */
+  'blind.start': of(
+    z.strictObject({
+      project: slug,
+      targets: z.tuple([Target, Target]),
+      dataset: slug.optional(),
+      file: z.string().min(1).optional(),
+      prompts: z.array(z.string().trim().min(1).max(20000)).max(1000).optional(),
+      /** Pairs at most. */
+      most: z.int().min(1).max(1000).default(60),
+      system: z.string().max(20000).default(''),
+      sampling: Sampling.prefault({}),
+    }),
+    BlindTest,
+  ),
+  'blind.list': of(z.strictObject({ project: slug }), z.array(BlindTest)),
+  'blind.show': of(z.strictObject({ blind: slug }), BlindTest),
+  'blind.vote': of(
+    z.strictObject({ blind: slug, number: z.int().min(1), vote: Vote, why: z.string().max(1000).default('') }),
+    BlindTest,
+  ),
+  /** Takes the last vote back. */
+  'blind.undo': of(z.strictObject({ blind: slug }), BlindTest),
+  /** Shows the names; no votes are taken after it. */
+  'blind.reveal': of(z.strictObject({ blind: slug }), BlindTest),
+  'blind.export': of(
+    z.strictObject({ blind: slug, format: z.enum(['csv', 'json']) }),
+    z.object({ name: z.string(), text: z.string() }),
+  ),
+  'blind.delete': of(z.strictObject({ blind: slug }), done),
+
+  'endpoint.show': of(none, Endpoint),
+  /** Opens the local address for these, or changes for which it is open. */
+  'endpoint.start': of(
+    z.strictObject({ targets: z.array(Target).min(1).max(16), port: z.int().min(0).max(65535).default(0) }),
+    Endpoint,
+  ),
+  'endpoint.renew': of(none, Endpoint),
+  'endpoint.stop': of(none, Endpoint),
+
+  /** Measures one model alone, or each further one against the first. */
   'evaluation.compare': of(
     z.strictObject({
       project: slug,
-      targets: z.array(Target).min(2).max(4),
+      targets: z.array(Target).min(1).max(6),
       dataset: slug.optional(),
-      /** Held-out questions that each answers, and that are judged. */
-      samples: z.int().min(0).max(200).default(3),
+      /** General skills and other text take some minutes each model. */
+      suites: z.array(SuiteName).min(1).max(4).default(['held-out', 'task']),
+      /** Of suite 'task': held-out questions that each answers, and that are judged. */
+      samples: z.int().min(0).max(200).default(20),
       /** Left out: what fits the expected answers. */
-      check: Check.optional(),
-      /** The general probe suite too: some minutes. */
-      general: z.boolean().default(false),
+      checks: z.array(Check).max(8).default([]),
     }),
     Comparison,
   ),
-  'evaluation.list': of(z.strictObject({ project: slug }), z.array(Comparison)),
+  'evaluation.list': of(z.strictObject({ project: slug }), z.array(ComparisonSummary)),
   'evaluation.show': of(z.strictObject({ comparison: slug }), Comparison),
+  /** The report for the desk on a run, as one HTML document; on its newest comparison unless one is named. */
+  'evaluation.report': of(
+    z.strictObject({ run: slug, comparison: slug.optional() }),
+    z.object({ html: z.string(), name: z.string() }),
+  ),
 
   'exports.start': of(
     z.strictObject({
@@ -361,7 +461,13 @@ export type OutputOf<N extends ProcedureName> = z.output<Api[N]['output']>;
 /** What is told on each topic. `run:` events are kept with the run; the others while the host lives. */
 export const GenerationEvent = z.discriminatedUnion('type', [
   z.object({ type: z.literal('piece'), text: z.string() }),
-  z.object({ type: z.literal('done'), answer: Answer }),
+  z.object({
+    type: z.literal('done'),
+    answer: Answer,
+    /** Of what it was given, and what the model can read in all. */
+    promptTokens: z.int(),
+    contextTokens: z.int(),
+  }),
   z.object({
     type: z.literal('error'),
     error: ErrorInfo,
@@ -371,7 +477,21 @@ export type GenerationEvent = z.infer<typeof GenerationEvent>;
 /** Something changed: ask again. `changed` topics keep every view true without copies of state. */
 export const ChangedEvent = z.object({
   type: z.literal('changed'),
-  what: z.enum(['project', 'model', 'dataset', 'strategy', 'run', 'comparison', 'export', 'pilot', 'curve']),
+  what: z.enum([
+    'project',
+    'model',
+    'dataset',
+    'strategy',
+    'run',
+    'comparison',
+    'export',
+    'pilot',
+    'curve',
+    'chat',
+    'answers',
+    'blind',
+    'endpoint',
+  ]),
   id: z.string(),
   project: z.string().nullable(),
 });

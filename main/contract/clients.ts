@@ -89,6 +89,11 @@ export function howToRun(handed: Handed, at: string): HowTo[] {
         },
         { client: 'Node', lines: node(script, converses) },
       ];
+    case 'onnx':
+      return [
+        { client: 'transformers.js', lines: transformersJs(at, converses) },
+        { client: 'onnxruntime-genai', lines: genai(JSON.stringify(at), converses) },
+      ];
     case 'ollama':
       return [
         {
@@ -105,12 +110,19 @@ export function howToRun(handed: Handed, at: string): HowTo[] {
   }
 }
 
+const LANGUAGES: Readonly<Record<string, string>> = {
+  transformers: 'python',
+  'onnxruntime-genai': 'python',
+  Node: 'js',
+  'transformers.js': 'js',
+};
+
 /** The README's part about it. */
 export const howToInMarkdown = (handed: Handed): string[] =>
   howToRun(handed, '.').flatMap(({ client, lines }) => [
     `### ${client}`,
     '',
-    client === 'transformers' ? '```python' : client === 'Node' ? '```js' : '```sh',
+    `\`\`\`${LANGUAGES[client] ?? 'sh'}`,
     lines,
     '```',
     '',
@@ -162,6 +174,35 @@ const peft = (
     `tokenizer = AutoTokenizer.from_pretrained(${JSON.stringify(words)})`,
     `model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(${JSON.stringify(base)}), ${JSON.stringify(folder)})`,
     ...generation(converses),
+  ].join('\n');
+
+const transformersJs = (folder: string, converses: boolean): string =>
+  [
+    "import { env, pipeline } from '@huggingface/transformers';",
+    '',
+    'env.allowRemoteModels = false;',
+    `const generate = await pipeline('text-generation', ${JSON.stringify(folder)});`,
+    converses
+      ? "console.log(await generate([{ role: 'user', content: 'Hello' }], { max_new_tokens: 200 }));"
+      : "console.log(await generate('Once upon a time', { max_new_tokens: 200 }));",
+  ].join('\n');
+
+const genai = (folder: string, converses: boolean): string =>
+  [
+    'import onnxruntime_genai as og',
+    '',
+    `model = og.Model(${folder})`,
+    'tokenizer = og.Tokenizer(model)',
+    'params = og.GeneratorParams(model)',
+    'params.set_search_options(max_length=500)',
+    'generator = og.Generator(model, params)',
+    converses
+      ? `text = tokenizer.apply_chat_template('[{"role": "user", "content": "Hello"}]', add_generation_prompt=True)`
+      : 'text = "Once upon a time"',
+    'generator.append_tokens(tokenizer.encode(text))',
+    'while not generator.is_done():',
+    '    generator.generate_next_token()',
+    'print(tokenizer.decode(generator.get_sequence(0)))',
   ].join('\n');
 
 const node = (model: string, converses: boolean, lora?: string): string =>

@@ -27,6 +27,7 @@ export const JobKind = z.enum([
   'compare',
   'export',
   'generate',
+  'answer',
 ]);
 export type JobKind = z.infer<typeof JobKind>;
 export const Job = z.object({
@@ -165,12 +166,16 @@ export const Dataset = z.object({
 export type Dataset = z.infer<typeof Dataset>;
 export const ChatTurn = z.object({ role: z.enum(['system', 'user', 'assistant', 'tool']), content: z.string() });
 export type ChatTurn = z.infer<typeof ChatTurn>;
+/** Tools that the answers of a row may call, as OpenAI's API writes them. Calls stand in the answers, as JSON, one a line. */
+export const Tools = z.array(z.record(z.string(), z.unknown())).max(200);
+export type Tools = z.infer<typeof Tools>;
 export const DatasetRow = z.object({
   index: z.int(),
   split: z.enum(['train', 'held-out']),
   /** File and line it came from. */
   source: z.string(),
   messages: z.array(ChatTurn).optional(),
+  tools: Tools.optional(),
   text: z.string().optional(),
   /** Of a preference row: the answer that was not chosen. The chosen one is the last of `messages`. */
   rejected: z.string().optional(),
@@ -181,7 +186,11 @@ export const DatasetRow = z.object({
 export type DatasetRow = z.infer<typeof DatasetRow>;
 /** What a person writes into a row: a conversation or a text. */
 export const RowContent = z.union([
-  z.strictObject({ messages: z.array(ChatTurn).min(2).max(1000), rejected: z.string().optional() }),
+  z.strictObject({
+    messages: z.array(ChatTurn).min(2).max(1000),
+    rejected: z.string().optional(),
+    tools: Tools.optional(),
+  }),
   z.strictObject({ text: z.string().min(1) }),
 ]);
 export type RowContent = z.infer<typeof RowContent>;
@@ -488,8 +497,11 @@ export const Imported = z.object({
   rank: z.int(),
   /** As its files state it; the product is scaled by alpha / rank, or alpha / sqrt(rank) with rsLoRA. */
   alpha: z.number(),
-  rslora: z.boolean(),
+  useRslora: z.boolean(),
+  useDora: z.boolean(),
   targetModules: z.array(z.string()),
+  /** Weights outside the blocks that were trained in whole. */
+  modulesToSave: z.array(z.string()),
   /** SHA-256 of its weights' file as it came. */
   hash: z.string(),
 });
@@ -536,6 +548,10 @@ export const Run = z.object({
   finishedAt: Time.nullable(),
 });
 export type Run = z.infer<typeof Run>;
+/** One that was trained here. */
+export type TrainedRun = Run & {
+  readonly [K in 'dataset' | 'datasetName' | 'strategy' | 'recipe']: NonNullable<Run[K]>;
+};
 
 // ---- generation, comparison, export
 /** A model to ask: a base model's id, a run's id (its best checkpoint), or `run@checkpoint`. */
@@ -558,90 +574,154 @@ export const Answer = z.object({
   tokensPerSecond: z.number(),
 });
 export type Answer = z.infer<typeof Answer>;
-/** How an answer is judged. `text`: what it must contain or match; `least`, `most`: words. */
+/** How an answer is judged. `text`: what it must contain or match, of JSON the schema; `least`, `most`: words. */
 export const Check = z.object({
   kind: z.enum(['exact', 'contains', 'number', 'choice', 'json', 'length', 'pattern', 'f1', 'rouge-l']),
-  text: z.string().max(2000).optional(),
+  text: z.string().max(20000).optional(),
   least: z.int().min(0).optional(),
   most: z.int().min(1).optional(),
 });
 export type Check = z.infer<typeof Check>;
-const Verdicts = z.array(z.enum(['better', 'worse', 'no-difference']));
+/** What models are measured on: loss on held-out rows, answers to held-out questions, general skills, text of other kinds. */
+export const SuiteName = z.enum(['held-out', 'task', 'general', 'prose']);
+export type SuiteName = z.infer<typeof SuiteName>;
+/** A suite as it was measured on: the version says which rows, checks or probes those were. */
+export const Suite = z.object({ name: SuiteName, version: z.string(), items: z.int() });
+export type Suite = z.infer<typeof Suite>;
+export const DifferenceVerdict = z.enum(['better', 'worse', 'no-difference']);
+export type DifferenceVerdict = z.infer<typeof DifferenceVerdict>;
+/** Shares of items, 0 to 1, of each model; differences and verdicts are of each further model to the first. */
+const Scores = z.object({
+  scores: z.array(Measured),
+  differences: z.array(Measured),
+  verdicts: z.array(DifferenceVerdict),
+});
 const ScoredItems = z.array(
   z.object({
     id: z.string(),
     prompt: z.string(),
     expected: z.string(),
-    /** Of each model, in the order of the comparison's targets. */
-    answers: z.array(z.object({ text: z.string(), score: z.number(), why: z.string() })),
+    /** Of each model, in the order of the comparison's targets; `checks` where there are several, the score being their lowest. */
+    answers: z.array(
+      z.object({ text: z.string(), score: z.number(), why: z.string(), checks: z.array(z.number()).optional() }),
+    ),
   }),
 );
-/** Scores are shares of items, 0 to 1, of each target; differences and verdicts are of each further target to the first. */
 export const Scorecard = z.object({
-  /** Precision on the goal: held-out questions answered and judged. */
-  goal: z
+  /** Precision on the goal: held-out questions answered and judged; all checks together, then each, with verdicts corrected for their number (Holm). */
+  goal: Scores.extend({ items: ScoredItems, checks: z.array(Scores.extend({ check: Check })) }).nullable(),
+  /** What was kept, gained and lost elsewhere: all probes together, then by skill with verdicts corrected for their number (Holm). */
+  general: Scores.extend({ count: z.int() }).nullable(),
+  skills: z.array(Scores.extend({ skill: z.string(), items: ScoredItems })),
+  /** Loss on text that has nothing to do with the goal, in nats a token; by kind of text without margins, since each is one text. */
+  prose: z
     .object({
-      check: Check,
-      items: ScoredItems,
-      scores: z.array(Measured),
+      losses: z.array(Measured),
       differences: z.array(Measured),
-      verdicts: Verdicts,
+      domains: z.array(z.object({ domain: z.string(), losses: z.array(z.number()) })),
     })
     .nullable(),
-  /** What was kept, gained and lost elsewhere: all probes together, then by skill with verdicts corrected for their number (Holm). */
-  general: z
-    .object({ count: z.int(), scores: z.array(Measured), differences: z.array(Measured), verdicts: Verdicts })
-    .nullable(),
-  skills: z.array(
-    z.object({
-      skill: z.string(),
-      items: ScoredItems,
-      scores: z.array(Measured),
-      differences: z.array(Measured),
-      verdicts: Verdicts,
-    }),
-  ),
-  /** Loss on text that has nothing to do with the goal, in nats a token. */
-  prose: z.object({ losses: z.array(Measured), differences: z.array(Measured) }).nullable(),
   /** One of each further target. */
   sentences: z.array(z.string()),
 });
 export type Scorecard = z.infer<typeof Scorecard>;
+/** Who was measured, as it was then: runs and models may be gone since. */
+export const ComparedModel = z.object({
+  target: z.string(),
+  /** "Run 3, step 120", or the base model's name. */
+  label: z.string(),
+  model: z.object({ id: z.string(), name: z.string(), hash: z.string() }),
+  /** SHA-256 of the adapter's weights; null for a base model as it is. */
+  adapter: z.string().nullable(),
+  run: z
+    .object({
+      id: z.string(),
+      number: z.int(),
+      /** 'staged' where it stands on another run. */
+      strategy: Way,
+      checkpoint: z.string(),
+      step: z.int(),
+      /** Of the run, when it was measured: its steps, and the best of them by the loss on unseen rows. */
+      steps: z.int(),
+      best: z.object({ step: z.int(), loss: z.number() }).nullable(),
+      lastLoss: z.number().nullable(),
+      trainRows: z.int().nullable(),
+      recipe: Recipe.pick({ epochs: true, learningRate: true, rank: true, rehearsal: true, seed: true }),
+      advised: AdviceStrategy.nullable(),
+      overruled: z.boolean(),
+    })
+    .nullable(),
+});
+export type ComparedModel = z.infer<typeof ComparedModel>;
+/** Whether the strategy was the right one for the goal, and what to change next. By the rules in main/evaluation/verdict. */
+export const StrategyVerdict = z.object({
+  target: z.string(),
+  verdict: z.enum(['right', 'price', 'not-yet', 'wrong', 'open']),
+  /** The rule that decided. */
+  rule: z.string(),
+  title: z.string(),
+  because: z.string(),
+  next: z.array(
+    z.object({
+      /** The piece of advice. */
+      id: z.string(),
+      what: z.string(),
+      why: z.string(),
+      /** Values of the recipe that do it. */
+      set: z.record(z.string(), z.number()),
+    }),
+  ),
+});
+export type StrategyVerdict = z.infer<typeof StrategyVerdict>;
+export const ComparisonResult = z.object({
+  version: z.literal(2),
+  models: z.array(ComparedModel),
+  suites: z.array(Suite),
+  /** How answers were chosen; the seed decides nothing where the temperature is 0. */
+  decoding: Sampling,
+  /** What the person said of the goal then. */
+  answers: Answers,
+  heldOutRows: z.int(),
+  heldOutTokens: z.int(),
+  /** In the order of `targets`: mean loss a token, in nats. Empty where the held-out rows were not asked for. */
+  losses: z.array(z.object({ target: z.string(), label: z.string(), loss: Measured, perplexity: z.number() })),
+  /** Each further target against the first: loss, with its margin from a paired bootstrap over rows. */
+  differences: z.array(
+    z.object({
+      target: z.string(),
+      against: z.string(),
+      loss: Measured,
+      verdict: DifferenceVerdict,
+      sentence: z.string(),
+    }),
+  ),
+  samples: z.array(z.object({ prompt: z.string(), expected: z.string(), answers: z.array(Answer) })),
+  /** What differs between the runs' recipes, data and models. */
+  settings: z.array(z.object({ key: z.string(), values: z.array(z.string()), same: z.boolean() })),
+  scorecard: Scorecard.nullable(),
+});
+export type ComparisonResult = z.infer<typeof ComparisonResult>;
 export const Comparison = z.object({
   id: z.string(),
   project: z.string(),
   state: JobState,
   targets: z.array(z.string()),
+  /** What the targets were called when it was asked for. */
+  labels: z.array(z.string()),
   createdAt: Time,
   error: ErrorInfo.nullable(),
   /** Null while it is measured. */
-  result: z
-    .object({
-      heldOutRows: z.int(),
-      heldOutTokens: z.int(),
-      /** In the order of `targets`: mean loss a token, in nats. */
-      losses: z.array(z.object({ target: z.string(), label: z.string(), loss: Measured, perplexity: z.number() })),
-      /** Each further target against the first: loss, with its margin from a paired bootstrap over rows. */
-      differences: z.array(
-        z.object({
-          target: z.string(),
-          against: z.string(),
-          loss: Measured,
-          verdict: z.enum(['better', 'worse', 'no-difference']),
-          sentence: z.string(),
-        }),
-      ),
-      samples: z.array(z.object({ prompt: z.string(), expected: z.string(), answers: z.array(Answer) })),
-      /** What differs between the runs' recipes, data and models. */
-      settings: z.array(z.object({ key: z.string(), values: z.array(z.string()), same: z.boolean() })),
-      scorecard: Scorecard.nullable().default(null),
-    })
-    .nullable(),
+  result: ComparisonResult.nullable(),
+  /** Of each further target that is a run; by the result and the project's newest learning curve. */
+  verdicts: z.array(StrategyVerdict),
 });
 export type Comparison = z.infer<typeof Comparison>;
-export const ExportFormat = z.enum(['adapter', 'gguf-adapter', 'safetensors', 'gguf', 'ollama']);
+/** A comparison without what it measured, which may be large. */
+export const ComparisonSummary = Comparison.omit({ result: true, verdicts: true });
+export type ComparisonSummary = z.infer<typeof ComparisonSummary>;
+export const ExportFormat = z.enum(['adapter', 'gguf-adapter', 'safetensors', 'gguf', 'ollama', 'onnx']);
 export type ExportFormat = z.infer<typeof ExportFormat>;
-/** How the numbers are stored; those of GGUF by the names of llama.cpp. */
+/** How the numbers are stored; those of GGUF by the names of llama.cpp, those of ONNX by the names of transformers.js. */
 export const ExportType = z.enum([
   'f32',
   'f16',
@@ -654,10 +734,14 @@ export const ExportType = z.enum([
   'q4_k_m',
   'q4_1',
   'q4_0',
+  'q8',
+  'q4',
 ]);
 export type ExportType = z.infer<typeof ExportType>;
 /** The exported files, read from the disk again and asked what the run was asked. */
 export const Proof = z.object({
+  /** Who read the files for these figures. */
+  by: z.string().default('Fettle'),
   prompts: z.int(),
   tokensCompared: z.int(),
   tokensEqual: z.int(),
@@ -676,7 +760,7 @@ export const Proof = z.object({
     })
     .nullable()
     .default(null),
-  /** Who read the files, and what they found. */
+  /** Other programs that read the files, and what they found. */
   readers: z.array(z.object({ name: z.string(), found: z.string(), agrees: z.boolean() })).default([]),
   /** Of a chat template that was translated: conversations in which both gave the same text. */
   template: z.object({ conversations: z.int(), equal: z.int() }).nullable().default(null),
@@ -710,6 +794,155 @@ export const Export = z.object({
   createdAt: Time,
 });
 export type Export = z.infer<typeof Export>;
+
+// ---- talking to models
+/** What one model said in a turn of a conversation. */
+export const ChatAnswer = z.object({
+  target: z.string(),
+  /** "Run 3, step 120", as it was when it was asked. */
+  label: z.string(),
+  /** Its pieces come on topic `generation:<id>`; null once it is over. */
+  generation: z.string().nullable(),
+  answer: Answer.nullable(),
+  /** Tokens of what it was given and said, of those that it can read. */
+  context: z.object({ used: z.int(), most: z.int() }).nullable(),
+  error: ErrorInfo.nullable(),
+});
+export type ChatAnswer = z.infer<typeof ChatAnswer>;
+export const ChatSummary = z.object({
+  /** `<project>-chat-<number>`. */
+  id: z.string(),
+  project: z.string(),
+  title: z.string(),
+  /** Who was asked last. */
+  targets: z.array(z.string()),
+  turns: z.int(),
+  updatedAt: Time,
+});
+export type ChatSummary = z.infer<typeof ChatSummary>;
+/** A conversation with one model, or the same with up to four: each keeps to what it said itself. */
+export const Chat = ChatSummary.omit({ turns: true }).extend({
+  system: z.string(),
+  sampling: Sampling,
+  turns: z.array(z.object({ number: z.int(), prompt: z.string(), at: Time, answers: z.array(ChatAnswer) })),
+});
+export type Chat = z.infer<typeof Chat>;
+
+/** A table or list of inputs, looked into before anything is answered. */
+export const InputFile = z.object({
+  path: z.string(),
+  name: z.string(),
+  rows: z.int(),
+  columns: z.array(z.object({ name: z.string(), example: z.string() })),
+  /** What the model is given; null where it must be said. */
+  column: z.string().nullable(),
+  /** A column whose text follows after a blank line, as in training. */
+  more: z.string().nullable(),
+});
+export type InputFile = z.infer<typeof InputFile>;
+/** A file of inputs, answered row by row in the background. */
+export const AnswerFile = z.object({
+  /** `answers-<number>`. */
+  id: z.string(),
+  project: z.string().nullable(),
+  target: z.string(),
+  label: z.string(),
+  input: z.string(),
+  /** The same rows with the answers added. */
+  out: z.string(),
+  column: z.string(),
+  answerColumn: z.string(),
+  system: z.string(),
+  sampling: Sampling,
+  state: JobState,
+  /** Null where no job was ever made. */
+  job: z.string().nullable(),
+  rows: z.int(),
+  /** Rows that are written, the next three among them. */
+  done: z.int(),
+  empty: z.int(),
+  /** Rows without an answer: they could not be read, or are too long for the model. */
+  failed: z.int(),
+  tokensPerSecond: z.number().nullable(),
+  secondsLeft: z.number().nullable(),
+  error: ErrorInfo.nullable(),
+  createdAt: Time,
+});
+export type AnswerFile = z.infer<typeof AnswerFile>;
+
+/** What votes between two say: shares of those that chose one. */
+export const VoteCount = z.object({
+  votes: z.int(),
+  ties: z.int(),
+  /** Votes for the one that leads and for the other, and the leader's share with its exact 95% margin; null before any choice. */
+  leads: z.int(),
+  trails: z.int(),
+  share: Measured.nullable(),
+  /** Two-sided p of the sign test. */
+  p: z.number(),
+  settled: z.boolean(),
+  /** Choices that would settle it if it goes on like this; null where nothing can be said, or it is settled. */
+  more: z.int().nullable(),
+});
+export type VoteCount = z.infer<typeof VoteCount>;
+export const Side = z.enum(['one', 'two']);
+export type Side = z.infer<typeof Side>;
+export const Vote = z.enum(['one', 'two', 'tie']);
+export type Vote = z.infer<typeof Vote>;
+const BlindModel = z.object({ target: z.string(), label: z.string(), votes: z.int() });
+/** Two models judged without their names. Nothing in it says which is which before `reveal`. */
+export const BlindTest = z.object({
+  /** `<project>-blind-<number>`. */
+  id: z.string(),
+  project: z.string(),
+  /** Where the prompts come from, in words. */
+  source: z.string(),
+  prompts: z.int(),
+  system: z.string(),
+  sampling: Sampling,
+  count: VoteCount,
+  /** How often each place was chosen. */
+  places: z.object({ one: z.int(), two: z.int() }),
+  /** The next to judge; null while it is being answered, and at the end. */
+  next: z.object({ number: z.int(), prompt: z.string(), one: z.string(), two: z.string() }).nullable(),
+  /** Why the next pair does not come. */
+  error: ErrorInfo.nullable(),
+  createdAt: Time,
+  reveal: z
+    .object({
+      at: Time,
+      /** The one that has more votes first. */
+      models: z.tuple([BlindModel, BlindModel]),
+      /** Choices for the first of them, by the place it had. */
+      byPlace: z.object({ one: z.object({ won: z.int(), of: z.int() }), two: z.object({ won: z.int(), of: z.int() }) }),
+      sentence: z.string(),
+      items: z.array(
+        z.object({
+          number: z.int(),
+          prompt: z.string(),
+          one: z.object({ target: z.string(), text: z.string() }),
+          two: z.object({ target: z.string(), text: z.string() }),
+          vote: Vote,
+          why: z.string(),
+          at: Time,
+        }),
+      ),
+    })
+    .nullable(),
+});
+export type BlindTest = z.infer<typeof BlindTest>;
+
+/** The local address at which other programs ask a model as they would ask OpenAI's. */
+export const Endpoint = z.object({
+  on: z.boolean(),
+  /** "http://127.0.0.1:8642/v1"; null while it is off. */
+  address: z.string().nullable(),
+  token: z.string().nullable(),
+  models: z.array(z.object({ id: z.string(), label: z.string() })),
+  requests: z.int(),
+  lastUsedAt: Time.nullable(),
+});
+export type Endpoint = z.infer<typeof Endpoint>;
 
 // ---- machine
 export const Machine = z.object({

@@ -2,15 +2,17 @@
 import type { ExportFormat, ExportType, Proof } from './entities.ts';
 
 export const FLOATS = ['f32', 'f16', 'bf16'] as const;
-const GGUF = [...FLOATS, 'q8_0', 'q6_k', 'q5_k_m', 'q5_1', 'q5_0', 'q4_k_m', 'q4_1', 'q4_0'] as const;
+export const GGUF_TYPES = [...FLOATS, 'q8_0', 'q6_k', 'q5_k_m', 'q5_1', 'q5_0', 'q4_k_m', 'q4_1', 'q4_0'] as const;
+export const ONNX_TYPES = ['q8', 'f32', 'f16', 'q4'] as const;
 
 /** The first is recommended. */
 export const TYPES_OF: Readonly<Record<ExportFormat, readonly ExportType[]>> = {
   adapter: ['f32'],
   'gguf-adapter': ['f32', 'f16'],
   safetensors: FLOATS,
-  gguf: ['q8_0', ...GGUF.filter((type) => type !== 'q8_0')],
-  ollama: ['q8_0', ...GGUF.filter((type) => type !== 'q8_0')],
+  gguf: ['q8_0', ...GGUF_TYPES.filter((type) => type !== 'q8_0')],
+  ollama: ['q8_0', ...GGUF_TYPES.filter((type) => type !== 'q8_0')],
+  onnx: ONNX_TYPES,
 };
 
 /** Relative change of the held-out loss that a type may bring; the reasons stand in docs/decisions/exports.md. */
@@ -26,6 +28,8 @@ export const ALLOWED: Readonly<Record<ExportType, number>> = {
   q4_k_m: 0.15,
   q4_1: 0.15,
   q4_0: 0.15,
+  q8: 0.01,
+  q4: 0.15,
 };
 
 /** What to try where a type changes too much: the next with more bits. */
@@ -38,6 +42,8 @@ export const NEXT: Partial<Readonly<Record<ExportType, ExportType>>> = {
   q5_k_m: 'q6_k',
   q6_k: 'q8_0',
   q8_0: 'f16',
+  q4: 'q8',
+  q8: 'f16',
   bf16: 'f32',
   f16: 'f32',
 };
@@ -55,8 +61,9 @@ export function proofInWords({
   prompts,
   largestLogitDifference,
   likelihood,
+  by,
 }: Proof): string {
-  const tokens = `${tokensEqual} of ${tokensCompared} tokens equal to the run in Fettle on ${prompts} prompts, largest difference of a logit ${largestLogitDifference.toExponential(1)}`;
+  const tokens = `read by ${by}: ${tokensEqual} of ${tokensCompared} tokens equal to the run in Fettle on ${prompts} prompts, largest difference of a logit ${largestLogitDifference.toExponential(1)}`;
   return likelihood === null
     ? tokens
     : `${tokens}; loss on ${likelihood.rows} unseen rows ${likelihood.files.toFixed(4)} nats a token, ${percent(likelihood.change)} off (${(100 * likelihood.allowed).toFixed(1)}% allowed)`;

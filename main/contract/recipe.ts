@@ -16,15 +16,26 @@ export const TARGET_MODULES = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_pro
 export const Recipe = z.strictObject({
   version: z.literal(1).default(1),
   strategy: Strategy,
-  method: z.enum(['lora']).default('lora'),
+  /** An adapter beside the weights (LoRA), or all weights themselves. */
+  method: z.enum(['lora', 'full']).default('lora'),
   /** Rank r of the adapter's matrices. */
   rank: z.int().min(1).max(512).default(16),
-  /** The adapter's product is scaled by alpha / rank. */
+  /** The adapter's product is scaled by alpha / rank, or with useRslora by alpha / sqrt(rank). */
   alpha: z.number().positive().max(4096).default(32),
   targetModules: z
     .array(z.enum(TARGET_MODULES))
     .min(1)
     .default([...TARGET_MODULES]),
+  /** Rank-stabilised (Kalajdzievski 2023): ranks above 64 or so learn as fast as small ones. */
+  useRslora: z.boolean().default(false),
+  /** Weight-decomposed (DoRA, Liu et al. 2024): the lengths of the weights' rows are learned apart from their directions. */
+  useDora: z.boolean().default(false),
+  /** Share of its inputs that an adapter does not see in a step. */
+  dropout: z.number().min(0).max(0.9).default(0),
+  /** Weights outside the blocks that are trained in whole beside the adapter. */
+  modulesToSave: z.array(z.enum(['embed_tokens', 'lm_head'])).default([]),
+  /** The B matrices' rate over the A matrices' (LoRA+, Hayou et al. 2024); 1 is plain LoRA. */
+  loraPlusRatio: z.number().min(1).max(64).default(1),
   /** Peak learning rate. */
   learningRate: z.number().positive().max(1).default(1e-3),
   schedule: z.enum(['cosine', 'linear', 'constant']).default('cosine'),
@@ -32,6 +43,8 @@ export const Recipe = z.strictObject({
   warmupRatio: z.number().min(0).max(1).default(0.05),
   /** Decoupled weight decay (AdamW). */
   weightDecay: z.number().min(0).max(1).default(0),
+  /** What decays: all that is trained, or matrices only, so that norms, biases and magnitudes keep their size. */
+  weightDecayOn: z.enum(['all', 'matrices']).default('matrices'),
   beta1: z.number().min(0).lt(1).default(0.9),
   beta2: z.number().min(0).lt(1).default(0.999),
   epsilon: z.number().positive().max(1).default(1e-8),
@@ -49,6 +62,8 @@ export const Recipe = z.strictObject({
   maxLength: z.int().min(8).max(131072).default(512),
   /** Several examples in one row, with block-diagonal masks and restarting positions. */
   packing: z.boolean().default(true),
+  /** Blocks are computed again on the way back, instead of what they hold being kept: a third more time for much less memory. */
+  activationCheckpointing: z.boolean().default(false),
   shuffle: z.boolean().default(true),
   /** Which tokens carry loss: the assistant's, or all. */
   lossOn: z.enum(['response', 'all']).default('response'),

@@ -1,5 +1,5 @@
 /** @file A new version from an old one: rows left out, changed, added, masked. What was held out stays held out. */
-import type { ChatTurn, Mark, PersonalKind, RowContent } from '../contract/entities.ts';
+import type { Mark, PersonalKind, RowContent } from '../contract/entities.ts';
 import { FettleError, toFettleError } from '../contract/errors.ts';
 import { maskPersonal } from './quality/personal.ts';
 import { readLines, RowIndex, type Content, type StoredRow } from './rows.ts';
@@ -110,10 +110,10 @@ export async function derive(
 }
 
 function contentOf(row: StoredRow, chosen: boolean): Content {
-  const { source, messages, text, rejected } = row;
+  const { source, messages = [], tools, text, rejected } = row;
   if (text !== undefined) return { source, text };
-  const talk: readonly ChatTurn[] = messages ?? [];
-  return rejected === undefined || chosen ? { source, messages: talk } : { source, messages: talk, rejected };
+  const talk = { source, messages, ...(tools ? { tools } : {}) };
+  return rejected === undefined || chosen ? talk : { ...talk, rejected };
 }
 
 /** What a person wrote must be a row that can be learned from. */
@@ -130,8 +130,8 @@ function written(row: RowContent, source: string): Content {
       'An example needs a question and an answer, and ends with the answer.',
       'Fill both in, or remove the row.',
     );
-  const { messages, rejected } = row;
-  return rejected === undefined ? { source, messages } : { source, messages, rejected };
+  const { messages, tools, rejected } = row;
+  return { source, messages, ...(tools ? { tools } : {}), ...(rejected === undefined ? {} : { rejected }) };
 }
 
 function maskRow(content: Content, kinds: ReadonlySet<PersonalKind>): { content: Content; count: number } {
@@ -141,13 +141,14 @@ function maskRow(content: Content, kinds: ReadonlySet<PersonalKind>): { content:
     count += result.masked;
     return result.text;
   };
-  const { source, messages, text, rejected } = content;
+  const { source, messages, tools, text, rejected } = content;
   const out: Content =
     text !== undefined
       ? { source, text: masked(text) }
       : {
           source,
           messages: (messages ?? []).map((turn) => ({ role: turn.role, content: masked(turn.content) })),
+          ...(tools ? { tools } : {}),
           ...(rejected === undefined ? {} : { rejected: masked(rejected) }),
         };
   return { content: out, count };

@@ -329,9 +329,10 @@ describe('bringing data in', () => {
         ),
       ),
     ]);
-    const talk = (await stored(tools))[0]!.messages!;
-    expect(talk.map((turn) => turn.role)).toEqual(['system', 'user', 'assistant', 'tool', 'assistant']);
-    expect(talk[0]!.content).toBe('Be short.\n\nTools: [{"name":"stock"}]');
+    const [row] = await stored(tools);
+    expect(row!.messages!.map((turn) => turn.role)).toEqual(['system', 'user', 'assistant', 'tool', 'assistant']);
+    expect(row!.messages![0]!.content).toBe('Be short.');
+    expect(row!.tools).toEqual([{ type: 'function', function: { name: 'stock' } }]);
   });
 
   it('stops where it is cancelled, and keeps nothing', async () => {

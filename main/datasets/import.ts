@@ -243,14 +243,11 @@ class Buckets {
           for (const mapped of mapRow(row, shape)) {
             if (!mapped.ok) drop(mapped.reason, line, raw(row));
             else if ('text' in mapped) keep({ source, text: mapped.text }, shape.kind, line);
-            else
-              keep(
-                mapped.rejected === undefined
-                  ? { source, messages: mapped.messages }
-                  : { source, messages: mapped.messages, rejected: mapped.rejected },
-                shape.kind,
-                line,
-              );
+            else {
+              const { messages, tools, rejected } = mapped;
+              const more = { ...(tools ? { tools } : {}), ...(rejected === undefined ? {} : { rejected }) };
+              keep({ source, messages, ...more }, shape.kind, line);
+            }
           }
         }
       },

@@ -16,7 +16,7 @@ import { createDataJobs } from './jobs.ts';
 import type { DeriveRequest, Derived } from './derive.ts';
 import { QUALITY_FILE } from './quality/inspect.ts';
 import { droppedRows, rowsPage } from './pages.ts';
-import { readAt, ROWS_FILE, RowIndex } from './rows.ts';
+import { readRange, ROWS_FILE } from './rows.ts';
 import { createDatasetTable } from './table.ts';
 import { lengthsFile, readLengths, renderRow, tokenStats } from './tokens.ts';
 import { changesInWords, cleaningInWords, importInWords, masksInWords } from './words.ts';
@@ -241,9 +241,8 @@ export function createDatasets(
         show(project, dataset);
         const text = await models.text(model);
         if (content) return renderRow(content, text, maxLength);
-        const file = rowsFile(project, dataset);
-        const [row] = await readAt(file, await RowIndex.open(file), [index]);
-        if (row) return renderRow(row, text, maxLength);
+        const [found] = await readRange(rowsFile(project, dataset), index, 1);
+        if (found) return renderRow(found.row, text, maxLength);
         throw new FettleError('INPUT_INVALID', `There is no row ${index} in this dataset.`, 'Rows are counted from 0.');
       },
       'datasets.tokens': async ({ project, dataset, model, maxLength }) => {

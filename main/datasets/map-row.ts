@@ -1,5 +1,5 @@
 /** @file A row of a file into Fettle's own form, by its shape; or why it cannot be used. */
-import type { ChatTurn } from '../contract/entities.ts';
+import type { ChatTurn, Tools } from '../contract/entities.ts';
 import type { Mapping, Shape } from './shape.ts';
 
 export type Row = Readonly<Record<string, unknown>>;
@@ -7,14 +7,14 @@ export const isRow = (value: unknown): value is Row =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 export type Mapped =
-  | { readonly ok: true; readonly messages: readonly ChatTurn[]; readonly rejected?: string }
+  | { readonly ok: true; readonly messages: readonly ChatTurn[]; readonly tools?: Tools; readonly rejected?: string }
   | { readonly ok: true; readonly text: string }
   | { readonly ok: false; readonly reason: string };
 const drop = (reason: string): Mapped => ({ ok: false, reason });
 
 /** One row may hold several examples: nested instances do. */
 export function mapRow(row: Row, { kind, mapping }: Shape): readonly Mapped[] {
-  if (mapping.messages) return [conversation(row[mapping.messages], systemOf(row, mapping))];
+  if (mapping.messages) return [talkWithTools(row, mapping, systemOf(row, mapping))];
   if (kind === 'preference') return [preference(row, mapping)];
   if (mapping.text) {
     const text = textOf(row[mapping.text]);
@@ -32,7 +32,7 @@ export function mapRow(row: Row, { kind, mapping }: Shape): readonly Mapped[] {
 
 function pair(instruction: string, input: unknown, response: unknown, system: string): Mapped {
   const more = textOf(input);
-  const user = more === '' ? instruction : instruction === '' ? more : `${instruction}\n\n${more}`;
+  const user = joined(instruction, more);
   const answer = textOf(response);
   if (user === '') return drop('no instruction');
   if (answer === '') return drop('no response');
@@ -62,24 +62,45 @@ function preference(row: Row, mapping: Mapping): Mapped {
   return other === '' ? drop('no rejected answer') : { ...talk, rejected: other };
 }
 
-/** A system message of its own column, and the tools that the answers may call, in words that any template carries. */
-function systemOf(row: Row, mapping: Mapping): string {
-  const system = mapping.system ? textOf(row[mapping.system]) : '';
-  const tools = row['tools'];
-  if (!mapping.messages || tools === undefined || tools === null || tools === '') return system;
-  const listed = typeof tools === 'string' ? tools.trim() : JSON.stringify(tools);
-  return listed === '' || listed === '[]'
-    ? system
-    : [system, `Tools: ${listed}`].filter((it) => it !== '').join('\n\n');
+const systemOf = (row: Row, mapping: Mapping): string => (mapping.system ? textOf(row[mapping.system]) : '');
+
+/** A conversation with the tools that its answers may call; a list that is none is kept in words, in the system message. */
+function talkWithTools(row: Row, mapping: Mapping, system: string): Mapped {
+  const given = row[mapping.tools ?? ''];
+  const tools = toolsOf(given);
+  const words = tools || given === undefined || given === null ? '' : textOf(given);
+  const told = words === '' ? system : [system, `Tools: ${words}`].filter((it) => it !== '').join('\n\n');
+  const talk = conversation(row[mapping.messages ?? ''], told);
+  return tools && tools.length > 0 && 'messages' in talk ? { ...talk, tools } : talk;
 }
 
+/** As JSON or as a list, with a `function` around each or without. */
+function toolsOf(given: unknown): Tools | null {
+  const value = typeof given === 'string' ? fromJson(given) : given;
+  if (!Array.isArray(value) || value.length > MOST_TOOLS || !value.every(isRow)) return null;
+  return value.map((tool) => (isRow(tool['function']) ? { ...tool } : { type: 'function', function: tool }));
+}
+const MOST_TOOLS = 200;
+
+function fromJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** What is asked and what it is about, as the model is trained to read them. */
+export const joined = (instruction: string, more: string): string =>
+  [instruction, more].filter((part) => part !== '').join('\n\n');
+
 /** Numbers are taken as written; anything else that is no text counts as missing. NUL bytes have no meaning in text. */
-function textOf(value: unknown): string {
+export function textOf(value: unknown): string {
   if (typeof value === 'string') return (value.includes('\0') ? value.replaceAll('\0', '') : value).trim();
   return typeof value === 'number' || typeof value === 'boolean' ? String(value) : '';
 }
 
-const ROLES: Readonly<Record<string, ChatTurn['role']>> = {
+export const ROLES: Readonly<Record<string, ChatTurn['role']>> = {
   system: 'system',
   developer: 'system',
   user: 'user',
@@ -106,7 +127,7 @@ function conversation(value: unknown, system: string): Mapped {
     const said = typeof named === 'string' ? named.toLowerCase() : '';
     const role = Object.hasOwn(ROLES, said) ? ROLES[said] : undefined;
     if (!role) return drop(said ? `the role "${said.slice(0, 30)}" is not supported` : 'a message without a role');
-    const content = contentOf(item);
+    const content = said === 'function_call' ? callsOf(contentOf(item)) : contentOf(item);
     if (content === '') return drop('an empty message');
     if (role === 'system' && turns.some((turn) => turn.role !== 'system'))
       return drop('a system message in the middle');
@@ -125,7 +146,7 @@ function conversation(value: unknown, system: string): Mapped {
 }
 
 /** Text, the text parts of a list, or the calls of tools as JSON. */
-function contentOf(item: Row): string {
+export function contentOf(item: Row): string {
   const content = item['content'] ?? item['value'];
   const text = Array.isArray(content)
     ? (content as unknown[]).map((part) => (isRow(part) ? textOf(part['text']) : textOf(part))).join('\n')
@@ -134,4 +155,11 @@ function contentOf(item: Row): string {
   if (!Array.isArray(calls) || calls.length === 0) return text.trim();
   const written = (calls as unknown[]).map((call) => JSON.stringify(isRow(call) ? (call['function'] ?? call) : call));
   return [text.trim(), ...written].filter((part) => part !== '').join('\n');
+}
+
+/** Calls that are JSON by themselves, one a line; what is none stays as it is. */
+function callsOf(content: string): string {
+  const value = fromJson(content);
+  const calls = Array.isArray(value) ? value : [value];
+  return calls.every(isRow) ? calls.map((call) => JSON.stringify(call)).join('\n') : content;
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DroppedRow, type DatasetRow, type Mark } from '../contract/entities.ts';
 import { findPersonal } from './quality/personal.ts';
-import { partsOfRow, readAt, readLines, RowIndex, textOfRow, type StoredRow } from './rows.ts';
+import { countRows, partsOfRow, readAt, readLines, readRange, RowIndex, textOfRow, type StoredRow } from './rows.ts';
 import { DROPPED_FILE } from './version.ts';
 
 interface PageRequest {
@@ -25,17 +25,23 @@ export async function rowsPage(
   { offset, limit, search, mark, longerThan }: PageRequest,
   lengths: Uint32Array | null = null,
 ): Promise<{ total: number | null; rows: DatasetRow[] }> {
-  const index = await RowIndex.open(file);
-  const view = ({ messages, ...row }: StoredRow): DatasetRow => ({
+  const view = ({ messages, ...row }: StoredRow, marks: Mark[]): DatasetRow => ({
     ...row,
     ...(messages ? { messages: [...messages] } : {}),
-    marks: index.marks(row.index),
+    marks,
     personal: partsOfRow({ ...row, messages: messages ?? [] }).flatMap((text, part) =>
       findPersonal(text).map((found) => ({ part, ...found })),
     ),
   });
+  // Scrolling reads a page, however many rows there are.
+  if (!search && !mark && !longerThan)
+    return {
+      total: await countRows(file),
+      rows: (await readRange(file, offset, limit)).map(({ row, marks }) => view(row, marks)),
+    };
+  const index = await RowIndex.open(file);
   const wantedRow = (i: number): boolean =>
-    (!mark || index.marks(i).includes(mark)) && (!longerThan || (lengths?.[i] ?? 0) > longerThan.tokens);
+    (!mark || index.has(i, mark)) && (!longerThan || (lengths?.[i] ?? 0) > longerThan.tokens);
   if (search) {
     const wanted = search.toLowerCase();
     const rows: DatasetRow[] = [];
@@ -49,19 +55,18 @@ export async function rowsPage(
         if (!wantedRow(row.index)) continue;
         if (matched++ < offset) continue;
         if (rows.length === limit) return { total: null, rows };
-        rows.push(view(row));
+        rows.push(view(row, index.marks(row.index)));
       }
     return { total: matched, rows };
   }
-  if (mark || longerThan) {
-    const numbers = Array.from({ length: index.count }, (_, i) => i).filter(wantedRow);
-    return {
-      total: numbers.length,
-      rows: (await readAt(file, index, numbers.slice(offset, offset + limit))).map(view),
-    };
+  const numbers: number[] = [];
+  let total = 0;
+  for (let i = 0; i < index.count; i++) {
+    if (!wantedRow(i)) continue;
+    if (total >= offset && numbers.length < limit) numbers.push(i);
+    total++;
   }
-  const numbers = Array.from({ length: Math.max(0, Math.min(limit, index.count - offset)) }, (_, i) => offset + i);
-  return { total: index.count, rows: (await readAt(file, index, numbers)).map(view) };
+  return { total, rows: (await readAt(file, index, numbers)).map((row) => view(row, index.marks(row.index))) };
 }
 
 export async function droppedRows(

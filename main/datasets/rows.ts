@@ -1,8 +1,8 @@
 /** @file A dataset version's rows: rows.jsonl, one row a line, and beside it rows.index, so that any row is one read away. */
 import { createReadStream } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
+import { open, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { MARKS, type ChatTurn, type Mark } from '../contract/entities.ts';
+import { MARKS, type ChatTurn, type Mark, type Tools } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 
 /** What a line holds. */
@@ -10,6 +10,7 @@ export interface Content {
   /** File and line it came from, for people. */
   readonly source: string;
   readonly messages?: readonly ChatTurn[];
+  readonly tools?: Tools;
   readonly text?: string;
   /** Of a preference row. */
   readonly rejected?: string;
@@ -37,6 +38,13 @@ export const partsOfRow = (row: Texts): string[] =>
 /** All the text of a row, for counting and searching. */
 export const textOfRow = (row: Texts): string => partsOfRow(row).join('\n');
 
+const noIndex = (): FettleError =>
+  new FettleError(
+    'FORMAT_INVALID',
+    'The index of this dataset version is missing or damaged.',
+    'Bring the files in again.',
+  );
+
 /** The index in memory: 8 bytes a row. */
 export class RowIndex {
   readonly #bytes: Buffer;
@@ -51,12 +59,7 @@ export class RowIndex {
   static async open(rows: string): Promise<RowIndex> {
     const folder = dirname(rows);
     const bytes = await readFile(join(folder, INDEX_FILE)).catch(() => null);
-    if (!bytes || bytes.length % INDEX_RECORD !== 0)
-      throw new FettleError(
-        'FORMAT_INVALID',
-        'The index of this dataset version is missing or damaged.',
-        'Bring the files in again.',
-      );
+    if (!bytes || bytes.length % INDEX_RECORD !== 0) throw noIndex();
     const marks = await readFile(join(folder, MARKS_FILE)).catch(() => null);
     return new RowIndex(bytes, marks && new Uint16Array(marks.buffer, marks.byteOffset, marks.length / 2));
   }
@@ -75,13 +78,60 @@ export class RowIndex {
   }
   /** Empty until the version was looked through. */
   marks(index: number): Mark[] {
-    const bits = this.#marks?.[index] ?? 0;
-    return bits === 0 ? [] : MARKS.filter((_, bit) => bits & (1 << bit));
+    return marksOf(this.#marks?.[index] ?? 0);
+  }
+  has(index: number, mark: Mark): boolean {
+    return ((this.#marks?.[index] ?? 0) & (1 << MARKS.indexOf(mark))) !== 0;
   }
   get looked(): boolean {
     return this.#marks !== null;
   }
 }
+
+/** Rows of a version in all, without reading its index. */
+export async function countRows(rows: string): Promise<number> {
+  const found = await stat(join(dirname(rows), INDEX_FILE)).catch(() => null);
+  if (found && found.size % INDEX_RECORD === 0) return found.size / INDEX_RECORD;
+  throw noIndex();
+}
+
+/** Rows that follow each other, each with its marks: only their part of the index is read, however many there are. */
+export async function readRange(
+  rows: string,
+  from: number,
+  limit: number,
+): Promise<{ readonly row: StoredRow; readonly marks: Mark[] }[]> {
+  const total = await countRows(rows);
+  const count = Math.max(0, Math.min(limit, total - from));
+  if (count === 0) return [];
+  const folder = dirname(rows);
+  // The record after the last tells where that one ends.
+  const records = await bytesAt(join(folder, INDEX_FILE), from * INDEX_RECORD, (count + 1) * INDEX_RECORD);
+  const bits = await bytesAt(join(folder, MARKS_FILE), from * 2, count * 2).catch(() => Buffer.alloc(0));
+  const offset = (i: number): number => records.readUIntLE(i * INDEX_RECORD, 6);
+  const start = offset(0);
+  const end = from + count < total ? offset(count) : (await stat(rows)).size;
+  const block = await bytesAt(rows, start, end - start);
+  return Array.from({ length: count }, (_, i) => {
+    const until = i + 1 < count ? offset(i + 1) : end;
+    const isHeldOut = (records.readUInt16LE(i * INDEX_RECORD + 6) & HELD_OUT) !== 0;
+    const content = JSON.parse(block.toString('utf8', offset(i) - start, until - start)) as Content;
+    const marks = i * 2 + 2 <= bits.length ? marksOf(bits.readUInt16LE(i * 2)) : [];
+    return { row: { index: from + i, split: isHeldOut ? 'held-out' : 'train', ...content }, marks };
+  });
+}
+
+async function bytesAt(path: string, from: number, length: number): Promise<Buffer> {
+  const handle = await open(path, 'r');
+  try {
+    const bytes = Buffer.alloc(length);
+    return bytes.subarray(0, (await handle.read(bytes, 0, length, from)).bytesRead);
+  } finally {
+    await handle.close();
+  }
+}
+
+const marksOf = (bits: number): Mark[] => (bits === 0 ? [] : MARKS.filter((_, bit) => bits & (1 << bit)));
 
 /** Every row in order; memory stays within a block and a row. */
 export async function* readRows(rows: string): AsyncGenerator<StoredRow> {

@@ -10,6 +10,7 @@ export const MEANINGS = [
   'response',
   'system',
   'messages',
+  'tools',
   'instances',
   'prompt',
   'chosen',
@@ -153,7 +154,15 @@ function readingOf(row: Row, columns: readonly string[], has: (column: string) =
   const readings: Shape[] = [];
   for (const [name, column] of CONVERSATIONS)
     if (isList(column))
-      readings.push({ name, kind: 'conversation', mapping: { messages: column, ...optional('system', 'system') } });
+      readings.push({
+        name,
+        kind: 'conversation',
+        mapping: {
+          messages: column,
+          ...optional('system', 'system'),
+          ...optional('tools', ['tools', 'functions'].find(has)),
+        },
+      });
   if (has('instruction') && isList('instances'))
     readings.push({
       name: 'nested instances',

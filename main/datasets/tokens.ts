@@ -13,8 +13,11 @@ export interface TextModel {
   readonly template: ChatTemplate | null;
 }
 
+/** What a model is shown of a row. */
+type ModelRow = Pick<StoredRow, 'messages' | 'text'> & { readonly tools?: StoredRow['tools'] | undefined };
+
 /** @throws TEMPLATE_MISSING where a conversation meets a model without a chat template. */
-export function exampleOf(row: Pick<StoredRow, 'messages' | 'text'>, { tokenizer, template }: TextModel): Example {
+export function exampleOf(row: ModelRow, { tokenizer, template }: TextModel): Example {
   if (row.text !== undefined) return documentExample(row.text, tokenizer);
   if (!template)
     throw new FettleError(
@@ -22,13 +25,13 @@ export function exampleOf(row: Pick<StoredRow, 'messages' | 'text'>, { tokenizer
       'This model has no chat template, so pairs cannot be put into its form.',
       'Choose an instruct model, or tune on prose.',
     );
-  return chatExample(row.messages ?? [], { tokenizer, template });
+  return chatExample(row.messages ?? [], { tokenizer, template }, { tools: row.tools });
 }
 
 /** Shown at most: a page, not a book. */
 const SHOWN_TOKENS = 2000;
 
-export function renderRow(row: Pick<StoredRow, 'messages' | 'text'>, model: TextModel, maxLength: number): RenderedRow {
+export function renderRow(row: ModelRow, model: TextModel, maxLength: number): RenderedRow {
   const { ids, loss } = exampleOf(row, model);
   return {
     tokens: Array.from(ids.subarray(0, SHOWN_TOKENS), (id, i) => ({

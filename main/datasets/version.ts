@@ -113,17 +113,20 @@ export class VersionWriter {
   /** @returns false where the same row is there already: then it is not added. @param split where it is known. */
   add(content: Content, split?: StoredRow['split']): boolean {
     const body = JSON.stringify(content.messages ?? content.text);
-    const digest = hash('sha256', content.rejected === undefined ? body : body + content.rejected, 'buffer');
+    const tools = content.tools ? `,"tools":${JSON.stringify(content.tools)}` : '';
+    const digest = hash('sha256', body + (content.rejected ?? '') + tools, 'buffer');
     if (!this.#seen.add(digest)) {
       this.#duplicates++;
       return false;
     }
     const name = content.messages ? 'messages' : 'text';
     const rejected = content.rejected === undefined ? '' : `,"rejected":${JSON.stringify(content.rejected)}`;
-    const words = wordsOf(content);
+    const words = wordsOf(content) + countWords(tools);
     this.#splits.push(split === undefined ? 0 : split === 'train' ? TRAIN : HELD);
     this.#given ||= split !== undefined;
-    this.#offsets.push(this.#rows.add(`{"source":${JSON.stringify(content.source)},"${name}":${body}${rejected}}\n`));
+    this.#offsets.push(
+      this.#rows.add(`{"source":${JSON.stringify(content.source)},"${name}":${body}${tools}${rejected}}\n`),
+    );
     this.#keys.push(digest.readUInt32BE(0));
     if (content.text !== undefined) this.#weights.push(words);
     this.#words += words;

@@ -1,6 +1,6 @@
 /** @file The training engine: what others may use of it. */
 export { readSpec } from './architectures/index.ts';
 export { fitAdapter } from './model/fit.ts';
-export { BaseModel, loadBase, LoraModel } from './model/model.ts';
+export { BaseModel, loadBase, TunedModel } from './model/model.ts';
 export { checkWeights } from './model/weights.ts';
 export { Random } from './random.ts';

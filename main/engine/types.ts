@@ -34,6 +34,8 @@ export interface ParameterSet {
   }[];
   readonly values: Float32Array;
   readonly gradients: Float32Array;
+  /** They are the model's own weights, by their Hugging Face names, in place of an adapter's. */
+  readonly whole?: boolean;
 }
 
 /** A model that can be trained and asked. */
@@ -41,9 +43,10 @@ export interface Trainable {
   readonly parameters: ParameterSet;
   /**
    * Adds to `parameters.gradients` the gradient of `weight` times the summed loss of the batch.
+   * @param draw names the batch among all of a run: what is random in it (dropout) hangs on this and the seed alone.
    * @returns the summed negative log likelihood of the labelled tokens, in nats.
    */
-  accumulate(batch: Batch, weight: number): Promise<number>;
+  accumulate(batch: Batch, weight: number, draw?: number): Promise<number>;
   /** Negative log likelihood of each labelled token, in the order of the batch's labels. No gradients. */
   losses(batch: Batch): Promise<Float32Array>;
 }

@@ -11,27 +11,45 @@ export interface RowLoss {
 const RESAMPLES = 2000;
 const SEED = 20240607;
 
+/** The seed is always the same, so figures over the same number of rows share one drawing; up to so many rows it is kept, at most 16 MB. */
+const MOST_KEPT_ROWS = 2000;
+const MOST_KEPT = 8;
+const kept = new Map<number, Uint32Array>();
+
+/** Which rows each resample holds: the function gives those of the next one, as a list that holds them from `from` on. */
+function resamples(rows: number): () => { readonly picked: Uint32Array; readonly from: number } {
+  const known = kept.get(rows);
+  const random = new Random(SEED);
+  const draw = (picked: Uint32Array): Uint32Array => {
+    for (let i = 0; i < picked.length; i++) picked[i] = random.int(rows);
+    return picked;
+  };
+  if (!known && rows > MOST_KEPT_ROWS) {
+    const one = new Uint32Array(rows);
+    return () => ({ picked: draw(one), from: 0 });
+  }
+  const all = known ?? draw(new Uint32Array(rows * RESAMPLES));
+  if (!known) {
+    if (kept.size >= MOST_KEPT) kept.delete(kept.keys().next().value!);
+    kept.set(rows, all);
+  }
+  let at = -rows;
+  return () => ({ picked: all, from: (at += rows) });
+}
+
 /** Mean loss a token of each model, with its 95% interval, and the difference of each to the first. Rows are those of all models in the same order. */
 export function measure(models: readonly (readonly RowLoss[])[]): { losses: Measured[]; differences: Measured[] } {
   const rows = models[0]?.length ?? 0;
-  const random = new Random(SEED);
+  const next = resamples(rows);
   const drawn = models.map(() => new Float64Array(RESAMPLES));
   // Flat, since this loop runs thousands of times over every row.
   const counts = Float64Array.from(models[0] ?? [], ({ count }) => count);
   const losses = models.map((each) => Float64Array.from(each, ({ sum }) => sum));
-  const picked = new Uint32Array(rows);
   for (let sample = 0; sample < RESAMPLES; sample++) {
-    let count = 0;
-    for (let i = 0; i < rows; i++) {
-      picked[i] = random.int(rows);
-      count += counts[picked[i]!]!;
-    }
-    for (let m = 0; m < drawn.length; m++) {
-      const of = losses[m]!;
-      let sum = 0;
-      for (let i = 0; i < rows; i++) sum += of[picked[i]!]!;
-      drawn[m]![sample] = count === 0 ? 0 : sum / count;
-    }
+    const { picked, from } = next();
+    const count = sumOf(counts, picked, from);
+    for (let m = 0; m < drawn.length; m++)
+      drawn[m]![sample] = count === 0 ? 0 : sumOf(losses[m]!, picked, from) / count;
   }
   const means = models.map(meanLoss);
   const [first] = drawn;
@@ -42,6 +60,13 @@ export function measure(models: readonly (readonly RowLoss[])[]): { losses: Meas
       ...interval(values.map((value, sample) => value - first![sample]!)),
     })),
   };
+}
+
+/** Of one resample. */
+function sumOf(values: Float64Array, picked: Uint32Array, from: number): number {
+  let sum = 0;
+  for (let i = from; i < from + values.length; i++) sum += values[picked[i]!]!;
+  return sum;
 }
 
 /** Mean negative log likelihood of a token, in nats. */

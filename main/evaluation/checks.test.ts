@@ -28,6 +28,11 @@ describe('a check', () => {
     expect(right({ kind: 'length', most: 2 }, 'one two three')).toBe(false);
     expect(right({ kind: 'json' }, 'Here:\n```json\n{"a": [1, 2]}\n```')).toBe(true);
     expect(right({ kind: 'json' }, '{"a": ')).toBe(false);
+    const schema = '{"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}';
+    expect(right({ kind: 'json', text: schema }, '{"age": 54}')).toBe(true);
+    expect(right({ kind: 'json', text: schema }, '{"age": "old"}')).toBe(false);
+    expect(judge({ kind: 'json', text: schema }, '{}', '').why).toContain('age');
+    expect(() => judge({ kind: 'json', text: '{"type": 7' }, '{}', '')).toThrow('schema cannot be read');
     expect(right({ kind: 'choice' }, 'urgent. It cannot wait.', 'Urgent')).toBe(true);
     expect(right({ kind: 'choice' }, 'not urgent', 'urgent')).toBe(false);
     expect(() => judge({ kind: 'pattern', text: '(' }, '', '')).toThrow('no regular expression');

@@ -1,4 +1,5 @@
 /** @file How an answer is judged against the expected one: 1 is right, 0 is wrong, and for words shared what lies between. Pure. */
+import { z } from 'zod';
 import type { Check } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { exactMatch, tokenF1 } from './grade.ts';
@@ -37,7 +38,7 @@ export function judge(check: Check, answer: string, expected: string): Judged {
       );
     }
     case 'json':
-      return yes(parsed(answer) !== undefined, 'read as JSON');
+      return judgeJson(answer, check.text ?? '');
     case 'length': {
       const count = words(answer).length;
       return yes(count >= (check.least ?? 0) && count <= (check.most ?? Infinity), `${count} words`);
@@ -75,6 +76,35 @@ function parsed(text: string): unknown {
   }
 }
 
+function judgeJson(answer: string, schema: string): Judged {
+  const found = parsed(answer);
+  if (found === undefined) return yes(false, 'no JSON');
+  if (schema.trim() === '') return yes(true, 'read as JSON');
+  const fits = schemaOf(schema).safeParse(found);
+  const [first] = fits.error?.issues ?? [];
+  return yes(
+    fits.success,
+    first ? short(`${first.path.join('.') || 'as a whole'}: ${first.message}`) : 'fits the schema',
+  );
+}
+
+const schemas = new Map<string, z.ZodType>();
+function schemaOf(text: string): z.ZodType {
+  const known = schemas.get(text);
+  if (known) return known;
+  try {
+    const made = z.fromJSONSchema(JSON.parse(text) as Parameters<typeof z.fromJSONSchema>[0]);
+    schemas.set(text, made);
+    return made;
+  } catch (error) {
+    throw new FettleError(
+      'INPUT_INVALID',
+      `The JSON schema cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      'Mend the schema, or leave it out: then any valid JSON is right.',
+    );
+  }
+}
+
 function patternOf(source: string): RegExp {
   try {
     return new RegExp(source, 'iu');
@@ -93,4 +123,27 @@ export function suggestCheck(expected: readonly string[]): Check {
   if (share((text) => /(?:^|[\s#=:$€£])-?[\d,]+(?:\.\d+)?\s*[.%]?\s*$/.test(text)) > 0.9) return { kind: 'number' };
   if (share((text) => words(text).length <= 4) > 0.9) return { kind: 'exact' };
   return { kind: 'rouge-l' };
+}
+
+/** What is wrong with a check shows before anything is measured. @throws INPUT_INVALID */
+export function validate(check: Check): void {
+  judge(check, check.kind === 'json' ? '{}' : '', '');
+  if (check.kind === 'length' && check.least === undefined && check.most === undefined)
+    throw new FettleError(
+      'INPUT_INVALID',
+      'The check of the length names no length.',
+      'Say how many words at least, at most, or both.',
+    );
+  if (check.kind === 'length' && (check.least ?? 0) > (check.most ?? Infinity))
+    throw new FettleError(
+      'INPUT_INVALID',
+      `No answer has at least ${check.least} and at most ${check.most} words.`,
+      'Turn them round.',
+    );
+  if (check.kind === 'pattern' && !check.text)
+    throw new FettleError(
+      'INPUT_INVALID',
+      'The check of the pattern names no pattern.',
+      'Write the regular expression that must be found.',
+    );
 }

@@ -1,6 +1,14 @@
-/** @file Comparisons: held-out loss with its margin, the same prompts answered side by side. The only writer of table comparison. */
+/** @file Comparisons: models measured on suites, alone or against each other, with the verdict on the strategy. The only writer of table comparison. */
 import { z } from 'zod';
-import { Check, Comparison, type Dataset } from '../contract/entities.ts';
+import {
+  Check,
+  ComparisonResult,
+  SuiteName,
+  type Comparison,
+  type ComparisonSummary,
+  type Dataset,
+  type LearningCurve,
+} from '../contract/entities.ts';
 import { trainsBy } from '../contract/trains.ts';
 import { FettleError } from '../contract/errors.ts';
 import type { ParsedInputOf } from '../contract/api.ts';
@@ -10,26 +18,39 @@ import type { Datasets } from '../datasets/index.ts';
 import type { Models } from '../models/index.ts';
 import type { Runs } from '../runs/index.ts';
 import type { CompareEvent, CompareJob, CompareResult } from '../workers/compare.ts';
-import { judge } from './checks.ts';
+import type { StrategyService } from '../strategy/index.ts';
+import { validate } from './checks.ts';
+import { settingsOf } from './differences.ts';
 import { probesFolder } from './probes.ts';
-import { createGeneration } from './generation.ts';
-import { settingsOf } from './report.ts';
-import { resolveTarget, type ResolvedTarget } from './targets.ts';
+import { readResult } from './stored.ts';
+import { compared, resolveTarget, type ResolvedTarget } from './targets.ts';
+import { verdictsOf } from './verdict/index.ts';
 
-type Names = 'evaluation.compare' | 'evaluation.list' | 'evaluation.show' | 'generate.start' | 'generate.stop';
+type Names = 'evaluation.compare' | 'evaluation.list' | 'evaluation.show';
 export interface Evaluation {
   readonly handlers: Handlers<Names>;
-  show(id: string): Comparison;
+  /** @throws INPUT_INVALID for one that is not there */
+  show(id: string): Promise<Comparison>;
   /** Newest first. */
-  list(project: string): Comparison[];
+  list(project: string): ComparisonSummary[];
+}
+interface Parts {
+  readonly models: Models;
+  readonly datasets: Datasets;
+  readonly runs: Runs;
+  readonly strategy: Pick<StrategyService, 'answers'>;
+  /** Learning curves of a project, newest first. */
+  readonly curves: (project: string) => Promise<LearningCurve[]>;
 }
 
 const Request = z.object({
   targets: z.array(z.string()),
-  dataset: z.string(),
+  labels: z.array(z.string()).optional(),
+  /** Null where no suite needs data. */
+  dataset: z.string().nullable(),
   samples: z.int(),
-  check: Check.nullable().default(null),
-  general: z.boolean().default(false),
+  checks: z.array(Check).default([]),
+  suites: z.array(SuiteName).default(['held-out', 'task']),
 });
 interface Row {
   readonly id: string;
@@ -39,26 +60,27 @@ interface Row {
   readonly created_at: string;
 }
 
-export function createEvaluation(
-  core: Core,
-  parts: { readonly models: Models; readonly datasets: Datasets; readonly runs: Runs },
-): Evaluation {
+export function createEvaluation(core: Core, parts: Parts): Evaluation {
   const { db } = core;
-  const { datasets, runs } = parts;
+  const { datasets } = parts;
   const one = db.prepare<[string], Row>('SELECT * FROM comparison WHERE id = ?');
-  const all = db.prepare<[string], Row>('SELECT * FROM comparison WHERE project = ? ORDER BY created_at DESC, id DESC');
+  const all = db.prepare<[string], Omit<Row, 'result'> & { readonly measured: number }>(
+    `SELECT id, project, request, created_at, result IS NOT NULL AS measured FROM comparison
+     WHERE project = ? ORDER BY created_at DESC, id DESC`,
+  );
 
-  const view = (row: Row): Comparison => {
+  const summary = (row: Omit<Row, 'result'>, measured: boolean): ComparisonSummary => {
     const job = core.jobs.of('compare', row.id);
-    return Comparison.parse({
+    const { targets, labels } = Request.parse(JSON.parse(row.request));
+    return {
       id: row.id,
       project: row.project,
-      state: row.result !== null ? 'completed' : (job?.state ?? 'interrupted'),
-      targets: Request.parse(JSON.parse(row.request)).targets,
+      state: measured ? 'completed' : (job?.state ?? 'interrupted'),
+      targets,
+      labels: labels ?? targets,
       createdAt: row.created_at,
       error: job?.error ?? null,
-      result: row.result === null ? null : JSON.parse(row.result),
-    });
+    };
   };
   const row = (id: string): Row => {
     const found = one.get(id);
@@ -66,6 +88,13 @@ export function createEvaluation(
       throw new FettleError('INPUT_INVALID', `There is no comparison named ${JSON.stringify(id)}.`, 'Compare again.');
     return found;
   };
+  /** @throws RESULT_NEWER */
+  async function show(id: string): Promise<Comparison> {
+    const { result: stored, ...rest } = row(id);
+    const result = stored === null ? null : readResult(stored);
+    const verdicts = result ? verdictsOf(result, await parts.curves(rest.project)) : [];
+    return { ...summary(rest, result !== null), result, verdicts };
+  }
 
   /** Named, else what a compared run was trained on, else the newest of the project. */
   function datasetFor(project: string, named: string | undefined, targets: readonly ResolvedTarget[]): Dataset {
@@ -73,47 +102,52 @@ export function createEvaluation(
     const id = named ?? run?.dataset ?? datasets.list(project).find((each) => trainsBy(each.kind))?.id;
     if (id === undefined)
       throw new FettleError('DATASET_NOT_FOUND', 'This project has no data to compare on.', 'Import data first.');
-    return datasets.show(project, id);
-  }
-
-  function compare(input: ParsedInputOf<'evaluation.compare'>): Comparison {
-    const { project, targets: names, dataset, samples, check, general } = input;
-    if (check?.kind === 'pattern' || check?.kind === 'contains') judge(check, '', '');
-    const targets = names.map((name) => resolveTarget(parts, name));
-    if (new Set(names).size !== names.length)
-      throw new FettleError('INPUT_INVALID', 'A model cannot be compared with itself.', 'Name each target once.');
-    const data = datasetFor(project, dataset, targets);
+    const data = datasets.show(project, id);
     if (data.heldOutRows === 0)
       throw new FettleError(
         'DATA_EMPTY',
         `“${data.name}” has no held-out rows.`,
         'Import it again with some held out.',
       );
+    return data;
+  }
+
+  function compare(input: ParsedInputOf<'evaluation.compare'>): Promise<Comparison> {
+    const { project, targets: names, dataset, samples, checks } = input;
+    for (const check of checks) validate(check);
+    const targets = names.map((name) => resolveTarget(parts, name));
+    if (new Set(names).size !== names.length)
+      throw new FettleError('INPUT_INVALID', 'A model cannot be compared with itself.', 'Name each target once.');
+    const suites = SuiteName.options.filter((name) => input.suites.includes(name));
+    const needsData = suites.includes('held-out') || suites.includes('task');
+    const data = needsData ? datasetFor(project, dataset, targets) : null;
     const number =
       db.prepare<[string], { n: number }>('SELECT count(*) + 1 AS n FROM comparison WHERE project = ?').get(project)
         ?.n ?? 1;
     const id = `${project}-compare-${number}`;
+    const labels = targets.map(({ label }) => label);
     db.prepare('INSERT INTO comparison (id, project, request, created_at) VALUES (?, ?, ?, ?)').run(
       id,
       project,
-      JSON.stringify({ targets: names, dataset: data.id, samples, check: check ?? null, general }),
+      JSON.stringify({ targets: names, labels, dataset: data?.id ?? null, samples, checks, suites }),
       core.clock.now(),
     );
     core.jobs.enqueue({
       kind: 'compare',
       project,
       subject: id,
-      title: `Comparing ${targets.map((target) => target.label).join(' and ')}`,
+      title: `${targets.length === 1 ? 'Measuring' : 'Comparing'} ${labels.join(' and ')}`,
     });
     core.events.changed('comparison', id, project);
-    return view(row(id));
+    return show(id);
   }
 
   core.jobs.handle('compare', async (control) => {
     const { id, project, request } = row(control.job.subject);
-    const { targets: names, dataset, samples, check, general } = Request.parse(JSON.parse(request));
+    const { targets: names, dataset, samples, checks, suites } = Request.parse(JSON.parse(request));
+    // What was there when it was asked for may be gone since: then this says so.
     const targets = names.map((name) => resolveTarget(parts, name));
-    const data = datasets.show(project, dataset);
+    const data = dataset === null ? null : datasets.show(project, dataset);
     control.update({ state: 'running', stage: 'Loading' });
     let cancelled = false;
     const job: CompareJob = {
@@ -124,12 +158,14 @@ export function createEvaluation(
         adapter,
         under,
       })),
-      rows: datasets.rowsFile(project, dataset),
-      prose: data.kind === 'prose',
+      suites,
+      rows: data && datasets.rowsFile(project, data.id),
+      dataset: data?.id ?? '',
+      prose: data?.kind === 'prose',
       maxLength: Math.max(...targets.map((target) => target.run?.recipe?.maxLength ?? 0)) || 512,
       samples,
-      check,
-      probes: general ? probesFolder() : null,
+      checks,
+      probes: probesFolder(),
       threads: core.threads,
     };
     const worker = core.workers.run<CompareEvent, CompareResult>('compare', job, ({ stage, progress }) =>
@@ -142,15 +178,14 @@ export function createEvaluation(
     void core.jobs.settled(control.job.id).then(() => core.events.changed('comparison', id, project));
     try {
       const measured = await worker.result;
-      const settings = settingsOf(
-        targets.map(({ model, run, checkpoint }) => ({
-          modelName: model.name,
-          run,
-          checkpoint,
-          datasetName: run?.datasetName ?? null,
-        })),
-      );
-      db.prepare('UPDATE comparison SET result = ? WHERE id = ?').run(JSON.stringify({ ...measured, settings }), id);
+      const result = ComparisonResult.parse({
+        ...measured,
+        version: 2,
+        models: await Promise.all(targets.map((target) => compared(target, trainRowsOf(target)))),
+        answers: parts.strategy.answers(project),
+        settings: settingsOf(targets.map(({ model, run, checkpoint }) => ({ modelName: model.name, run, checkpoint }))),
+      });
+      db.prepare('UPDATE comparison SET result = ? WHERE id = ?').run(JSON.stringify(result), id);
       core.events.changed('project', project, project);
       return 'completed';
     } catch (error) {
@@ -159,15 +194,20 @@ export function createEvaluation(
     }
   });
 
-  const list = (project: string): Comparison[] => all.all(project).map(view);
+  /** Null where the data were deleted since. */
+  function trainRowsOf({ run }: ResolvedTarget): number | null {
+    return (run && datasets.list(run.project).find(({ id }) => id === run.dataset)?.trainRows) ?? null;
+  }
+
+  const list = (project: string): ComparisonSummary[] =>
+    all.all(project).map(({ measured, ...each }) => summary(each, measured === 1));
   return {
-    show: (id) => view(row(id)),
+    show,
     list,
     handlers: {
       'evaluation.compare': compare,
       'evaluation.list': (input) => list(input.project),
-      'evaluation.show': (input) => view(row(input.comparison)),
-      ...createGeneration(core, { models: parts.models, runs }),
+      'evaluation.show': (input) => show(input.comparison),
     },
   };
 }

@@ -1,8 +1,10 @@
-/** @file The general probe suite of Fettle's own (resources/probes): items by skill, and text of several domains. */
+/** @file The general probe suite of Fettle's own (resources/probes): items by skill, and text of several domains, with its version. */
+import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { FettleError } from '../contract/errors.ts';
 
 const common = { id: z.string(), skill: z.string(), prompt: z.string().min(1) };
 export const Probe = z.discriminatedUnion('kind', [
@@ -22,7 +24,21 @@ export const Probe = z.discriminatedUnion('kind', [
 ]);
 export type Probe = z.infer<typeof Probe>;
 
+/** suite.json: what the files beside it are. */
+const Manifest = z.object({
+  /** Of the files' form: another one cannot be read. */
+  format: z.int(),
+  /** Raised whenever an item or a text changes, since figures of two versions cannot be compared. */
+  version: z.int(),
+  /** SHA-256 over all items and texts; scripts/probes.test.ts holds it, so that no change goes without a new version. */
+  sha256: z.string(),
+});
+const FORMAT = 1;
+
 export interface ProbeSuite {
+  readonly version: number;
+  /** Over what was read. */
+  readonly sha256: string;
   readonly skills: readonly { readonly skill: string; readonly probes: readonly Probe[] }[];
   readonly prose: readonly { readonly domain: string; readonly text: string }[];
 }
@@ -31,20 +47,28 @@ export interface ProbeSuite {
 export const probesFolder = (): string =>
   join(process.env.FETTLE_RESOURCES ?? fileURLToPath(new URL('../../resources', import.meta.url)), 'probes');
 
+/** @throws SUITE_NEWER, FILE_NOT_FOUND */
 export async function readProbes(folder: string): Promise<ProbeSuite> {
-  const names = (await readdir(folder)).filter((name) => name.endsWith('.jsonl')).sort();
-  const skills = await Promise.all(
-    names.map(async (name) => {
-      const lines = (await readFile(join(folder, name), 'utf8')).split('\n').filter((line) => line.trim() !== '');
-      return { skill: name.replace(/\.jsonl$/, ''), probes: lines.map((line) => Probe.parse(JSON.parse(line))) };
-    }),
-  );
-  const texts = (await readdir(join(folder, 'prose'))).filter((name) => name.endsWith('.md')).sort();
-  const prose = await Promise.all(
-    texts.map(async (name) => ({
-      domain: name.replace(/\.md$/, ''),
-      text: await readFile(join(folder, 'prose', name), 'utf8'),
-    })),
-  );
-  return { skills, prose };
+  const manifest = Manifest.parse(JSON.parse(await readFile(join(folder, 'suite.json'), 'utf8')));
+  if (manifest.format > FORMAT)
+    throw new FettleError(
+      'SUITE_NEWER',
+      `The general probe suite was written for a newer Fettle (form ${manifest.format}; this one reads ${FORMAT}).`,
+      'Use the newer Fettle, or put the suite of this one back (resources/probes).',
+    );
+  const hash = createHash('sha256');
+  const read = async (path: string): Promise<string> => {
+    const text = await readFile(join(folder, path), 'utf8');
+    hash.update(`${path}\n${text}\n`);
+    return text;
+  };
+  const skills: ProbeSuite['skills'][number][] = [];
+  for (const name of (await readdir(folder)).filter((each) => each.endsWith('.jsonl')).sort()) {
+    const lines = (await read(name)).split('\n').filter((line) => line.trim() !== '');
+    skills.push({ skill: name.replace(/\.jsonl$/, ''), probes: lines.map((line) => Probe.parse(JSON.parse(line))) });
+  }
+  const prose: ProbeSuite['prose'][number][] = [];
+  for (const name of (await readdir(join(folder, 'prose'))).filter((each) => each.endsWith('.md')).sort())
+    prose.push({ domain: name.replace(/\.md$/, ''), text: await read(`prose/${name}`) });
+  return { version: manifest.version, sha256: hash.digest('hex'), skills, prose };
 }

@@ -19,6 +19,18 @@ describe('the sign-flip test', () => {
     expect(signFlip([])).toBe(1);
     expect(signFlip([0, 0])).toBe(1);
   });
+  it('is the sign test where all are of one size (scipy.stats.binomtest)', () => {
+    const won = (of: number, all: number): number =>
+      signFlip(Array.from({ length: all }, (_, i) => (i < of ? 0.5 : -0.5)));
+    expect(won(15, 20)).toBeCloseTo(0.04138946533203125, 12);
+    expect(won(60, 100)).toBeCloseTo(0.05688793364098078, 12);
+    expect(won(1030, 2000)).toBeCloseTo(0.18706, 4);
+  });
+  it('tries or draws signs where sizes differ, and both say the same', () => {
+    expect(signFlip([3, 2, 1])).toBeCloseTo(2 / 8, 12);
+    const few = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, -0.1, 0.2, -0.35, 0.15, -0.25];
+    expect(Math.abs(signFlip(few) - signFlip([...few, 1e-13]))).toBeLessThan(0.01);
+  });
   it('finds what is there', () => {
     expect(signFlip(Array.from({ length: 40 }, (_, i) => (i < 25 ? 1 : i < 30 ? -1 : 0)))).toBeLessThan(0.01);
   });
@@ -42,7 +54,7 @@ describe('a scorecard', () => {
           }),
         );
       const skills = Array.from({ length: 6 }, (_, s) => ({ skill: `skill ${s}`, items: drawn(30) }));
-      const card = scorecardOf(['base', 'tuned'], { check: { kind: 'exact' }, items: drawn(30) }, skills, null);
+      const card = scorecardOf(['base', 'tuned'], { checks: [{ kind: 'exact' }], items: drawn(30) }, skills, null);
       goals += Number(card.goal!.verdicts[0] !== 'no-difference');
       generals += Number(card.general!.verdicts[0] !== 'no-difference');
       anySkill += Number(card.skills.some(({ verdicts }) => verdicts[0] !== 'no-difference'));
@@ -56,17 +68,39 @@ describe('a scorecard', () => {
       items(Array.from({ length: count }, () => [coin(random, base), coin(random, tuned)]));
     const card = scorecardOf(
       ['the base', 'Run 1'],
-      { check: { kind: 'number' }, items: with_(60, 0.2, 0.8) },
+      { checks: [{ kind: 'number' }], items: with_(60, 0.2, 0.8) },
       [
         { skill: 'arithmetic', items: with_(60, 0.9, 0.3) },
         { skill: 'grammar', items: with_(60, 0.6, 0.6) },
       ],
-      { losses: [], differences: [{ value: 0.2, low: 0.1, high: 0.3 }] },
+      { losses: [], differences: [{ value: 0.2, low: 0.1, high: 0.3 }], domains: [] },
     );
     expect(card.goal!.verdicts).toEqual(['better']);
     expect(card.skills.map(({ verdicts }) => verdicts[0])).toEqual(['worse', 'no-difference']);
     expect(card.sentences[0]).toMatch(
       /^Run 1 is better at your task than the base: \+\d+ points \(\+\d+ to \+\d+\)\. On general skills .* Lost: arithmetic −\d+ points .* On other text its loss rose by 0\.200/,
     );
+  });
+
+  it('judges by several checks at once: all of them together, and each by itself', () => {
+    const random = new Random(5);
+    const both = Array.from({ length: 60 }, (_, i) => {
+      const answer = (greets: boolean, ends: boolean): ScoredItem['answers'][number] => ({
+        text: 't',
+        why: 'w',
+        score: Math.min(Number(greets), Number(ends)),
+        checks: [Number(greets), Number(ends)],
+      });
+      const ends = random.next() < 0.5;
+      return { id: `i${i}`, prompt: 'p', expected: 'e', answers: [answer(false, ends), answer(true, ends)] };
+    });
+    const checks = [
+      { kind: 'contains', text: 'Dear' },
+      { kind: 'contains', text: 'regards' },
+    ] as const;
+    const { goal } = scorecardOf(['base', 'Run 1'], { checks, items: both }, [], null);
+    expect(goal!.verdicts).toEqual(['better']);
+    expect(goal!.checks.map(({ verdicts }) => verdicts[0])).toEqual(['better', 'no-difference']);
+    expect(goal!.checks[0]!.differences[0]!.value).toBe(1);
   });
 });

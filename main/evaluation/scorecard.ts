@@ -1,5 +1,5 @@
 /** @file The scorecard: from the scores of single items to figures with margins, verdicts and sentences. Pure. */
-import type { Check, Measured, Scorecard } from '../contract/entities.ts';
+import type { Check, DifferenceVerdict, Measured, Scorecard } from '../contract/entities.ts';
 import { measure } from './bootstrap.ts';
 import { holm, signFlip } from './significance.ts';
 
@@ -8,7 +8,13 @@ export interface ScoredItem {
   readonly id: string;
   readonly prompt: string;
   readonly expected: string;
-  readonly answers: readonly { readonly text: string; readonly score: number; readonly why: string }[];
+  readonly answers: readonly {
+    readonly text: string;
+    readonly score: number;
+    readonly why: string;
+    /** Of each check, where there are several. */
+    readonly checks?: number[];
+  }[];
 }
 export interface ScoredSkill {
   readonly skill: string;
@@ -27,10 +33,26 @@ function figures(items: readonly ScoredItem[], models: number): { scores: Measur
 const pOf = (items: readonly ScoredItem[], model: number): number =>
   signFlip(items.map(({ answers }) => answers[model]!.score - answers[0]!.score));
 
-type Verdict = Scorecard['skills'][number]['verdicts'][number];
+type Verdict = DifferenceVerdict;
 /** The margin must hold no zero, and the test must say so too: both, so that neither's weakness is told as a find. */
 const verdict = ({ value, low, high }: Measured, told: boolean): Verdict =>
   !told || (low <= 0 && high >= 0) ? 'no-difference' : value > 0 ? 'better' : 'worse';
+
+interface Figures {
+  readonly scores: Measured[];
+  readonly differences: Measured[];
+  readonly verdicts: Verdict[];
+}
+
+/** Sets of items judged together: their verdicts are corrected for their number. Of each model they are a family of their own. */
+function family(sets: readonly (readonly ScoredItem[])[], models: number): Figures[] {
+  const others = Array.from({ length: models - 1 }, (_, i) => i + 1);
+  const told = others.map((m) => holm(sets.map((items) => pOf(items, m))));
+  return sets.map((items, s) => {
+    const { scores, differences } = figures(items, models);
+    return { scores, differences, verdicts: others.map((_, i) => verdict(differences[i]!, told[i]![s]!)) };
+  });
+}
 
 /**
  * @param labels of the models, the base or what is compared against first.
@@ -38,44 +60,44 @@ const verdict = ({ value, low, high }: Measured, told: boolean): Verdict =>
  */
 export function scorecardOf(
   labels: readonly string[],
-  goal: { readonly check: Check; readonly items: readonly ScoredItem[] } | null,
+  goal: { readonly checks: readonly Check[]; readonly items: readonly ScoredItem[] } | null,
   skills: readonly ScoredSkill[],
-  prose: { readonly losses: readonly Measured[]; readonly differences: readonly Measured[] } | null,
+  prose: Scorecard['prose'],
 ): Scorecard {
   const models = labels.length;
-  const others = Array.from({ length: models - 1 }, (_, i) => i + 1);
-  const onGoal = goal && goal.items.length > 0 ? { ...figures(goal.items, models), items: goal.items } : null;
-  const bySkill = skills
-    .filter(({ items }) => items.length > 0)
-    .map((each) => ({ ...each, ...figures(each.items, models) }));
-  const all = bySkill.flatMap(({ items }) => items);
-  const whole = all.length > 0 ? figures(all, models) : null;
-  // Of each model its skills are a family of their own.
-  const told = others.map((m) => holm(bySkill.map(({ items }) => pOf(items, m))));
+  const counted = skills.filter(({ items }) => items.length > 0);
+  const bySkill = family(
+    counted.map(({ items }) => items),
+    models,
+  );
+  const all = counted.flatMap(({ items }) => items);
   const card: Omit<Scorecard, 'sentences'> = {
-    goal: onGoal && {
-      check: goal!.check,
-      items: goal!.items.map(itemOf),
-      scores: onGoal.scores,
-      differences: onGoal.differences,
-      verdicts: others.map((m, i) => verdict(onGoal.differences[i]!, pOf(goal!.items, m) <= 0.05)),
-    },
-    general: whole && {
-      count: all.length,
-      scores: whole.scores,
-      differences: whole.differences,
-      verdicts: others.map((m, i) => verdict(whole.differences[i]!, pOf(all, m) <= 0.05)),
-    },
-    skills: bySkill.map(({ skill, items, scores, differences }, s) => ({
-      skill,
-      items: items.map(itemOf),
-      scores,
-      differences,
-      verdicts: others.map((_, i) => verdict(differences[i]!, told[i]![s]!)),
-    })),
-    prose: prose && { losses: [...prose.losses], differences: [...prose.differences] },
+    goal: goal && goal.items.length > 0 ? goalOf(goal, models) : null,
+    general: all.length > 0 ? { count: all.length, ...family([all], models)[0]! } : null,
+    skills: counted.map(({ skill, items }, s) => ({ skill, items: items.map(itemOf), ...bySkill[s]! })),
+    prose,
   };
-  return { ...card, sentences: others.map((_, i) => sentence(card, i, labels[i + 1]!, labels[0]!)) };
+  return { ...card, sentences: labels.slice(1).map((label, i) => sentence(card, i, label, labels[0]!)) };
+}
+
+function goalOf(
+  { checks, items }: { readonly checks: readonly Check[]; readonly items: readonly ScoredItem[] },
+  models: number,
+): NonNullable<Scorecard['goal']> {
+  const together = family([items], models)[0]!;
+  const one = (check: number): ScoredItem[] =>
+    items.map((item) => ({
+      ...item,
+      answers: item.answers.map((answer) => ({ ...answer, score: answer.checks?.[check] ?? answer.score })),
+    }));
+  const each =
+    checks.length === 1
+      ? [together]
+      : family(
+          checks.map((_, c) => one(c)),
+          models,
+        );
+  return { ...together, items: items.map(itemOf), checks: checks.map((check, c) => ({ check, ...each[c]! })) };
 }
 
 const itemOf = ({ id, prompt, expected, answers }: ScoredItem): Scorecard['skills'][number]['items'][number] => ({

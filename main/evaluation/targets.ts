@@ -1,5 +1,9 @@
 /** @file Who is asked or compared: a base model, a run by its best checkpoint, or a run at a named one. */
-import type { Model, Run } from '../contract/entities.ts';
+import { createHash } from 'node:crypto';
+import { createReadStream, existsSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import type { ComparedModel, Model, Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import type { Models } from '../models/index.ts';
 import type { Runs } from '../runs/index.ts';
@@ -19,7 +23,9 @@ export interface ResolvedTarget {
   readonly under: readonly string[];
 }
 
-/** @throws MODEL_NOT_FOUND, CHECKPOINT_NOT_FOUND */
+const ADAPTER_FILE = 'adapter_model.safetensors';
+
+/** @throws MODEL_NOT_FOUND, CHECKPOINT_NOT_FOUND, also where files were taken away meanwhile */
 export function resolveTarget(
   { models, runs }: { readonly models: Models; readonly runs: Runs },
   target: string,
@@ -28,29 +34,32 @@ export function resolveTarget(
   if (runs.has(id)) {
     const run = runs.show(id);
     const checkpoint = checkpointNamed(run.id, run.checkpoints, checkpointName);
+    const adapter = runs.checkpointFolder(run, checkpoint.name);
+    const under = runs.under(run.id);
+    const gone = [...under, adapter].find((folder) => !existsSync(join(folder, ADAPTER_FILE)));
+    if (gone !== undefined)
+      throw new FettleError(
+        'CHECKPOINT_NOT_FOUND',
+        `The files of checkpoint ${basename(gone)} that run ${run.number} needs are gone.`,
+        'Name another checkpoint of it (RUN@CHECKPOINT), or train it again.',
+      );
     return {
       target,
       label: run.imported ? `Run ${run.number}, ${run.imported.name}` : `Run ${run.number}, step ${checkpoint.step}`,
-      model: models.show(run.model),
-      modelPath: models.pathOf(run.model),
+      ...modelOf(models, run.model),
       run,
       checkpoint: checkpoint.name,
-      adapter: runs.checkpointFolder(run, checkpoint.name),
-      under: runs.under(run.id),
+      adapter,
+      under,
     };
   }
+  const base = modelOf(models, named(models, target).id);
+  return { target, label: base.model.name, ...base, run: null, checkpoint: null, adapter: null, under: [] };
+}
+
+function named(models: Models, target: string): Model {
   try {
-    const model = models.show(target);
-    return {
-      target,
-      label: model.name,
-      model,
-      modelPath: models.pathOf(target),
-      run: null,
-      checkpoint: null,
-      adapter: null,
-      under: [],
-    };
+    return models.show(target);
   } catch (error) {
     if (error instanceof FettleError && error.code === 'MODEL_NOT_FOUND')
       throw new FettleError(
@@ -60,4 +69,68 @@ export function resolveTarget(
       );
     throw error;
   }
+}
+
+/** @throws MODEL_NOT_FOUND also where its files were taken away */
+function modelOf(models: Models, id: string): { readonly model: Model; readonly modelPath: string } {
+  const model = models.show(id);
+  const modelPath = models.pathOf(id);
+  if (existsSync(modelPath)) return { model, modelPath };
+  throw new FettleError(
+    'MODEL_NOT_FOUND',
+    `The files of ${model.name} are gone.`,
+    'Add the model again: `fettle model add`.',
+  );
+}
+
+/** What is kept of a target with what was measured: it may be gone when that is looked at. */
+export async function compared(
+  { label, target, model, run, checkpoint, adapter }: ResolvedTarget,
+  trainRows: number | null,
+): Promise<ComparedModel> {
+  const at = run?.checkpoints.find(({ name }) => name === checkpoint);
+  return {
+    target,
+    label,
+    model: { id: model.id, name: model.name, hash: model.hash },
+    adapter: adapter === null ? null : await hashOf(join(adapter, ADAPTER_FILE)),
+    run:
+      // Of an adapter that was made elsewhere nothing is known that a verdict could rest on.
+      run === null || !at || run.recipe === null || run.strategy === null
+        ? null
+        : {
+            id: run.id,
+            number: run.number,
+            strategy: run.over ? 'staged' : run.strategy,
+            checkpoint: at.name,
+            step: at.step,
+            steps: run.step,
+            best: run.best,
+            lastLoss: run.heldOutLoss,
+            trainRows,
+            recipe: recipeOf(run.recipe),
+            advised: run.advice?.strategy ?? null,
+            overruled: run.choice?.overruled ?? false,
+          },
+  };
+}
+
+const recipeOf = ({
+  epochs,
+  learningRate,
+  rank,
+  rehearsal,
+  seed,
+}: NonNullable<Run['recipe']>): NonNullable<ComparedModel['run']>['recipe'] => ({
+  epochs,
+  learningRate,
+  rank,
+  rehearsal,
+  seed,
+});
+
+async function hashOf(file: string): Promise<string> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(file), hash);
+  return hash.digest('hex');
 }

@@ -60,6 +60,16 @@ export interface CardFacts {
 /** A recipe without what names a place on this machine. */
 export type PublicRecipe = Omit<Recipe, 'initAdapter'>;
 
+/** By what Hugging Face's pages show how to load it. */
+const LIBRARY: Readonly<Record<Export['format'], string>> = {
+  adapter: 'peft',
+  'gguf-adapter': 'gguf',
+  safetensors: 'transformers',
+  gguf: 'gguf',
+  ollama: 'gguf',
+  onnx: 'transformers.js',
+};
+
 const STRATEGY_WORDS: Readonly<Record<AdviceStrategy, string>> = {
   instruct: 'instruct tuning (examples, loss on the answers)',
   'non-instruct': 'non-instruct tuning (text, loss on everything)',
@@ -82,12 +92,8 @@ export function modelCard(
     '---',
     ...(base.license ? [`license: ${yaml(base.license)}`] : []),
     `base_model: ${yaml(base.name)}`,
-    ...(adapter
-      ? [`library_name: ${format === 'adapter' ? 'peft' : 'gguf'}`, 'base_model_relation: adapter']
-      : [
-          `library_name: ${format === 'safetensors' ? 'transformers' : 'gguf'}`,
-          `base_model_relation: ${dtype.startsWith('q') ? 'quantized' : 'finetune'}`,
-        ]),
+    `library_name: ${LIBRARY[format]}`,
+    `base_model_relation: ${adapter ? 'adapter' : dtype.startsWith('q') ? 'quantized' : 'finetune'}`,
     'pipeline_tag: text-generation',
     'tags: [fettle, lora]',
     '---',
@@ -96,7 +102,7 @@ export function modelCard(
     '',
     adapter
       ? `A LoRA adapter${format === 'adapter' ? '' : ` as GGUF (${dtype})`} for ${plain(base.name)}, ${imported ? 'made elsewhere and handed on' : 'made'} with Fettle.`
-      : `${plain(base.name)} with a LoRA adapter merged into its weights (${dtype}), made with Fettle.`,
+      : `${plain(base.name)} ${recipe?.method === 'full' ? 'with all its weights trained' : 'with a LoRA adapter merged into its weights'} (${dtype}), made with Fettle.`,
     '',
     '## Where it comes from',
     '',
@@ -204,13 +210,18 @@ const importedRows = ({
   base,
   rank,
   alpha,
-  rslora,
+  useRslora,
+  useDora,
+  modulesToSave,
   targetModules,
   hash,
 }: Imported): (readonly [string, string])[] => [
   ['Made elsewhere', plain(name)],
   ['Its files name as base', base === null ? 'nothing' : plain(base)],
-  ['LoRA', `rank ${rank}, alpha ${alpha}${rslora ? ' (rsLoRA)' : ''}, ${targetModules.join(', ')}`],
+  [
+    'LoRA',
+    `rank ${rank}, alpha ${alpha}${useRslora ? ', rsLoRA' : ''}${useDora ? ', DoRA' : ''}, ${[...targetModules, ...modulesToSave].join(', ')}`,
+  ],
   ['SHA-256 of its weights as they came', code(hash)],
 ];
 
@@ -227,21 +238,28 @@ function baseNote({ base, withBase }: CardFacts, format: Export['format']): stri
 
 /** What was measured against others, with margins of 95%. */
 function scorecard({ self, result }: NonNullable<CardFacts['comparison']>): string[] {
-  const { losses, scorecard: card, heldOutRows } = result;
+  const { models, losses, scorecard: card, heldOutRows } = result;
   const margin = ({ value, low, high }: Measured, digits: number): string =>
     `${value.toFixed(digits)} (${low.toFixed(digits)} to ${high.toFixed(digits)})`;
   const share = ({ value, low, high }: Measured): string =>
     `${Math.round(100 * value)}% (${Math.round(100 * low)} to ${Math.round(100 * high)})`;
   const rows: string[][] = [
-    [`Loss on ${count(heldOutRows)} unseen rows, nats a token`, ...losses.map(({ loss }) => margin(loss, 3))],
+    ...(losses.length > 0
+      ? [[`Loss on ${count(heldOutRows)} unseen rows, nats a token`, ...losses.map(({ loss }) => margin(loss, 3))]]
+      : []),
     ...(card?.goal
-      ? [[`The task, by ${card.goal.check.kind} (${card.goal.items.length} answers)`, ...card.goal.scores.map(share)]]
+      ? [
+          [
+            `The task, by ${card.goal.checks.map(({ check }) => check.kind).join(', ')} (${card.goal.items.length} answers)`,
+            ...card.goal.scores.map(share),
+          ],
+        ]
       : []),
     ...(card?.general ? [[`General skills (${card.general.count} items)`, ...card.general.scores.map(share)]] : []),
     ...(card?.skills ?? []).map(({ skill, items, scores }) => [`${skill} (${items.length})`, ...scores.map(share)]),
     ...(card?.prose ? [['Other text, nats a token', ...card.prose.losses.map((loss) => margin(loss, 3))]] : []),
   ];
-  const labels = losses.map(({ label }, i) => (i === self ? '**this**' : plain(label)));
+  const labels = models.map(({ label }, i) => (i === self ? '**this**' : plain(label)));
   return [
     '## Scorecard',
     '',

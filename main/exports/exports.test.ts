@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { writeExamples } from '../../test/e2e/examples.ts';
 import { writeTinyModel } from '../../test/fixtures/tiny-model.ts';
 import type { InputOf } from '../contract/api.ts';
@@ -21,6 +21,8 @@ import { readAdapter } from '../formats/peft.ts';
 import { createApp, type App } from '../hosts/app.ts';
 import { checkRoom, makeStaging } from './room.ts';
 
+// On a machine that is slow and busy: time is measured elsewhere.
+vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 });
 const folder = mkdtempSync(join(tmpdir(), 'fettle-exports-'));
 const out = (name: string): string => join(folder, 'out', name);
 let app: App;

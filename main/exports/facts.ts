@@ -1,5 +1,5 @@
 /** @file What the model card and recipe.json tell of a run: lineage and figures, nothing of the data itself and nothing of this machine. */
-import type { Comparison, Run } from '../contract/entities.ts';
+import type { ComparisonResult, Run } from '../contract/entities.ts';
 import type { Core } from '../core/context.ts';
 import type { Datasets } from '../datasets/index.ts';
 import type { Evaluation } from '../evaluation/index.ts';
@@ -20,14 +20,17 @@ function publicRecipe({ recipe }: Run): PublicRecipe | null {
   return rest;
 }
 
+export type Stage = CardFacts['stages'][number] & Pick<Run, 'imported'>;
+
 /** First stage to last. */
-export function stagesUnder({ over }: Run, runs: Runs): CardFacts['stages'] {
+export function stagesUnder({ over }: Run, runs: Runs): Stage[] {
   if (!over || over.checkpoint === null) return [];
   const below = runs.show(over.run);
   const stage = {
     run: below.id,
     strategy: below.strategy,
     recipe: publicRecipe(below),
+    imported: below.imported,
     dataHash: below.dataset === null ? null : runs.hashes(below.id).dataset,
     checkpoint: over.checkpoint,
   };
@@ -35,18 +38,19 @@ export function stagesUnder({ over }: Run, runs: Runs): CardFacts['stages'] {
 }
 
 /** The newest finished comparison that this checkpoint took part in. */
-function comparisonOf(run: Run, checkpoint: string, comparisons: readonly Comparison[]): CardFacts['comparison'] {
+async function comparisonOf(run: Run, checkpoint: string, evaluation: Evaluation): Promise<CardFacts['comparison']> {
   const best = run.checkpoints.find((each) => each.best) ?? run.checkpoints.find((each) => each.last);
   const names = [`${run.id}@${checkpoint}`, ...(best?.name === checkpoint ? [run.id] : [])];
-  for (const { result } of comparisons) {
-    const self = result?.losses.findIndex(({ target }) => names.includes(target)) ?? -1;
-    if (result && self >= 0) return { self, result: withoutItems(result) };
-  }
-  return null;
+  const able = evaluation.list(run.project).find(({ state, targets }) => {
+    return state === 'completed' && targets.length > 1 && targets.some((target) => names.includes(target));
+  });
+  const result = able && (await evaluation.show(able.id)).result;
+  if (!able || !result) return null;
+  return { self: able.targets.findIndex((target) => names.includes(target)), result: withoutItems(result) };
 }
 
 /** The figures without what was asked and answered: those are a person's data. */
-function withoutItems(result: NonNullable<Comparison['result']>): NonNullable<Comparison['result']> {
+function withoutItems(result: ComparisonResult): ComparisonResult {
   const bare = <T extends { readonly items: readonly unknown[] }>(part: T): T => ({
     ...part,
     items: part.items.map(() => ({ id: '', prompt: '', expected: '', answers: [] })),
@@ -64,12 +68,12 @@ function withoutItems(result: NonNullable<Comparison['result']>): NonNullable<Co
   };
 }
 
-export function cardFacts(
+export async function cardFacts(
   core: Core,
   run: Run,
   { checkpoint, alone, withBase }: { readonly checkpoint: string; readonly alone: boolean; readonly withBase: boolean },
   { models, datasets, runs, evaluation }: Parts,
-): CardFacts {
+): Promise<CardFacts> {
   const model = models.show(run.model);
   const data = run.dataset === null ? null : datasets.show(run.project, run.dataset);
   return {
@@ -97,7 +101,7 @@ export function cardFacts(
     stages: stagesUnder(run, runs),
     alone,
     withBase,
-    comparison: comparisonOf(run, checkpoint, evaluation.list(run.project)),
+    comparison: await comparisonOf(run, checkpoint, evaluation),
     startedFromAdapter: run.recipe?.initAdapter !== undefined,
     checkpoint: run.checkpoints.find((each) => each.name === checkpoint) ?? null,
     steps: run.step,

@@ -10,7 +10,7 @@ import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
 import { checkpointNamed } from '../runs/train.ts';
 import type { ExportEvent, ExportJob, ExportResult } from '../workers/export.ts';
-import { cardFacts, stagesUnder, type Parts } from './facts.ts';
+import { cardFacts, stagesUnder, type Parts, type Stage } from './facts.ts';
 import { checkUntaken } from './room.ts';
 
 export interface Exports {
@@ -38,6 +38,7 @@ const WORDS: Readonly<Record<ExportFormat, string>> = {
   safetensors: 'a merged folder',
   gguf: 'GGUF',
   ollama: 'an Ollama folder',
+  onnx: 'ONNX',
 };
 
 export function createExports(core: Core, parts: Parts): Exports {
@@ -96,6 +97,7 @@ export function createExports(core: Core, parts: Parts): Exports {
       throw new FettleError('INPUT_INVALID', `${input.format} cannot hold ${dtype}.`, `It takes ${types.join(', ')}.`);
     const adapter = input.format === 'adapter' || input.format === 'gguf-adapter';
     const alone = input.alone && adapter && run.over !== null;
+    if (adapter) refuseAdapter(run, alone ? [] : stagesUnder(run, runs), input.format);
     if (input.withBase && input.format !== 'adapter')
       throw new FettleError(
         'INPUT_INVALID',
@@ -163,7 +165,7 @@ export function createExports(core: Core, parts: Parts): Exports {
       answers: [run, ...stagesUnder(run, runs)].some(({ strategy }) => strategy === 'instruct'),
       rows: rowsFor(run),
       threads: core.threads,
-      card: cardFacts(core, run, { checkpoint, alone, withBase }, parts),
+      card: await cardFacts(core, run, { checkpoint, alone, withBase }, parts),
     };
     const worker = core.workers.run<ExportEvent, ExportResult>('export', job, ({ stage, progress }) =>
       control.update({ stage, progress }),
@@ -197,4 +199,27 @@ export function createExports(core: Core, parts: Parts): Exports {
       'exports.show': (input) => view(row(input.export)),
     },
   };
+}
+
+/** What an adapter's file cannot hold. @throws EXPORT_UNSUPPORTED */
+function refuseAdapter({ recipe, imported }: Run, under: readonly Stage[], format: ExportFormat): void {
+  const stages = [...under, { recipe, imported }];
+  if (stages.some((stage) => stage.recipe?.method === 'full'))
+    throw new FettleError(
+      'EXPORT_UNSUPPORTED',
+      'All weights of the model were trained: there is no adapter to hand over.',
+      'Export the merged model (safetensors), or GGUF.',
+    );
+  const more = stages.some((stage) => {
+    const { useDora, modulesToSave } = stage.imported ?? stage.recipe!;
+    return useDora || modulesToSave.length > 0;
+  });
+  if (more && (under.length > 0 || format === 'gguf-adapter'))
+    throw new FettleError(
+      'EXPORT_UNSUPPORTED',
+      format === 'gguf-adapter'
+        ? 'llama.cpp’s adapters cannot be weight-decomposed (useDora), and hold no modules that were trained in whole.'
+        : 'Stages cannot be put into one adapter where one of them is weight-decomposed (useDora) or trained whole modules.',
+      `Export the merged model (safetensors, gguf)${under.length > 0 ? ', or the last stage alone' : ''}.`,
+    );
 }

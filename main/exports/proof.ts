@@ -54,8 +54,8 @@ interface Answers {
 /** float32 files must give the run's logits within this. */
 export const LOGIT_TOLERANCE = 1e-3;
 
-/** Logits are compared up to the first token that differs: after it the texts are different ones. */
-export function compareAnswers(expected: Answers, found: Answers, dtype: ExportType): Proof {
+/** @param by who read the files. Logits are compared up to the first token that differs: after it the texts are different ones. */
+export function compareAnswers(expected: Answers, found: Answers, dtype: ExportType, by = 'Fettle'): Proof {
   const replays = expected.replays.map(({ ids }, i) => {
     const firstApart = ids.findIndex((id, t) => id !== found.replays[i]!.ids[t]);
     return { tokens: ids.length, same: firstApart === -1 ? ids.length : firstApart };
@@ -70,6 +70,7 @@ export function compareAnswers(expected: Answers, found: Answers, dtype: ExportT
   const equal = tokensEqual === tokensCompared && (dtype !== 'f32' || largest <= LOGIT_TOLERANCE);
   const near = likelihood !== null && Math.abs(likelihood.change) <= likelihood.allowed;
   return {
+    by,
     prompts: replays.length,
     tokensCompared,
     tokensEqual,

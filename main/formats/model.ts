@@ -28,16 +28,35 @@ export interface Tokenizer {
   toJson(): unknown;
 }
 
+/** A call of a tool by the model: its name and what it is given. */
+export interface ToolCall {
+  readonly name: string;
+  readonly arguments: Readonly<Record<string, unknown>>;
+}
+
 export interface ChatMessage {
   readonly role: 'system' | 'user' | 'assistant' | 'tool';
   readonly content: string;
+  /** Calls that a template writes in its own form; only where it takes tools. */
+  readonly calls?: readonly ToolCall[];
+}
+
+/** A tool as OpenAI's API has it, which is what templates expect: {type: 'function', function: {name, description, parameters}}. */
+export type ToolDefinition = Readonly<Record<string, unknown>>;
+
+export interface RenderOptions {
+  readonly addGenerationPrompt?: boolean;
+  /** Tools that the model may call; a template that takes none leaves them out without a word. */
+  readonly tools?: readonly ToolDefinition[];
 }
 
 /** The model's own chat template (Jinja), run in a sandboxed interpreter. */
 export interface ChatTemplate {
   readonly source: string;
+  /** Whether it has a place for tools, and writes calls of them and what they gave back. */
+  readonly takesTools: boolean;
   /** Throws TEMPLATE_FAILED with the template's own words. */
-  render(messages: readonly ChatMessage[], options?: { readonly addGenerationPrompt?: boolean }): string;
+  render(messages: readonly ChatMessage[], options?: RenderOptions): string;
 }
 
 export interface ModelFiles {

@@ -9,22 +9,39 @@ import { openSafetensors, writeSafetensors, type TensorToWrite } from './safeten
 
 /** PEFT puts this before the base model's own names. */
 export const PEFT_PREFIX = 'base_model.model.';
+/** modules_to_save that are understood. */
+const SAVEABLE: readonly string[] = ['embed_tokens', 'lm_head'];
 const CONFIG = 'adapter_config.json';
 const WEIGHTS = 'adapter_model.safetensors';
 const PICKLE = 'adapter_model.bin';
 
 export interface LoraSettings {
   readonly rank: number;
-  /** The adapter's product is scaled by alpha / rank. */
   readonly alpha: number;
   readonly targetModules: readonly string[];
+  /** Rank-stabilised; plain where it is left out. */
+  readonly useRslora?: boolean;
+  /** Weight-decomposed (DoRA, Liu et al. 2024). */
+  readonly useDora?: boolean;
+  /** Weights outside the blocks that are trained in whole: embed_tokens, lm_head. */
+  readonly modulesToSave?: readonly string[];
 }
+
+/** Factor of the adapter's product: alpha / rank (Hu et al. 2021), or alpha / sqrt(rank) (rsLoRA, Kalajdzievski 2023). */
+export const scaleOf = ({
+  rank,
+  alpha,
+  useRslora = false,
+}: Pick<LoraSettings, 'rank' | 'alpha' | 'useRslora'>): number => alpha / (useRslora ? Math.sqrt(rank) : rank);
 
 /** What PEFT 0.21 writes for such an adapter. The base model is named, never located. */
 export function adapterConfig({
   rank,
   alpha,
   targetModules,
+  useRslora = false,
+  useDora = false,
+  modulesToSave = [],
   baseModel,
 }: LoraSettings & { readonly baseModel: string }): Record<string, unknown> {
   return {
@@ -39,11 +56,13 @@ export function adapterConfig({
     fan_in_fan_out: false,
     inference_mode: true,
     init_lora_weights: true,
-    modules_to_save: null,
+    modules_to_save: modulesToSave.length > 0 ? [...modulesToSave] : null,
+    // Of a model whose head is its embedding one copy is trained, for both.
+    ...(modulesToSave.length > 0 ? { ensure_weight_tying: true } : {}),
     rank_pattern: {},
     alpha_pattern: {},
-    use_rslora: false,
-    use_dora: false,
+    use_rslora: useRslora,
+    use_dora: useDora,
   };
 }
 
@@ -70,6 +89,7 @@ const Config = z.looseObject({
   task_type: z.string().nullish(),
   base_model_name_or_path: z.string().nullish(),
   init_lora_weights: z.union([z.boolean(), z.string()]).nullish(),
+  ensure_weight_tying: z.boolean().nullish(),
   r: z.int().min(1).max(4096),
   lora_alpha: z.number().positive(),
   target_modules: z.union([z.array(z.string()), z.string()]),
@@ -100,12 +120,17 @@ export interface Adapter {
   close(): Promise<void>;
 }
 
-/** As its own files state it. */
+/** With what else its own files state. */
 export interface PeftAdapter extends Adapter {
-  readonly stated: { readonly alpha: number; readonly rslora: boolean; readonly base: string | null };
+  readonly stated: {
+    /** The last part of what it names as its base. */
+    readonly base: string | null;
+    /** A head and an embedding that are one weight were trained as one. */
+    readonly tied: boolean;
+  };
 }
 
-/** @throws FILE_NOT_FOUND, FORMAT_INVALID, MODEL_UNSUPPORTED for what is no plain LoRA. */
+/** @throws FILE_NOT_FOUND, FORMAT_INVALID, MODEL_UNSUPPORTED for what the engine cannot take over. */
 export async function readAdapter(folder: string): Promise<PeftAdapter> {
   const path = join(folder, CONFIG);
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
@@ -125,11 +150,11 @@ export async function readAdapter(folder: string): Promise<PeftAdapter> {
   const filled = (value: unknown): boolean =>
     typeof value === 'object' && value !== null ? Object.keys(value).length > 0 : Boolean(value);
   const unknown = Object.entries(config).find(([key, value]) => !UNDERSTOOD.has(key) && filled(value))?.[0];
+  const saved = [...new Set((config.modules_to_save ?? []).map((name) => name.split('.').at(-1)!))];
   const refused: [boolean, string][] = [
     [config.peft_type !== 'LORA', `the method ${config.peft_type}`],
-    [config.use_dora === true, 'DoRA'],
     [(config.bias ?? 'none') !== 'none', 'trained biases'],
-    [(config.modules_to_save ?? []).length > 0, `whole trained modules (${(config.modules_to_save ?? []).join(', ')})`],
+    [saved.some((name) => !SAVEABLE.includes(name)), `whole trained modules (${saved.join(', ')})`],
     [filled(config.rank_pattern) || filled(config.alpha_pattern), 'other ranks for some modules'],
     [config.fan_in_fan_out === true, 'transposed layers'],
     [(config.task_type ?? 'CAUSAL_LM') !== 'CAUSAL_LM', `the task ${config.task_type}`],
@@ -144,7 +169,7 @@ export async function readAdapter(folder: string): Promise<PeftAdapter> {
     throw new FettleError(
       'MODEL_UNSUPPORTED',
       `The adapter in ${folder} uses ${found[1]}.`,
-      'Plain LoRA adapters are supported, with or without rsLoRA.',
+      'LoRA adapters are supported, rank-stabilised and weight-decomposed ones too, with embed_tokens and lm_head trained in whole or not.',
     );
   if (!existsSync(join(folder, WEIGHTS)) && existsSync(join(folder, PICKLE)))
     throw new FettleError(
@@ -159,15 +184,19 @@ export async function readAdapter(folder: string): Promise<PeftAdapter> {
   const targetModules = Array.isArray(config.target_modules)
     ? config.target_modules.map((name) => name.split('.').at(-1)!)
     : [...held];
-  // rsLoRA divides by the root of the rank (Kalajdzievski 2023): the same product under another alpha.
-  const alpha = config.use_rslora ? config.lora_alpha * Math.sqrt(config.r) : config.lora_alpha;
   return {
-    lora: { rank: config.r, alpha, targetModules: [...new Set(targetModules)] },
+    lora: {
+      rank: config.r,
+      alpha: config.lora_alpha,
+      targetModules: [...new Set(targetModules)],
+      useRslora: config.use_rslora ?? false,
+      useDora: config.use_dora ?? false,
+      modulesToSave: saved,
+    },
     weights,
     stated: {
-      alpha: config.lora_alpha,
-      rslora: config.use_rslora === true,
       base: config.base_model_name_or_path?.split(/[\\/]/).at(-1) || null,
+      tied: config.ensure_weight_tying === true,
     },
     close: () => weights.close(),
   };
@@ -177,10 +206,17 @@ export async function readAdapter(folder: string): Promise<PeftAdapter> {
  * Adapters that stand on each other as one on the base: ranks concatenated. With W + s1 B1 A1 + s2 B2 A2, the one has
  * A = [A1; A2], B = [s1 B1, s2 B2] and scale 1; a module that one of them leaves alone has zeros there.
  * @param adapters first stage to last, of the same base model.
+ * @throws EXPORT_UNSUPPORTED for what is more than a sum of products.
  */
 export async function concatenateAdapters(
   adapters: readonly Adapter[],
 ): Promise<{ lora: LoraSettings; tensors: TensorToWrite[] }> {
+  if (adapters.some(({ lora }) => lora.useDora || (lora.modulesToSave ?? []).length > 0))
+    throw new FettleError(
+      'EXPORT_UNSUPPORTED',
+      'Stages cannot be put into one adapter where one of them is weight-decomposed (DoRA) or trained whole modules.',
+      'Export the merged model, or the last stage alone.',
+    );
   const rank = adapters.reduce((sum, { lora }) => sum + lora.rank, 0);
   const stemOf = (name: string): string => name.slice(PEFT_PREFIX.length).replace(/\.lora_[AB]\.weight$/, '');
   const stems = [...new Set(adapters.flatMap(({ weights }) => weights.names.map(stemOf)))].sort();
@@ -196,7 +232,7 @@ export async function concatenateAdapters(
       if (weights.names.includes(nameOf('A'))) {
         a.set(await weights.read(nameOf('A')), at * ins);
         const own = await weights.read(nameOf('B'));
-        const scale = lora.alpha / lora.rank;
+        const scale = scaleOf(lora);
         for (let out = 0; out < outs; out++)
           for (let r = 0; r < lora.rank; r++) b[out * rank + at + r] = scale * own[out * lora.rank + r]!;
       }

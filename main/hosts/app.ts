@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Client, OutputOf, ProcedureName, Reply } from '../contract/api.ts';
+import type { LearningCurve } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { systemClock } from '../core/clock.ts';
 import type { Core } from '../core/context.ts';
@@ -15,6 +16,7 @@ import { openLog } from '../core/log.ts';
 import { createRouter, type AllHandlers } from '../core/router.ts';
 import { createDatasets } from '../datasets/index.ts';
 import { createSample } from '../datasets/sample.ts';
+import { createDesk } from '../evaluation/desk/index.ts';
 import { createEvaluation } from '../evaluation/index.ts';
 import { createExports } from '../exports/index.ts';
 import { createModels } from '../models/index.ts';
@@ -23,11 +25,13 @@ import { createProjects } from '../projects/index.ts';
 import { createRuns } from '../runs/index.ts';
 import { createStrategy } from '../strategy/index.ts';
 import { QUESTIONS } from '../strategy/questions.ts';
+import { createTalk, type Talk } from '../talk/index.ts';
 import { createProcessHost, type ProcessHostOptions } from '../workers/process-host.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { browse } from './browse.ts';
 import { doctor } from './doctor.ts';
 import { describeMachine } from './machine.ts';
+import { createEndpoint, type EndpointService } from './openai/endpoint.ts';
 
 export interface AppOptions {
   /** Folder of everything that is kept; made where it is missing. */
@@ -76,7 +80,8 @@ export function createApp({ home: root, kind, threads = availableParallelism(), 
       version: packageJson.version,
       host: kind,
     };
-    const router = createRouter(handlersOf(core), log);
+    const { handlers, endpoint, talk } = featuresOf(core);
+    const router = createRouter(handlers, log);
     const dispatch = (name: string, input: unknown): Promise<Reply> => router.dispatch(name, input);
     jobs.start();
     const close = async (): Promise<void> => {
@@ -86,6 +91,8 @@ export function createApp({ home: root, kind, threads = availableParallelism(), 
         // A home that was removed under its host has no clients to tell.
         log.warn('closing could not be announced', { error: String(error) });
       }
+      await endpoint.close();
+      await talk.close();
       await jobs.close();
       workers.close();
       db.close();
@@ -106,7 +113,11 @@ export function createApp({ home: root, kind, threads = availableParallelism(), 
   }
 }
 
-function handlersOf(core: Core): AllHandlers {
+function featuresOf(core: Core): {
+  readonly handlers: AllHandlers;
+  readonly endpoint: EndpointService;
+  readonly talk: Talk;
+} {
   const projects = createProjects(core, { questions: QUESTIONS.length });
   const models = createModels(core);
   const datasets = createDatasets(core, { models, projects });
@@ -114,9 +125,13 @@ function handlersOf(core: Core): AllHandlers {
   const strategy = createStrategy(core, { projects, datasets, models });
   const pilots = createPilots(core, { projects, models, datasets });
   const runs = createRuns(core, { projects, models, datasets, strategy });
-  const evaluation = createEvaluation(core, { models, datasets, runs });
+  const talk = createTalk(core, { projects, models, datasets, runs });
+  const endpoint = createEndpoint(core, talk);
+  const curves = async (project: string): Promise<LearningCurve[]> => pilots.handlers['curves.list']({ project });
+  const evaluation = createEvaluation(core, { models, datasets, runs, strategy, curves });
   const exports = createExports(core, { models, datasets, runs, evaluation });
-  return {
+  const desk = createDesk(core, { projects, models, datasets, runs, evaluation, exports, curves });
+  const handlers: AllHandlers = {
     'app.info': async () => ({
       version: core.version,
       home: core.home.root,
@@ -142,8 +157,12 @@ function handlersOf(core: Core): AllHandlers {
     ...pilots.handlers,
     ...runs.handlers,
     ...evaluation.handlers,
+    ...talk.handlers,
+    ...desk.handlers,
     ...exports.handlers,
+    ...endpoint.handlers,
   };
+  return { handlers, endpoint, talk };
 }
 
 /** @throws the error that came back. */

@@ -16,6 +16,9 @@ export interface DataSize {
 /** Role markers and line ends that a chat template adds to a turn. */
 const TOKENS_PER_TURN = 6;
 
+/** Of JSON, which has few spaces: four characters a token is usual. */
+const TOKENS_PER_CHARACTER = 1 / 4;
+
 /** So many rows are looked at; of more, the figures are scaled to all. */
 const LOOKED_AT = 100_000;
 
@@ -30,7 +33,10 @@ export async function measureRows(rows: AsyncIterable<StoredRow>, total = 0): Pr
     const tokens = Math.ceil(
       row.text !== undefined
         ? words(row.text) * TOKENS_PER_WORD
-        : (row.messages ?? []).reduce((sum, turn) => sum + words(turn.content) * TOKENS_PER_WORD + TOKENS_PER_TURN, 0),
+        : (row.messages ?? []).reduce(
+            (sum, turn) => sum + words(turn.content) * TOKENS_PER_WORD + TOKENS_PER_TURN,
+            row.tools ? JSON.stringify(row.tools).length * TOKENS_PER_CHARACTER : 0,
+          ),
     );
     prose ||= row.text !== undefined;
     lengths.push(tokens);

@@ -3,7 +3,7 @@ import { bytes as inWords } from '../contract/bytes.ts';
 import type { Estimate } from '../contract/entities.ts';
 import type { Recipe } from '../contract/recipe.ts';
 import { withRehearsal, type DataSize } from './data.ts';
-import { adapterParameters, trainingMemory, type ModelSize } from './memory.ts';
+import { trainedParameters, trainingMemory, type ModelSize } from './memory.ts';
 
 /** Rows a pass takes: packed rows fill to about nine tenths, since an example is not divided between two. */
 const PACKED_FILL = 0.9;
@@ -38,7 +38,7 @@ export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machin
   const tokensPerStep = Math.round(data.trainTokens / perPass);
   const memoryBytes = trainingMemory(model, recipe);
   // Values and two moments of the optimiser in each checkpoint; the best and the last are kept beside the others.
-  const diskBytes = Math.round(adapterParameters(model, recipe) * 4 * 3 * (recipe.keepCheckpoints + 3));
+  const diskBytes = Math.round(trainedParameters(model, recipe) * 4 * 3 * (recipe.keepCheckpoints + 3));
   const enoughDisk = diskBytes + RESERVE_BYTES <= machine.freeDiskBytes;
   const looks = recipe.evalEvery === 0 ? 2 : 2 + Math.floor(steps / recipe.evalEvery);
   return {
@@ -67,6 +67,10 @@ const RESERVE_BYTES = 100e6;
 
 function memorySuggestions(recipe: Recipe, model: ModelSize, free: number): string[] {
   const tries: [string, Partial<Recipe>][] = [];
+  if (recipe.method === 'full')
+    tries.push(['Train an adapter in place of all weights (method lora)', { method: 'lora' }]);
+  if (!recipe.activationCheckpointing)
+    tries.push(['Set activationCheckpointing to true', { activationCheckpointing: true }]);
   for (let length = recipe.maxLength / 2; length >= 128; length /= 2)
     tries.push([`Set maxLength to ${Math.floor(length)}`, { maxLength: Math.floor(length) }]);
   if (recipe.batchSize > 1) tries.push(['Set batchSize to 1', { batchSize: 1 }]);

@@ -52,7 +52,7 @@ function readings(key: Key, value: unknown): unknown[] {
   const list: unknown[] = [value];
   if (text !== '' && Number.isFinite(Number(text))) list.push(Number(text));
   if (text === 'true' || text === 'false') list.push(text === 'true');
-  list.push(text.split(',').map((part) => part.trim()));
+  list.push(text === 'none' ? [] : text.split(',').map((part) => part.trim()));
   return list;
 }
 

@@ -3,7 +3,8 @@ import type { Model } from '../contract/entities.ts';
 import type { Recipe } from '../contract/recipe.ts';
 
 export type ModelSize = Pick<Model, 'parameters' | 'layers' | 'hiddenSize' | 'vocabSize'>;
-export type MemoryKeys = Pick<Recipe, 'rank' | 'targetModules' | 'batchSize' | 'maxLength'>;
+export type MemoryKeys = Pick<Recipe, 'rank' | 'targetModules' | 'batchSize' | 'maxLength'> &
+  Partial<Pick<Recipe, 'method' | 'modulesToSave' | 'activationCheckpointing'>>;
 
 const FLOAT = 4;
 /** Node, the runtime's library and its code, before any model. */
@@ -28,23 +29,31 @@ function blockWidth({ parameters, layers, hiddenSize, vocabSize }: ModelSize): n
   return Math.max(hiddenSize * 4, (parameters - vocabSize * hiddenSize) / Math.max(1, layers) / hiddenSize);
 }
 
-/** Trained numbers of a LoRA adapter, estimated: each linear adds rank * (inputs + outputs). */
-export function adapterParameters(model: ModelSize, { rank, targetModules }: MemoryKeys): number {
+/** Trained numbers, estimated: all of the model's, or an adapter's, where each linear adds rank * (inputs + outputs). */
+export function trainedParameters(
+  model: ModelSize,
+  { method, rank, targetModules, modulesToSave = [] }: MemoryKeys,
+): number {
+  if (method === 'full') return model.parameters;
+  const saved = modulesToSave.length * model.vocabSize * model.hiddenSize;
   const share = targetModules.length / DEFAULTS.targetModules.length;
-  return Math.round(
-    rank * model.layers * share * (blockWidth(model) + DEFAULTS.targetModules.length * model.hiddenSize),
-  );
+  const width = blockWidth(model) + DEFAULTS.targetModules.length * model.hiddenSize;
+  return Math.round(rank * model.layers * share * width) + saved;
 }
 
 /** Bytes that the training process will hold resident, estimated. */
 export function trainingMemory(model: ModelSize, recipe: MemoryKeys = DEFAULTS): number {
-  const weights = model.parameters * FLOAT;
+  // Where all weights are trained they are the values themselves.
+  const weights = recipe.method === 'full' ? 0 : model.parameters * FLOAT;
   // Values, gradients and the two moments of AdamW.
-  const adapter = adapterParameters(model, recipe) * FLOAT * 4;
+  const trained = trainedParameters(model, recipe) * FLOAT * 4;
   const tokens = Math.max(recipe.maxLength, Math.min(MICRO_BATCH_TOKENS, recipe.batchSize * recipe.maxLength));
   // A block saves the inputs and outputs of its linears; attention saves its probabilities, half of them masked away.
   const heads = Math.max(1, Math.round(model.hiddenSize / 64));
-  const saved = tokens * model.layers * (blockWidth(model) + 4 * model.hiddenSize + (heads * recipe.maxLength) / 2);
+  const block = blockWidth(model) + 4 * model.hiddenSize + (heads * recipe.maxLength) / 2;
+  const saved = recipe.activationCheckpointing
+    ? tokens * (block + model.layers * model.hiddenSize)
+    : tokens * model.layers * block;
   const head = Math.min(tokens, HEAD_ROWS) * model.vocabSize * HEAD_COPIES;
-  return Math.round(PROCESS_BYTES + RUNTIME_SHARE * (weights + adapter + (saved + head) * FLOAT));
+  return Math.round(PROCESS_BYTES + RUNTIME_SHARE * (weights + trained + (saved + head) * FLOAT));
 }

@@ -12,13 +12,13 @@ interface Doubt {
 const DOUBTS: readonly Doubt[] = [
   {
     key: 'learningRate',
-    when: ({ learningRate }) => learningRate > 3e-3,
+    when: ({ learningRate, method }) => learningRate > (method === 'full' ? 3e-4 : 3e-3),
     question: ({ learningRate }) => `${learningRate} is a large step: the loss may jump or never settle. Is it meant?`,
   },
   {
     key: 'learningRate',
-    when: ({ learningRate }) => learningRate < 2e-5,
-    question: ({ learningRate }) => `${learningRate} is a small step for an adapter: it may hardly learn. Is it meant?`,
+    when: ({ learningRate, method }) => learningRate < (method === 'full' ? 2e-6 : 2e-5),
+    question: ({ learningRate }) => `${learningRate} is a small step: it may hardly learn. Is it meant?`,
   },
   {
     key: 'epochs',
@@ -48,6 +48,22 @@ const DOUBTS: readonly Doubt[] = [
     key: 'alpha',
     when: ({ alpha, rank }) => alpha < rank / 2 || alpha > rank * 4,
     question: ({ alpha, rank }) => `alpha ${alpha} with rank ${rank}: between the rank and 4 times the rank is usual.`,
+  },
+  {
+    key: 'method',
+    when: ({ method }) => method === 'full',
+    question: () =>
+      'All weights are trained: checkpoints are as large as the model, more is forgotten elsewhere, and no small adapter can be handed on. Is it meant?',
+  },
+  {
+    key: 'dropout',
+    when: ({ dropout }) => dropout > 0.3,
+    question: ({ dropout }) => `${Math.round(dropout * 100)}% of what the adapter sees is dropped; up to 10% is usual.`,
+  },
+  {
+    key: 'loraPlusRatio',
+    when: ({ loraPlusRatio }) => loraPlusRatio > 16,
+    question: ({ loraPlusRatio }) => `A ratio of ${loraPlusRatio} makes large steps; up to 16 is usual.`,
   },
   {
     key: 'maxLength',

@@ -159,13 +159,29 @@ export function checkMemory(estimate: Plan['estimate']): void {
     );
 }
 
+/** Of a recipe what an adapter brings with it. */
+const ADAPTER_SETTINGS = Recipe.pick({
+  rank: true,
+  alpha: true,
+  targetModules: true,
+  useRslora: true,
+  useDora: true,
+  modulesToSave: true,
+});
+
 /**
  * What an adapter that a run starts from decides: it goes on in its own rank, scale and modules.
  * @throws RECIPE_INVALID where there is none, or where the values given are others; MODEL_UNSUPPORTED for what is no plain LoRA.
  */
 async function adapterSettings(given: Readonly<Record<string, unknown>>): Promise<Partial<Recipe>> {
-  const { initAdapter } = given;
+  const { initAdapter, method } = given;
   if (typeof initAdapter !== 'string' || initAdapter === 'none') return {};
+  if (method === 'full')
+    throw new FettleError(
+      'RECIPE_INVALID',
+      'A run that trains all weights cannot start from an adapter.',
+      'Leave initAdapter out, or train an adapter (method lora).',
+    );
   const adapter = await readAdapter(initAdapter).catch((error: unknown) => {
     if (!(error instanceof FettleError) || error.code !== 'FILE_NOT_FOUND') throw error;
     throw new FettleError(
@@ -175,9 +191,9 @@ async function adapterSettings(given: Readonly<Record<string, unknown>>): Promis
     );
   });
   await adapter.close();
-  const own = Recipe.pick({ rank: true, alpha: true, targetModules: true }).parse(adapter.lora);
-  for (const key of ['rank', 'alpha'] as const)
-    if (given[key] !== undefined && Number(given[key]) !== own[key])
+  const own = ADAPTER_SETTINGS.parse(adapter.lora);
+  for (const key of ['rank', 'alpha', 'useRslora', 'useDora'] as const)
+    if (given[key] !== undefined && String(given[key]) !== String(own[key]))
       throw new FettleError(
         'RECIPE_INVALID',
         `${key} is ${own[key]} in the adapter that this run starts from, so it cannot be ${String(given[key])}.`,

@@ -10,7 +10,7 @@ import { Random } from '../engine/random.ts';
 import { measureProse } from './prose.ts';
 import { checkAnswers, QUESTIONS } from './questions.ts';
 import { decide } from './rules.ts';
-import { measurePairs, noiseOf, proseTokensOf, type Situation } from './situation.ts';
+import { asideOf, measurePairs, noiseOf, proseTokensOf, type Situation } from './situation.ts';
 import { measuredWith, modelOf } from './testing.ts';
 import { THRESHOLDS } from './thresholds.ts';
 
@@ -233,6 +233,16 @@ describe('evidence', () => {
     const both = situation({ task: 'few-jobs', flexibility: 'a-little' }, 600, 300_000);
     expect(decide(both).strategy).toBe('staged');
     expect(decide({ ...both, prose: { words: 300_000, types: 300, repeated: 0.7 } }).strategy).toBe('instruct');
+  });
+  it('names the imports that were not counted, and no version that another was made from', () => {
+    const book = { id: 'a', name: 'Book', parent: null };
+    const letters = { id: 'b', name: 'Letters', parent: null };
+    const cleaned = { id: 'c', name: 'Letters', parent: 'b' };
+    expect(asideOf([cleaned, letters], cleaned)).toEqual([]);
+    expect(asideOf([book, cleaned, letters], book)).toEqual([{ counted: 'Book', left: ['Letters'] }]);
+    const given = situation(FIELD, 0, 175_000, { aside: asideOf([book, letters], book) });
+    expect(advise(given).missing.join(' ')).toContain('“Book” alone was counted');
+    expect(advise(given).missing.join(' ')).toContain('“Letters” is another');
   });
   it('takes the share of dropped rows as noise', () => {
     expect(noiseOf([{ rows: 90, dropped: [{ reason: 'x', count: 10, examples: [] }] }])).toBeCloseTo(0.1);

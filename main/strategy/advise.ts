@@ -112,6 +112,10 @@ function missingOf(decision: Decision, situation: Situation): string[] {
     missing.push(
       `How well ${situation.model.name} already predicts your unseen text was not measured yet: the lower its loss there, the less is left to read.`,
     );
+  for (const { counted, left } of situation.aside ?? [])
+    missing.push(
+      `“${counted}” alone was counted: a run learns from one import, and ${left.map((name) => `“${name}”`).join(', ')} ${left.length === 1 ? 'is another' : 'are others'}. Bring the files in together to use them all.`,
+    );
   const open = QUESTIONS.filter((question) => situation.answers[question.id] === undefined).length;
   if (open > 0)
     missing.push(open === 1 ? 'One question is not answered yet.' : `${open} questions are not answered yet.`);

@@ -11,6 +11,7 @@ import {
   type Model,
 } from '../contract/entities.ts';
 import type { Way } from '../contract/recipe.ts';
+import { trainsBy } from '../contract/trains.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
 import type { Datasets } from '../datasets/index.ts';
@@ -21,7 +22,7 @@ import { advise } from './advise.ts';
 import type { MeasureEvent, MeasureJob, MeasureResult } from '../workers/measure.ts';
 import { checkAnswers, QUESTIONS } from './questions.ts';
 import { measureProse, type ProseEvidence } from './prose.ts';
-import { measurePairs, noiseOf, proseTokensOf, type PairEvidence } from './situation.ts';
+import { asideOf, measurePairs, noiseOf, proseTokensOf, type PairEvidence } from './situation.ts';
 
 type Names = 'questions' | 'answers' | 'answer' | 'advise' | 'measure' | 'choose';
 export interface StrategyService {
@@ -96,6 +97,10 @@ export function createStrategy(
       model: chosenModel,
       measured: measuredPairs(project, pairs, chosenModel),
       measuredProse: measuredProse(project, prose, chosenModel),
+      aside: [pairs, prose].flatMap((counted) => {
+        const alike = datasets.list(project).filter(({ kind }) => counted && trainsBy(kind) === trainsBy(counted.kind));
+        return asideOf(alike, counted);
+      }),
     });
   }
 

@@ -28,6 +28,19 @@ export interface Situation {
   readonly measured: BaseMeasure | null;
   /** The same model's loss on held-out prose. */
   readonly measuredProse: ProseMeasure | null;
+  /** Imports of the same kind that are not counted, since a run learns from one version: what is counted, and what is not. */
+  readonly aside?: readonly { readonly counted: string; readonly left: readonly string[] }[];
+}
+
+/** Imports beside the one that is counted: none of the versions that it was made from, nor any that a later one was made from. */
+export function asideOf(
+  all: readonly Pick<Dataset, 'id' | 'name' | 'parent'>[],
+  counted: Pick<Dataset, 'id' | 'name'> | undefined,
+): NonNullable<Situation['aside']> {
+  if (!counted) return [];
+  const parents = new Set(all.map((each) => each.parent));
+  const left = all.filter((each) => each.id !== counted.id && !parents.has(each.id)).map((each) => each.name);
+  return left.length > 0 ? [{ counted: counted.name, left }] : [];
 }
 
 /** Tokens of prose with repeated passages counted once: what is read again teaches little more. */

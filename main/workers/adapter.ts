@@ -8,7 +8,8 @@ import type { Imported } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { fitAdapter, readSpec } from '../engine/index.ts';
 import { openModel } from '../formats/open.ts';
-import { readAdapter, writeAdapter } from '../formats/peft.ts';
+import { writeAdapter } from '../formats/peft.ts';
+import { readPeft } from '../formats/tuned.ts';
 import { runChild } from './child.ts';
 
 export interface AdapterJob {
@@ -35,16 +36,24 @@ runChild<AdapterJob, never, AdapterFound>(async ({ from, model, modelName, to })
     );
   const opened = await openModel(model);
   try {
-    const adapter = await readAdapter(from);
+    const { stated, ...adapter } = await readPeft(from);
     try {
-      const { targetModules, tensors } = fitAdapter(readSpec(opened.config), adapter);
-      const { rank, alpha } = adapter.lora;
-      await writeAdapter(to, tensors, { rank, alpha, targetModules, baseModel: modelName });
+      const { targetModules, tensors } = fitAdapter(readSpec(opened.config), adapter, stated.tied);
+      const { rank, alpha, useRslora = false, useDora = false, modulesToSave = [] } = adapter.lora;
+      await writeAdapter(to, tensors, { ...adapter.lora, targetModules, baseModel: modelName });
       const hash = createHash('sha256');
       await pipeline(createReadStream(join(from, 'adapter_model.safetensors')), hash);
-      const { alpha: stated, rslora, base } = adapter.stated;
       return {
-        imported: { base, rank, alpha: stated, rslora, targetModules: [...targetModules], hash: hash.digest('hex') },
+        imported: {
+          base: stated.base,
+          rank,
+          alpha,
+          useRslora,
+          useDora,
+          targetModules: [...targetModules],
+          modulesToSave: [...modulesToSave],
+          hash: hash.digest('hex'),
+        },
         bytes: (await stat(join(to, 'adapter_model.safetensors'))).size,
       };
     } finally {

@@ -1,18 +1,19 @@
-/** @file Child process: held-out loss of each model on the same rows, and the same prompts answered by each. */
-import type { Answer, Check, Comparison, Scorecard } from '../contract/entities.ts';
+/** @file Child process: each model measured on the suites asked for: loss on the same rows, the same questions answered, general skills, other text. */
+import type { Answer, Check, ComparisonResult, Scorecard, SuiteName } from '../contract/entities.ts';
 import { readRows, type StoredRow } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
 import { generate } from '../engine/generate/generate.ts';
-import type { BaseModel, LoraModel } from '../engine/index.ts';
+import type { BaseModel, TunedModel } from '../engine/index.ts';
 import { chatPrompt } from '../engine/train/examples.ts';
 import { evaluate, perplexityOf } from '../engine/train/evaluate.ts';
 import type { Example } from '../engine/types.ts';
 import { FettleError } from '../contract/errors.ts';
-import { measure, type RowLoss } from '../evaluation/bootstrap.ts';
+import { meanLoss, measure, type RowLoss } from '../evaluation/bootstrap.ts';
 import { judge, suggestCheck } from '../evaluation/checks.ts';
 import { readProbes, type ProbeSuite } from '../evaluation/probes.ts';
-import { sentenceOf, verdictOf } from '../evaluation/report.ts';
-import { scorecardOf } from '../evaluation/scorecard.ts';
+import { sentenceOf, verdictOf } from '../evaluation/differences.ts';
+import { scorecardOf, type ScoredItem } from '../evaluation/scorecard.ts';
+import { DECODING, nothingMeasured, suitesOf } from '../evaluation/suites.ts';
 import { runChild, type ChildContext } from './child.ts';
 import { loadModel, withAdapter, type LoadedModel } from './load.ts';
 import { scoreProbes, type ProbeScores } from './score.ts';
@@ -28,39 +29,45 @@ export interface CompareTarget {
 }
 export interface CompareJob {
   readonly targets: readonly CompareTarget[];
-  readonly rows: string;
+  readonly suites: readonly SuiteName[];
+  /** rows.jsonl of the data measured on, and its version; null where no suite needs them. */
+  readonly rows: string | null;
+  readonly dataset: string;
   readonly prose: boolean;
   readonly maxLength: number;
   /** Prompts answered by each, and judged. */
   readonly samples: number;
-  /** Null takes what fits the expected answers. */
-  readonly check: Check | null;
-  /** Folder of the general probe suite; null leaves it out. */
-  readonly probes: string | null;
+  /** None take what fits the expected answers. */
+  readonly checks: readonly Check[];
+  /** Folder of the general probe suite. */
+  readonly probes: string;
   readonly threads: number;
 }
 export interface CompareEvent {
   readonly stage: string;
   readonly progress: number;
 }
-export type CompareResult = Omit<NonNullable<Comparison['result']>, 'settings'>;
+export type CompareResult = Omit<ComparisonResult, 'version' | 'models' | 'settings' | 'answers'>;
 
-const ANSWER_TOKENS = 160;
 /** Words of a document that a model is to go on from. */
 const OPENING_WORDS = 30;
 
 interface Measurement {
+  /** Of each row; none where the held-out rows were not asked for. */
   readonly losses: readonly RowLoss[];
   readonly answers: readonly Answer[];
-  readonly probes: ProbeScores | null;
+  readonly probes: ProbeScores;
+}
+/** What every model is measured on. */
+interface Subjects {
+  readonly rows: readonly StoredRow[];
+  readonly asked: readonly Asked[];
+  readonly suite: ProbeSuite | null;
 }
 type Report = (stage: string, share: number) => void;
 
 runChild<CompareJob, CompareEvent, CompareResult>(async (job, context) => {
-  const rows: StoredRow[] = [];
-  for await (const row of readRows(job.rows)) if (row.split === 'held-out') rows.push(row);
-  const asked = questionsOf(rows, job.samples);
-  const suite = job.probes === null ? null : await readProbes(job.probes);
+  const subjects = await subjectsOf(job);
   const measurements: Measurement[] = [];
   let loaded: (LoadedModel & { readonly key: string }) | undefined;
   try {
@@ -75,63 +82,86 @@ runChild<CompareJob, CompareEvent, CompareResult>(async (job, context) => {
         loaded = { ...(await loadModel(target.model, job.threads, target.under)), key };
       }
       const model = await withAdapter(loaded.base, target.adapter);
-      measurements.push(await measureModel(job, target.target, model, loaded, { rows, asked, suite }, report, context));
+      measurements.push(await measureModel(job, target.target, model, loaded, subjects, report, context));
     }
   } finally {
     await loaded?.close();
   }
-  return resultOf(job, measurements, asked, suite);
+  return resultOf(job, measurements, subjects);
 });
+
+async function subjectsOf(job: CompareJob): Promise<Subjects> {
+  const has = (name: SuiteName): boolean => job.suites.includes(name);
+  const held: StoredRow[] = [];
+  if (job.rows !== null) for await (const row of readRows(job.rows)) if (row.split === 'held-out') held.push(row);
+  const read = has('general') || has('prose') ? await readProbes(job.probes) : null;
+  const subjects: Subjects = {
+    rows: has('held-out') ? held : [],
+    asked: has('task') ? questionsOf(held, job.samples) : [],
+    suite: read && { ...read, skills: has('general') ? read.skills : [], prose: has('prose') ? read.prose : [] },
+  };
+  if (subjects.rows.length + subjects.asked.length === 0 && !subjects.suite) throw nothingMeasured();
+  return subjects;
+}
 
 async function measureModel(
   job: CompareJob,
   target: string,
-  model: BaseModel | LoraModel,
+  model: BaseModel | TunedModel,
   { files, template }: LoadedModel,
-  { rows, asked, suite }: { rows: readonly StoredRow[]; asked: readonly Asked[]; suite: ProbeSuite | null },
+  { rows, asked, suite }: Subjects,
   report: Report,
   { signal }: ChildContext<CompareEvent>,
 ): Promise<Measurement> {
   const text = { tokenizer: files.tokenizer, template } satisfies TextModel;
+  const stop = (): void => {
+    if (signal.aborted) throw new FettleError('CANCELLED', 'The comparison was cancelled.', 'Compare again.');
+  };
+  // What each part takes of the way, by what it usually takes of the time.
+  const weights = [rows.length > 0 ? 3 : 0, asked.length > 0 ? 4 : 0, suite ? 4 : 0];
+  const all = weights.reduce((a, b) => a + b, 0);
+  const part = (i: number, stage: string, share: number): void => {
+    stop();
+    report(stage, (weights.slice(0, i).reduce((a, b) => a + b, 0) + weights[i]! * share) / all);
+  };
   const examples: Example[] = rows.map((row) => exampleOf(row, text));
-  const evaluation = await evaluate(model, examples, {
-    strategy: job.prose ? 'non-instruct' : 'instruct',
-    maxLength: job.maxLength,
-    packing: true,
-    batchSize: 1,
-    abandon: () => signal.aborted,
-    onProgress: (share) => report('measuring the loss on unseen rows', 0.3 * share),
-  });
+  const losses =
+    examples.length === 0
+      ? []
+      : (await evaluate(model, examples, {
+          strategy: job.prose ? 'non-instruct' : 'instruct',
+          maxLength: job.maxLength,
+          packing: true,
+          batchSize: 1,
+          onProgress: (share) => part(0, 'measuring the loss on unseen rows', share),
+        }))!.examples;
   const decoder = model.generator();
   const answers: Answer[] = [];
-  for (const [i, { prompt, messages }] of asked.entries()) {
-    if (signal.aborted) break;
-    report(`answering ${i + 1} of ${asked.length}`, 0.3 + ((suite ? 0.3 : 0.7) * i) / asked.length);
-    const ids = messages ? chatPrompt(messages, text) : text.tokenizer.encode(prompt);
-    const { tokenizer } = text;
-    const made = await generate({ decoder, tokenizer, ids, stopIds: files.stopIds, maxTokens: ANSWER_TOKENS, signal });
-    const { text: said, reason, tokensPerSecond } = made;
-    answers.push({ target, text: said, tokens: made.ids.length, stopReason: reason, tokensPerSecond });
-  }
-  await decoder.release();
-  const stop = (): void => {
-    if (!evaluation || signal.aborted)
-      throw new FettleError('CANCELLED', 'The comparison was cancelled.', 'Compare again.');
-  };
-  stop();
-  const probes =
-    suite &&
-    (await scoreProbes(model, text.tokenizer, files.stopIds, suite, (share) => {
+  try {
+    for (const [i, { prompt, messages, tools }] of asked.entries()) {
+      part(1, `answering ${i + 1} of ${asked.length}`, i / asked.length);
+      const ids = messages ? chatPrompt(messages, text, { tools }) : text.tokenizer.encode(prompt);
+      const { tokenizer } = text;
+      const { maxTokens } = DECODING;
+      const made = await generate({ decoder, tokenizer, ids, stopIds: files.stopIds, maxTokens, signal });
       stop();
-      report('general skills', 0.6 + 0.4 * share);
-    }));
-  return { losses: evaluation!.examples, answers, probes };
+      const { text: said, reason, tokensPerSecond } = made;
+      answers.push({ target, text: said, tokens: made.ids.length, stopReason: reason, tokensPerSecond });
+    }
+  } finally {
+    await decoder.release();
+  }
+  const probes = suite
+    ? await scoreProbes(model, text.tokenizer, files.stopIds, suite, (share) => part(2, 'general skills', share))
+    : { skills: [], prose: [] };
+  return { losses, answers, probes };
 }
 
 interface Asked {
   readonly prompt: string;
   readonly expected: string;
   readonly messages?: NonNullable<StoredRow['messages']>;
+  readonly tools?: StoredRow['tools'];
 }
 
 /** Held-out questions, evenly spread, with the answers that were expected; of documents, the first words and how they go on. */
@@ -140,32 +170,59 @@ function questionsOf(rows: readonly StoredRow[], count: number): Asked[] {
     if (row.text !== undefined) {
       const words = row.text.split(/(?<=\s)/);
       const part = (from: number, to: number): string => words.slice(from, to).join('').trim();
-      return { prompt: part(0, OPENING_WORDS), expected: part(OPENING_WORDS, OPENING_WORDS + ANSWER_TOKENS / 2) };
+      return { prompt: part(0, OPENING_WORDS), expected: part(OPENING_WORDS, OPENING_WORDS + DECODING.maxTokens / 2) };
     }
     const messages = row.messages ?? [];
     const first = messages.findIndex((turn) => turn.role === 'assistant');
     const before = messages.slice(0, first);
-    return { prompt: before.at(-1)?.content ?? '', expected: messages[first]?.content ?? '', messages: before };
+    return {
+      prompt: before.at(-1)?.content ?? '',
+      expected: messages[first]?.content ?? '',
+      messages: before,
+      tools: row.tools,
+    };
   });
 }
 
-function resultOf(
-  job: CompareJob,
+function resultOf(job: CompareJob, measurements: readonly Measurement[], subjects: Subjects): CompareResult {
+  const { asked, suite } = subjects;
+  const checks = job.checks.length > 0 ? job.checks : [suggestCheck(asked.map(({ expected }) => expected))];
+  const losses = lossesOf(job, measurements);
+  const judged = !job.prose && asked.length > 0;
+  return {
+    ...losses,
+    suites: suitesOf(job.suites, {
+      dataset: job.dataset,
+      heldOutRows: losses.heldOutRows,
+      questions: asked.length,
+      checks: judged ? checks : [],
+      probes: suite,
+    }),
+    decoding: DECODING,
+    samples: asked.map(({ prompt, expected }, i) => ({
+      prompt,
+      expected,
+      answers: measurements.map((each) => each.answers[i]!),
+    })),
+    scorecard: judged || suite ? cardOf(job, measurements, judged ? { asked, checks } : null, suite) : null,
+  };
+}
+
+function lossesOf(
+  { targets }: CompareJob,
   measurements: readonly Measurement[],
-  asked: readonly Asked[],
-  suite: ProbeSuite | null,
-): CompareResult {
-  const { targets } = job;
+): Pick<CompareResult, 'heldOutRows' | 'heldOutTokens' | 'losses' | 'differences'> {
   const tokens = measurements.map((each) => each.losses.reduce((sum, row) => sum + row.count, 0));
   if (new Set(tokens).size > 1)
     throw new FettleError(
       'INPUT_INVALID',
       'These models cut the same text into different tokens, so their losses a token cannot be compared.',
-      'Compare runs of one base model, or base models with one tokenizer.',
+      'Compare runs of one base model, or base models with one tokenizer; or ask for other suites than held-out.',
     );
   // Rows of which nothing was measured say nothing of any model.
   const counted = (measurements[0]?.losses ?? []).map((row) => row.count > 0);
   const rows = counted.filter(Boolean).length;
+  if (rows === 0) return { heldOutRows: 0, heldOutTokens: 0, losses: [], differences: [] };
   const { losses, differences } = measure(measurements.map((each) => each.losses.filter((_, i) => counted[i])));
   const [first] = targets;
   return {
@@ -182,52 +239,52 @@ function resultOf(
       const sentence = sentenceOf(label, first!.label, loss, rows);
       return { target, against: first!.target, loss, verdict: verdictOf(loss), sentence };
     }),
-    samples: asked.map(({ prompt, expected }, i) => ({
-      prompt,
-      expected,
-      answers: measurements.map((each) => each.answers[i]!),
-    })),
-    scorecard: cardOf(job, measurements, asked, suite),
   };
 }
 
-/** Null where nothing was judged: text alone, and no probes. */
 function cardOf(
-  { targets, prose, check: given }: CompareJob,
+  { targets }: CompareJob,
   measurements: readonly Measurement[],
-  asked: readonly Asked[],
+  goal: { readonly asked: readonly Asked[]; readonly checks: readonly Check[] } | null,
   suite: ProbeSuite | null,
-): Scorecard | null {
-  const check = given ?? suggestCheck(asked.map(({ expected }) => expected));
-  const goal =
-    prose || asked.length === 0
-      ? null
-      : {
-          check,
-          items: asked.map(({ prompt, expected }, i) => ({
-            id: `question-${i + 1}`,
-            prompt,
-            expected,
-            answers: measurements.map(({ answers }) => ({
-              text: answers[i]!.text,
-              ...judge(check, answers[i]!.text, expected),
-            })),
-          })),
-        };
-  if (!goal && !suite) return null;
+): Scorecard {
+  const items = goal?.asked.map(({ prompt, expected }, i): ScoredItem => ({
+    id: `question-${i + 1}`,
+    prompt,
+    expected,
+    answers: measurements.map(({ answers }) => judgeAll(goal.checks, answers[i]!.text, expected)),
+  }));
   const skills = (suite?.skills ?? []).map(({ skill, probes }, s) => ({
     skill,
     items: probes.map((probe, p) => ({
       id: probe.id,
       prompt: probe.prompt,
       expected: probe.kind === 'choice' ? probe.choices[probe.answer]! : probe.answer,
-      answers: measurements.map((each) => each.probes!.skills[s]![p]!),
+      answers: measurements.map((each) => each.probes.skills[s]![p]!),
     })),
   }));
   return scorecardOf(
     targets.map(({ label }) => label),
-    goal,
+    goal && items ? { checks: goal.checks, items } : null,
     skills,
-    suite && measure(measurements.map((each) => each.probes!.prose)),
+    suite && suite.prose.length > 0 ? proseOf(measurements, suite) : null,
   );
+}
+
+/** Of several checks the lowest counts: an answer is right that meets them all. */
+function judgeAll(checks: readonly Check[], text: string, expected: string): ScoredItem['answers'][number] {
+  const judged = checks.map((check) => judge(check, text, expected));
+  if (judged.length === 1) return { text, ...judged[0]! };
+  const scores = judged.map(({ score }) => score);
+  return { text, score: Math.min(...scores), why: judged.map(({ why }) => why).join('; '), checks: scores };
+}
+
+function proseOf(measurements: readonly Measurement[], suite: ProbeSuite): Scorecard['prose'] {
+  return {
+    ...measure(measurements.map((each) => each.probes.prose)),
+    domains: suite.prose.map(({ domain }, i) => ({
+      domain,
+      losses: measurements.map(({ probes }) => meanLoss([probes.prose[i]!])),
+    })),
+  };
 }

@@ -2,24 +2,21 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
 import { readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, relative, sep } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import type { Handed } from '../contract/clients.ts';
 import type { Export, Proof } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
-import { FLOATS, NEXT } from '../contract/export-types.ts';
-import { adapterIn, mergedWeights } from '../engine/model/merge.ts';
+import { FLOATS, NEXT, ONNX_TYPES } from '../contract/export-types.ts';
+import { graphPath } from '../engine/export/folder.ts';
+import { OnnxReader, RUNTIME } from '../engine/export/read.ts';
 import { modelCard, recipeFile, type CardFacts } from '../exports/card.ts';
 import { compareAnswers } from '../exports/proof.ts';
 import { checkRoom, checkUntaken, makeStaging } from '../exports/room.ts';
-import { readAdapterGguf, writeAdapterGguf } from '../formats/gguf/adapter.ts';
-import { planModelGguf, storedBytes, writeModelGguf } from '../formats/gguf/export.ts';
-import { writeModelFolder, writeTokenizer } from '../formats/huggingface/write.ts';
+import { readAdapterGguf } from '../formats/gguf/adapter.ts';
+import { writeModelGguf } from '../formats/gguf/export.ts';
 import type { ModelFiles } from '../formats/model.ts';
-import { modelfile, ollamaTemplate, type OllamaTemplate } from '../formats/ollama.ts';
-import { concatenateAdapters, readAdapter, writeAdapter, PEFT_PREFIX, type LoraSettings } from '../formats/peft.ts';
-import type { TensorToWrite } from '../formats/safetensors.ts';
 import { runChild } from './child.ts';
 import { llamaCppInstalled } from './llama-cpp.ts';
 import { loadModel, openStages, withAdapter, withOpened, type OpenedModel } from './load.ts';
@@ -27,12 +24,14 @@ import {
   ask,
   askFiles,
   askLlamaCpp,
+  askTransformersJs,
   generalQuestions,
   lossWith,
   questionsOf,
   type Answers,
   type Questions,
 } from './prove.ts';
+import { ggufName, needsBase, translated, weightBytes, writeFiles } from './writers.ts';
 
 export interface ExportJob {
   readonly format: Export['format'];
@@ -88,7 +87,7 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
       await checkTarget(job, files);
       await makeStaging(staging);
       // Before a model lies in memory: writing takes one tensor at a time.
-      const lora = await write(
+      const lora = await writeFiles(
         job,
         staging,
         { files, ollama, ownTemplate: opened.files.chatTemplate !== null },
@@ -100,7 +99,7 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
       const [only, ...others] = await weightHashes(job);
       handed = {
         base: { name, hash: only && others.length === 0 ? only.hash : hash },
-        rank: lora.rank,
+        rank: lora?.rank ?? 0,
         converses: chatTemplate !== null,
       };
     } finally {
@@ -132,19 +131,9 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
 
 const namesOf = ({ files }: Pick<Export, 'files'>): { files: string[] } => ({ files: files.map(({ name }) => name) });
 
-function translated({ chatTemplate, tokenizer }: Pick<ModelFiles, 'chatTemplate' | 'tokenizer'>): OllamaTemplate {
-  if (chatTemplate)
-    return ollamaTemplate(chatTemplate, tokenizer.bosId === null ? null : tokenizer.piece(tokenizer.bosId));
-  throw new FettleError(
-    'EXPORT_UNSUPPORTED',
-    'Ollama wants the form of a conversation, and this model has none: it has read text alone.',
-    'Export as GGUF, or tune it with examples first.',
-  );
-}
-
 /**
  * What the format cannot hold, and what has no place on the disk, is refused before anything is done.
- * @throws EXPORT_UNSUPPORTED, CHECKPOINT_NOT_FOUND, TARGET_EXISTS, FILE_UNREADABLE, DISK_FULL
+ * @throws EXPORT_UNSUPPORTED, CHECKPOINT_NOT_FOUND, TARGET_EXISTS, DISK_FULL
  */
 async function checkTarget(job: ExportJob, files: ModelFiles): Promise<void> {
   for (const folder of [...job.under, job.adapter])
@@ -154,19 +143,8 @@ async function checkTarget(job: ExportJob, files: ModelFiles): Promise<void> {
         `The checkpoint ${basename(folder)} is no longer there.`,
         'Choose another checkpoint of the run.',
       );
-  const { weights, config } = files;
-  // Of an adapter the base as GGUF is needed to prove it with llama.cpp.
-  const asGguf = job.format === 'gguf-adapter' ? 'f32' : job.dtype;
-  if (job.format === 'gguf' || job.format === 'ollama' || job.format === 'gguf-adapter')
-    planModelGguf(files, asGguf, { name: job.card.title, license: null });
-  const whole =
-    job.format === 'gguf-adapter' ? needsBase(job) && (await llamaCppInstalled()) : job.format !== 'adapter';
-  const model = whole ? storedBytes(weights, config, asGguf) : 0;
-  await checkRoom(job.folder, ROOM + model + (job.withBase ? storedBytes(weights, config, 'f32') : 0));
+  await checkRoom(job.folder, ROOM + (await weightBytes(job, files)));
 }
-
-/** A base that lies here as GGUF is what the adapter will be put on. */
-const needsBase = (job: ExportJob): boolean => !job.model.endsWith('.gguf') || (job.alone && job.under.length > 0);
 
 /** SHA-256 of the base's files of weights, so that whoever gets an adapter can tell whether theirs is the same. */
 async function weightHashes({ format, model }: ExportJob): Promise<{ name: string; hash: string }[]> {
@@ -218,6 +196,7 @@ async function prove(job: ExportJob, folder: string, opened: OpenedModel, say: S
   say('Loading the model', 0.2);
   const loaded = await loadModel(job.model, job.threads, job.under);
   let expected: Answers;
+  const maxTokens = loaded.base.spec.maxPositions;
   try {
     expected = await ask(await withAdapter(loaded.base, job.adapter), questions, (share) =>
       say('Asking the run', 0.25 + 0.3 * share),
@@ -229,6 +208,7 @@ async function prove(job: ExportJob, folder: string, opened: OpenedModel, say: S
     await loaded.close();
   }
   if (job.format === 'gguf-adapter') return proveAdapterGguf(job, folder, opened, { questions, expected }, tell);
+  if (job.format === 'onnx') return proveOnnx(job, { folder, files, questions, expected }, { maxTokens, tell });
   const where =
     job.format === 'adapter'
       ? { model: job.withBase ? join(folder, 'base') : job.model, adapter: folder }
@@ -240,8 +220,7 @@ async function prove(job: ExportJob, folder: string, opened: OpenedModel, say: S
   const read = await loadModel(gguf, job.threads);
   try {
     const own = { answers: found, questions, lossOf: lossWith(read.base) };
-    const exact = FLOATS.some((type) => type === job.dtype);
-    const other = await askLlamaCpp(gguf, files, own, { threads: job.threads, exact });
+    const other = await askLlamaCpp(gguf, files, own, { threads: job.threads, exact: isExact(job) });
     return { ...proof, readers: other ? [other] : [] };
   } finally {
     await read.close();
@@ -278,101 +257,42 @@ async function proveAdapterGguf(
   }
 }
 
-const ggufName = ({ card, dtype, format }: ExportJob): string =>
-  `${card.title.toLowerCase().replaceAll(/[^\p{L}\p{N}]+/gu, '-')}${format === 'gguf-adapter' ? '-adapter' : ''}-${dtype}.gguf`;
-
-interface ToWrite {
-  readonly files: ModelFiles;
-  readonly ollama: OllamaTemplate | null;
-  /** The base brings a chat template. */
-  readonly ownTemplate: boolean;
-}
-
-/** @returns the adapter's settings, of all stages where they are written as one. */
-async function write(
+/** Fettle reads no ONNX files itself: ONNX Runtime does, as any program that has it would, and transformers.js where it is installed. */
+async function proveOnnx(
   job: ExportJob,
-  folder: string,
-  { files, ollama, ownTemplate }: ToWrite,
-  tell: (share: number) => void,
-): Promise<LoraSettings> {
-  tell(0);
-  if (job.format === 'adapter' || job.format === 'gguf-adapter')
-    return writeAdapters(job, folder, { files, ollama, ownTemplate });
-  const adapter = await readAdapter(job.adapter);
+  {
+    folder,
+    files,
+    questions,
+    expected,
+  }: {
+    readonly folder: string;
+    readonly files: ModelFiles;
+    readonly questions: Questions;
+    readonly expected: Answers;
+  },
+  { maxTokens, tell }: { readonly maxTokens: number; readonly tell: (share: number) => void },
+): Promise<Proof> {
+  const { threads } = job;
+  const reader = await OnnxReader.open(graphPath(folder, z.enum(ONNX_TYPES).parse(job.dtype)), { threads, maxTokens });
   try {
-    const merged = { ...files, weights: mergedWeights(adapterIn(adapter), files.weights) };
-    if (job.format === 'safetensors')
-      await writeModelFolder(folder, merged, { dtype: z.enum(FLOATS).parse(job.dtype) });
-    else {
-      const facts = { name: job.card.title, license: job.card.base.license };
-      await writeModelGguf(join(folder, ggufName(job)), merged, job.dtype, facts, tell);
-      if (ollama) await writeFile(join(folder, 'Modelfile'), modelfile(ggufName(job), ollama, files));
-    }
-    return adapter.lora;
+    const found = await ask(reader, questions, (share) => tell(0.7 * share));
+    const proof = compareAnswers(expected, found, job.dtype, RUNTIME);
+    const own = { answers: found, questions, lossOf: lossWith(reader) };
+    const other = await askTransformersJs(folder, files, own, { threads, exact: isExact(job) });
+    return { ...proof, readers: other ? [other] : [] };
   } finally {
-    await adapter.close();
+    await reader.release();
   }
 }
 
-/** The adapter of the run, or those of all its stages as one. */
-async function writeAdapters(job: ExportJob, folder: string, { files, ownTemplate }: ToWrite): Promise<LoraSettings> {
-  const asOne = !job.alone && job.under.length > 0;
-  const adapters = await Promise.all([...(asOne ? job.under : []), job.adapter].map((path) => readAdapter(path)));
-  const [only] = adapters;
-  try {
-    const { lora, tensors } = asOne
-      ? await concatenateAdapters(adapters)
-      : {
-          lora: only!.lora,
-          tensors: only!.weights.names.map((name): TensorToWrite => ({
-            name: name.slice(PEFT_PREFIX.length),
-            shape: only!.weights.info(name).shape,
-            data: () => only!.weights.read(name),
-          })),
-        };
-    if (job.format === 'gguf-adapter') {
-      const type = z.enum(['f32', 'f16']).parse(job.dtype);
-      await writeAdapterGguf(
-        join(folder, ggufName(job)),
-        { lora, tensors },
-        { config: files.config, name: job.card.title, type },
-      );
-      return lora;
-    }
-    await writeAdapter(folder, tensors, { ...lora, baseModel: job.card.base.name });
-    // Other programs take the base's own template from the base; one that it has not must travel with the adapter.
-    if (files.chatTemplate && !ownTemplate && !job.withBase) await writeTokenizer(folder, files);
-    if (job.withBase) await writeBase(job, folder, files, asOne ? [] : job.under);
-    return lora;
-  } finally {
-    for (const adapter of adapters) await adapter.close();
-  }
-}
-
-/** What the adapter stands on, its weights as they were widened for training. */
-async function writeBase(
-  job: ExportJob,
-  folder: string,
-  { chatTemplate }: ModelFiles,
-  under: readonly string[],
-): Promise<void> {
-  const base = await openStages(job.model, under);
-  try {
-    await writeModelFolder(join(folder, 'base'), { ...base.files, chatTemplate }, { dtype: 'f32' });
-  } finally {
-    await base.close();
-  }
-}
+const isExact = ({ dtype }: ExportJob): boolean => FLOATS.some((type) => type === dtype);
 
 async function listFiles(folder: string): Promise<Pick<Export, 'bytes' | 'files'>> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const names = entries
     .filter((entry) => entry.isFile())
-    .map((entry) =>
-      join(entry.parentPath, entry.name)
-        .slice(folder.length + 1)
-        .replaceAll('\\', '/'),
-    )
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)).replaceAll(sep, '/'))
     .sort();
   const files = await Promise.all(names.map(async (name) => ({ name, bytes: (await stat(join(folder, name))).size })));
   return { files, bytes: files.reduce((sum, file) => sum + file.bytes, 0) };

@@ -1,17 +1,17 @@
-/** @file Child process: keeps one model loaded and answers what it is asked, one prompt after another, until it was idle for a while. */
+/** @file Child process: keeps one base model loaded with the adapters that were asked for, and answers several prompts at a time, a token of each in turn. */
 import type { GenerationEvent } from '../contract/api.ts';
 import type { ChatTurn, Sampling } from '../contract/entities.ts';
 import { toFettleError } from '../contract/errors.ts';
 import { generate } from '../engine/generate/generate.ts';
+import type { BaseModel, TunedModel } from '../engine/index.ts';
 import { chatPrompt } from '../engine/train/examples.ts';
 import { runChild } from './child.ts';
 import { loadModel, withAdapter } from './load.ts';
+import { createTurns, takingTurns } from './turns.ts';
 
 export interface GenerateJob {
   readonly model: string;
-  /** Folder of the adapter; null for the base model. */
-  readonly adapter: string | null;
-  /** Adapters of the stages under it. */
+  /** Adapters of the stages under what is asked. */
   readonly under: readonly string[];
   readonly threads: number;
 }
@@ -19,9 +19,12 @@ interface Ask {
   readonly type: 'ask';
   readonly id: string;
   readonly target: string;
+  /** Folder of the adapter; null for the base model. */
+  readonly adapter: string | null;
   /** A text is gone on from as it stands; turns go through the model's chat template. */
   readonly prompt: string | readonly ChatTurn[];
   readonly sampling: Sampling;
+  readonly stop: readonly string[];
 }
 export type GenerateMessage = Ask | { readonly type: 'stop'; readonly id: string };
 export interface GenerateEvent {
@@ -29,70 +32,93 @@ export interface GenerateEvent {
   readonly event: GenerationEvent;
 }
 
-/** Then the memory is given back. */
-const IDLE_MS = 120_000;
+/** Each has a cache of keys and values of its own; more wait. */
+const MOST_AT_ONCE = 4;
+/** Kept beside the base; the one that was not used longest goes. */
+const MOST_ADAPTERS = 4;
 
 runChild<GenerateJob, GenerateEvent, void>(async (job, { emit, onMessage, signal }) => {
   const waiting: Ask[] = [];
+  const working = new Map<string, AbortController>();
+  /** Before they began. */
   const stopped = new Set<string>();
   let wake = (): void => undefined;
-  let current: { readonly id: string; readonly abort: AbortController } | undefined;
   onMessage((given) => {
     const message = given as GenerateMessage;
     if (message.type === 'ask') waiting.push(message);
-    else if (current?.id === message.id) current.abort.abort();
-    else stopped.add(message.id);
+    else if (working.has(message.id)) working.get(message.id)?.abort();
+    else if (waiting.some((ask) => ask.id === message.id)) stopped.add(message.id);
     wake();
   });
   signal.addEventListener('abort', () => {
-    current?.abort.abort();
+    for (const abort of working.values()) abort.abort();
     wake();
   });
 
   const { files, template, base, close } = await loadModel(job.model, job.threads, job.under);
   const { tokenizer, stopIds } = files;
-  const decoder = (await withAdapter(base, job.adapter)).generator();
+  const adapted = new Map<string | null, Promise<BaseModel | TunedModel>>();
+  const modelWith = (adapter: string | null): Promise<BaseModel | TunedModel> => {
+    const model = adapted.get(adapter) ?? withAdapter(base, adapter);
+    adapted.delete(adapter);
+    adapted.set(adapter, model);
+    // One that cannot be read may be there the next time.
+    model.catch(() => adapted.delete(adapter));
+    for (const oldest of [...adapted.keys()].slice(0, -MOST_ADAPTERS)) adapted.delete(oldest);
+    return model;
+  };
+  const inTurn = createTurns();
 
-  const answer = async ({ id, target, prompt, sampling }: Ask): Promise<void> => {
+  const answer = async (ask: Ask): Promise<void> => {
+    const { id, target, adapter, prompt, sampling, stop } = ask;
     const abort = new AbortController();
-    current = { id, abort };
-    if (stopped.delete(id)) abort.abort();
+    if (stopped.delete(id)) return emit({ id, event: nothingSaid(ask, base.spec.maxPositions) });
+    working.set(id, abort);
     try {
-      const { text, ids, reason, tokensPerSecond } = await generate({
-        decoder,
-        tokenizer,
-        ids: typeof prompt === 'string' ? tokenizer.encode(prompt) : chatPrompt(prompt, { tokenizer, template }),
-        stopIds,
-        sampling,
-        maxTokens: sampling.maxTokens,
-        onPiece: (piece) => emit({ id, event: { type: 'piece', text: piece } }),
-        signal: abort.signal,
-      });
-      const done = { target, text, tokens: ids.length, stopReason: reason, tokensPerSecond };
-      emit({ id, event: { type: 'done', answer: done } });
+      const ids = typeof prompt === 'string' ? tokenizer.encode(prompt) : chatPrompt(prompt, { tokenizer, template });
+      const decoder = takingTurns((await modelWith(adapter)).generator(), inTurn);
+      try {
+        const made = await generate({
+          decoder,
+          tokenizer,
+          ids,
+          stopIds,
+          stopTexts: stop,
+          sampling,
+          maxTokens: sampling.maxTokens,
+          onPiece: (piece) => emit({ id, event: { type: 'piece', text: piece } }),
+          signal: abort.signal,
+        });
+        const { text, reason, tokensPerSecond } = made;
+        const done = { target, text, tokens: made.ids.length, stopReason: reason, tokensPerSecond };
+        emit({
+          id,
+          event: { type: 'done', answer: done, promptTokens: ids.length, contextTokens: decoder.maxTokens },
+        });
+      } finally {
+        await decoder.release();
+      }
     } catch (error) {
       const { code, message, hint } = toFettleError(error);
       emit({ id, event: { type: 'error', error: { code, message, ...(hint ? { hint } : {}) } } });
     } finally {
-      current = undefined;
+      working.delete(id);
+      wake();
     }
   };
 
-  /** False where nothing was asked for a while. */
-  const asked = (): Promise<boolean> =>
-    new Promise((resolve) => {
-      const timer = setTimeout(() => resolve(false), IDLE_MS);
-      wake = () => {
-        clearTimeout(timer);
-        resolve(true);
-      };
-    });
-
   while (!signal.aborted) {
-    const next = waiting.shift();
-    if (next) await answer(next);
-    else if (!(await asked())) break;
+    while (working.size < MOST_AT_ONCE && waiting.length > 0) void answer(waiting.shift()!);
+    await new Promise<void>((resolve) => (wake = resolve));
   }
-  await decoder.release();
+  // What is under way sees the abort after its next token.
+  while (working.size > 0) await new Promise<void>((resolve) => (wake = resolve));
   await close();
+});
+
+const nothingSaid = ({ target }: Ask, contextTokens: number): GenerationEvent => ({
+  type: 'done',
+  answer: { target, text: '', tokens: 0, stopReason: 'aborted', tokensPerSecond: 0 },
+  promptTokens: 0,
+  contextTokens,
 });

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import type { OtherReader } from './other-reader.ts';
 
 /** Of node-llama-cpp only what is asked of it: it need not be there to be compiled against. */
 interface Next {
@@ -24,18 +25,6 @@ interface Model {
 }
 interface Module {
   getLlama(options: object): Promise<{ loadModel(options: object): Promise<Model>; dispose(): Promise<void> }>;
-}
-
-export interface LlamaCppModel {
-  /** Ids as llama.cpp cuts the text, control tokens known. */
-  tokenize(text: string): number[];
-  /** Whether it ends an answer. */
-  ends(id: number): boolean;
-  /** Greedy, with keys and values kept in 32 bits; goes on over the end of an answer. */
-  goOn(prompt: readonly number[], tokens: number): Promise<number[]>;
-  /** Summed negative log likelihood, in nats, of the tokens after `from`. */
-  loss(ids: readonly number[], from: number): Promise<number>;
-  close(): Promise<void>;
 }
 
 /** FETTLE_LLAMA_CPP names a folder whose node_modules holds it; otherwise it is looked for beside Fettle. */
@@ -65,7 +54,7 @@ export async function openWithLlamaCpp(
     readonly threads: number;
     /** A GGUF adapter to put on it. */ readonly lora?: string;
   },
-): Promise<LlamaCppModel | null> {
+): Promise<OtherReader | null> {
   const module = await load();
   if (!module) return null;
   // With its own choice of threads it spins.
@@ -80,8 +69,10 @@ export async function openWithLlamaCpp(
   });
   const sequence = context.getSequence();
   return {
+    name: 'llama.cpp',
     tokenize: (text) => [...model.tokenize(text, true)],
     ends: (id) => model.isEogToken(id),
+    // With keys and values in 32 bits.
     async goOn(prompt, tokens) {
       await sequence.clearHistory();
       const ids: number[] = [];

@@ -1,10 +1,10 @@
 /** @file Opens a base model, with an adapter on it where one is named: what training, answering, comparing and exporting begin with. */
-import { loadBase, type BaseModel, type LoraModel } from '../engine/index.ts';
-import { adapterIn, mergedWeights } from '../engine/model/merge.ts';
+import { loadBase, type BaseModel, type TunedModel } from '../engine/index.ts';
+import { mergeableIn, mergedWeights } from '../engine/model/merge.ts';
 import type { ChatTemplate, ModelFiles } from '../formats/model.ts';
 import { openModel } from '../formats/open.ts';
-import { readAdapter, type Adapter } from '../formats/peft.ts';
 import { conversationTemplate } from '../formats/plain-template.ts';
+import { readTuned, type Tuned } from '../formats/tuned.ts';
 
 export interface OpenedModel {
   readonly files: ModelFiles;
@@ -18,20 +18,20 @@ export interface LoadedModel extends OpenedModel {
 
 /**
  * Opens the files; numbers are read when they are asked for.
- * @param under folders of the adapters of earlier stages, first to last: they are merged into the weights as those are
+ * @param under folders of what earlier stages learned, first to last: it is merged into the weights as those are
  * read, so that what is loaded is the model that the last stage stood on. The files stay as they are.
  * @throws FORMAT_*, MODEL_UNSUPPORTED, MODEL_INCOMPLETE
  */
 export async function openStages(path: string, under: readonly string[] = []): Promise<OpenedModel> {
   const opened = await openModel(path);
-  const adapters: Adapter[] = [];
+  const stages: Tuned[] = [];
   const close = async (): Promise<void> => {
-    for (const adapter of adapters) await adapter.close();
+    for (const stage of stages) await stage.close();
     await opened.close();
   };
   try {
-    for (const folder of under) adapters.push(await readAdapter(folder));
-    const weights = adapters.reduce((on, adapter) => mergedWeights(adapterIn(adapter), on), opened.weights);
+    for (const folder of under) stages.push(await readTuned(folder));
+    const weights = stages.reduce((on, stage) => mergedWeights(mergeableIn(stage), on), opened.weights);
     return { files: { ...opened, weights }, template: conversationTemplate(opened), close };
   } catch (error) {
     await close();
@@ -58,19 +58,19 @@ export async function loadModel(path: string, threads: number, under: readonly s
   }
 }
 
-/** The base model itself, or the same with the adapter in a PEFT folder. @throws FORMAT_*, MODEL_INCOMPLETE */
-export async function withAdapter(base: BaseModel, folder: string | null): Promise<BaseModel | LoraModel> {
+/** The base model itself, or the same with what a folder holds: an adapter, or weights of its own. @throws FORMAT_*, MODEL_INCOMPLETE */
+export async function withAdapter(base: BaseModel, folder: string | null): Promise<BaseModel | TunedModel> {
   if (folder === null) return base;
-  return withOpened(base, await readAdapter(folder));
+  return withOpened(base, await readTuned(folder));
 }
 
-/** The same with an adapter that is open; it is closed then. */
-export async function withOpened(base: BaseModel, adapter: Adapter): Promise<LoraModel> {
+/** The same with what is open; it is closed then. */
+export async function withOpened(base: BaseModel, { lora, weights, close }: Tuned): Promise<TunedModel> {
   try {
-    const model = base.withLora({ ...adapter.lora, seed: 0 });
-    await model.load(adapter.weights);
+    const model = lora ? base.withLora({ ...lora, seed: 0 }) : base.withAllTrained({ seed: 0 });
+    await model.load(weights);
     return model;
   } finally {
-    await adapter.close();
+    await close();
   }
 }

@@ -140,18 +140,18 @@ async function answersTo(
 ): Promise<BaseMeasure['answers']> {
   const { tokenizer, stopIds } = files;
   const asked = spread(
-    rows.flatMap(({ messages = [] }) => {
+    rows.flatMap(({ messages = [], tools }) => {
       const last = messages.at(-1);
-      return last?.role === 'assistant' ? [{ messages: messages.slice(0, -1), expected: last.content }] : [];
+      return last?.role === 'assistant' ? [{ messages: messages.slice(0, -1), tools, expected: last.content }] : [];
     }),
     ASKED,
   );
   const answers: BaseMeasure['answers'] = [];
   const decoder = base.generator();
   try {
-    for (const [i, { messages, expected }] of asked.entries()) {
+    for (const [i, { messages, tools, expected }] of asked.entries()) {
       report(`Letting it answer ${i + 1} of ${asked.length}`, i / asked.length);
-      const ids = chatPrompt(messages, { tokenizer, template });
+      const ids = chatPrompt(messages, { tokenizer, template }, { tools });
       const said = await generate({ decoder, tokenizer, ids, stopIds, maxTokens: ANSWER_TOKENS, signal });
       if (signal.aborted) throw cancelled();
       const prompt = messages.findLast((turn) => turn.role === 'user')?.content ?? '';

@@ -2,16 +2,18 @@
 import type { Proof } from '../contract/entities.ts';
 import { readRows } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
-import type { BaseModel, LoraModel } from '../engine/index.ts';
 import { evaluate } from '../engine/train/evaluate.ts';
 import { fitExamples } from '../engine/train/packing.ts';
-import type { Example } from '../engine/types.ts';
+import type { Decoder, Example, Trainable } from '../engine/types.ts';
 import { LOGIT_TOLERANCE, replay, REPLAYED_TOKENS, type Likelihood, type Replay } from '../exports/proof.ts';
 import type { ModelFiles } from '../formats/model.ts';
-import { openWithLlamaCpp, type LlamaCppModel } from './llama-cpp.ts';
+import { CONVERSATIONS } from '../formats/ollama.ts';
 import { generalExamples } from '../recipes/rehearsal.ts';
+import { openWithLlamaCpp } from './llama-cpp.ts';
 import { loadModel, withAdapter } from './load.ts';
 import { spread } from './spread.ts';
+import type { OtherReader } from './other-reader.ts';
+import { openWithTransformersJs } from './transformers-js.ts';
 
 export interface Questions {
   readonly prompts: readonly (readonly number[])[];
@@ -22,6 +24,8 @@ export interface Answers {
   readonly replays: readonly Replay[];
   readonly likelihood: Likelihood;
 }
+/** What can be asked: a run's model, or exported files under whatever runs them. */
+type Askable = Pick<Trainable, 'losses'> & { generator(): Decoder };
 /** Told how far it is, 0 to 1; may throw to give up. */
 type Tell = (share: number) => void;
 
@@ -56,7 +60,7 @@ function questionsFrom(rows: readonly Example[], instruct: boolean): Questions {
   return { prompts: spread(prompts, PROMPTS), rows: spread(fitted, ROWS), instruct };
 }
 
-export async function ask(model: BaseModel | LoraModel, questions: Questions, tell: Tell): Promise<Answers> {
+export async function ask(model: Askable, questions: Questions, tell: Tell): Promise<Answers> {
   const { prompts, rows, instruct } = questions;
   const replays = await replay(model, prompts, (i) => tell((0.5 * i) / prompts.length));
   const measured = await evaluate(model, rows, {
@@ -85,9 +89,9 @@ export async function askFiles(
   }
 }
 
-/** Summed loss of a row's tokens from its first labelled one on, in nats: what llama.cpp is asked for. */
+/** Summed loss of a row's tokens from its first labelled one on, in nats: what another program is asked for. */
 export const lossWith =
-  (model: BaseModel | LoraModel) =>
+  (model: Askable) =>
   async ({ ids, loss }: Example): Promise<number> => {
     const first = Math.max(1, loss.indexOf(1));
     const all = { ids, loss: loss.map((_, i) => Number(i >= first)) };
@@ -96,36 +100,78 @@ export const lossWith =
     return measured.loss * measured.tokens;
   };
 
-/** Tokens whose likelihood llama.cpp is asked for: it is slow at telling. */
-const LLAMA_CPP_TOKENS = 120;
-/** It multiplies in 8 bits where weights are quantised, and so comes out a little otherwise than the same file in 32 bits. */
-const LLAMA_CPP_CHANGE = 0.02;
+/** What Fettle's own reading of the same files has given. */
+interface Own {
+  readonly answers: Answers;
+  readonly questions: Questions;
+  readonly lossOf: (row: Example) => Promise<number>;
+}
+interface ReaderOptions {
+  readonly threads: number;
+  /** Its numbers are floats: greedy text must be the same where it is clear which token is the best. */
+  readonly exact: boolean;
+}
+type Told = Proof['readers'][number];
+type AskedFiles = Pick<ModelFiles, 'tokenizer' | 'stopIds' | 'chatTemplate'>;
 
-/**
- * A GGUF file read by llama.cpp, with a GGUF adapter on it where one is named: tokens of texts, ends of answers, greedy text and likelihood, against Fettle's own
- * reading of the same file. Null where llama.cpp is not installed.
- */
-export async function askLlamaCpp(
+/** llama.cpp multiplies in 8 bits where weights are quantised, and so comes out a little otherwise than the same file in 32 bits. */
+const LLAMA_CPP_CHANGE = 0.02;
+/** The same runtime, in another version. */
+const TRANSFORMERS_JS_CHANGE = 0.002;
+
+/** A GGUF file read by llama.cpp, with a GGUF adapter on it where one is named, against Fettle's own reading of it. Null where llama.cpp is not installed. */
+export function askLlamaCpp(
   path: string,
-  files: Pick<ModelFiles, 'tokenizer' | 'stopIds'>,
-  own: { readonly answers: Answers; readonly questions: Questions; readonly lossOf: (row: Example) => Promise<number> },
-  { threads, exact, lora }: { readonly threads: number; readonly exact: boolean; readonly lora?: string },
-): Promise<Proof['readers'][number] | null> {
-  let model: LlamaCppModel | null;
-  try {
-    model = await openWithLlamaCpp(path, {
+  files: AskedFiles,
+  own: Own,
+  { lora, ...options }: ReaderOptions & { readonly lora?: string },
+): Promise<Told | null> {
+  const open = (): Promise<OtherReader | null> =>
+    openWithLlamaCpp(path, {
       contextSize: MAX_LENGTH + REPLAYED_TOKENS,
-      threads,
+      threads: options.threads,
       ...(lora === undefined ? {} : { lora }),
     });
+  return askOther('llama.cpp', open, files, own, { ...options, change: LLAMA_CPP_CHANGE });
+}
+
+/** An ONNX folder read by transformers.js, against ONNX Runtime's reading of it. Null where transformers.js is not installed. */
+export function askTransformersJs(
+  folder: string,
+  files: AskedFiles,
+  own: Own,
+  options: ReaderOptions,
+): Promise<Told | null> {
+  const open = (): Promise<OtherReader | null> => openWithTransformersJs(folder, options);
+  return askOther('transformers.js', open, files, own, { ...options, change: TRANSFORMERS_JS_CHANGE });
+}
+
+/** Tokens whose likelihood another program is asked for. */
+const LIKELIHOOD_TOKENS = 120;
+
+/** Tokens of texts, forms of conversations, ends of answers, greedy text and likelihood. */
+async function askOther(
+  name: string,
+  open: () => Promise<OtherReader | null>,
+  files: AskedFiles,
+  own: Own,
+  { exact, change: allowed }: ReaderOptions & { readonly change: number },
+): Promise<Told | null> {
+  let model: OtherReader | null;
+  try {
+    model = await open();
   } catch (error) {
-    return { name: 'llama.cpp', found: `It does not load: ${String(error)}`, agrees: false };
+    return { name, found: `It does not load: ${String(error)}`, agrees: false };
   }
   if (!model) return null;
   try {
     const { prompts, rows } = own.questions;
     const faults: string[] = [];
     for (const id of files.stopIds) if (!model.ends(id)) faults.push(`token ${id} does not end an answer`);
+    if (files.chatTemplate && model.render)
+      for (const [i, conversation] of CONVERSATIONS.entries())
+        if (model.render(conversation) !== files.chatTemplate.render(conversation, { addGenerationPrompt: true }))
+          faults.push(`conversation ${i + 1} takes another form`);
     let same = 0;
     for (const [i, prompt] of prompts.entries()) {
       const text = files.tokenizer.decode(prompt);
@@ -141,16 +187,15 @@ export async function askLlamaCpp(
     const some = rows.find((row) => row.ids.length > 1)!;
     const from = Math.max(0, some.loss.indexOf(1) - 1);
     const cut = {
-      ids: some.ids.subarray(0, from + LLAMA_CPP_TOKENS),
-      loss: some.loss.subarray(0, from + LLAMA_CPP_TOKENS),
+      ids: some.ids.subarray(0, from + LIKELIHOOD_TOKENS),
+      loss: some.loss.subarray(0, from + LIKELIHOOD_TOKENS),
     };
     const [theirs, ours] = [await model.loss([...cut.ids], from), await own.lossOf(cut)];
     const change = theirs / ours - 1;
-    if (Math.abs(change) > LLAMA_CPP_CHANGE)
-      faults.push(`the likelihood of a row differs by ${(100 * change).toFixed(1)}%`);
+    if (!(Math.abs(change) <= allowed)) faults.push(`the likelihood of a row differs by ${(100 * change).toFixed(1)}%`);
     const total = own.answers.replays.reduce((sum, { ids }) => sum + ids.length, 0);
     const found = `${same} of ${total} tokens as Fettle reads the file, likelihood ${(100 * change).toFixed(2)}% off`;
-    return { name: 'llama.cpp', found: faults.length === 0 ? found : faults.join('; '), agrees: faults.length === 0 };
+    return { name, found: faults.length === 0 ? found : faults.join('; '), agrees: faults.length === 0 };
   } finally {
     await model.close();
   }

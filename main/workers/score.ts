@@ -4,7 +4,7 @@ import type { RowLoss } from '../evaluation/bootstrap.ts';
 import type { Probe, ProbeSuite } from '../evaluation/probes.ts';
 import type { ScoredItem } from '../evaluation/scorecard.ts';
 import { generate } from '../engine/generate/generate.ts';
-import type { BaseModel, LoraModel } from '../engine/index.ts';
+import type { BaseModel, TunedModel } from '../engine/index.ts';
 import { evaluate } from '../engine/train/evaluate.ts';
 import { documentExample } from '../engine/train/examples.ts';
 import type { Example } from '../engine/types.ts';
@@ -22,10 +22,10 @@ type Tell = (share: number) => void;
 const MAX_LENGTH = 512;
 
 export async function scoreProbes(
-  model: BaseModel | LoraModel,
+  model: BaseModel | TunedModel,
   tokenizer: Tokenizer,
   stopIds: readonly number[],
-  { skills, prose }: ProbeSuite,
+  { skills, prose }: Pick<ProbeSuite, 'skills' | 'prose'>,
   tell: Tell,
 ): Promise<ProbeScores> {
   const chosen = await chooseAll(
@@ -64,7 +64,7 @@ export async function scoreProbes(
 
 /** lm-evaluation-harness's rule for multiple choice (acc_norm): the choice follows the prompt after a blank; the highest log likelihood by characters of the choice wins. */
 async function chooseAll(
-  model: BaseModel | LoraModel,
+  model: BaseModel | TunedModel,
   tokenizer: Tokenizer,
   probes: readonly Probe[],
   tell: Tell,
@@ -97,11 +97,12 @@ export function continuation(tokenizer: Tokenizer, prompt: string, text: string)
 }
 
 async function lossesOf(
-  model: BaseModel | LoraModel,
+  model: BaseModel | TunedModel,
   examples: readonly Example[],
   strategy: 'instruct' | 'non-instruct',
   tell: Tell,
 ): Promise<readonly RowLoss[]> {
+  if (examples.length === 0) return [];
   const options = { strategy, maxLength: MAX_LENGTH, packing: true, batchSize: 1, onProgress: tell };
   return (await evaluate(model, examples, options))!.examples;
 }

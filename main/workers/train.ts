@@ -5,7 +5,7 @@ import type { ResultEvent, TrainEvent } from '../contract/training.ts';
 import { readRows, type StoredRow } from '../datasets/rows.ts';
 import { exampleOf } from '../datasets/tokens.ts';
 import { generate } from '../engine/generate/generate.ts';
-import type { LoraModel } from '../engine/index.ts';
+import type { TunedModel } from '../engine/index.ts';
 import { chatPrompt, type ChatForm } from '../engine/train/examples.ts';
 import { train } from '../engine/train/trainer.ts';
 import type { Example } from '../engine/types.ts';
@@ -58,7 +58,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
     const general = recipe.rehearsal > 0 ? await generalExamples(text, files.chatTemplate !== null) : [];
     const rehearsal = rehearse(training, general, recipe);
     if (rehearsal.tokens > 0) stage(rehearsalWords(training, rehearsal));
-    const model = base.withLora({ ...recipe, seed: recipe.seed });
+    const model = recipe.method === 'full' ? base.becomeAllTrained(recipe) : base.withLora(recipe);
     if (recipe.initAdapter !== undefined && !job.resume) await startFrom(model, recipe.initAdapter);
     const { result } = await train({
       model,
@@ -81,7 +81,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
       clock: () => performance.now(),
       memory: () => process.resourceUsage().maxRSS * 1024,
       environment: environment(job.threads),
-      adapterConfig: adapterConfig({ ...recipe, baseModel: job.modelName }),
+      ...(recipe.method === 'lora' ? { adapterConfig: adapterConfig({ ...recipe, baseModel: job.modelName }) } : {}),
     });
     return result ?? { reason: 'paused' };
   } finally {
@@ -130,11 +130,13 @@ function openingOf(row: StoredRow, { tokenizer, template }: ChatForm): Opening |
     messages.findIndex((turn) => turn.role === 'assistant'),
   );
   const question = asked.findLast((turn) => turn.role === 'user');
-  return question ? { prompt: question.content, ids: chatPrompt(asked, { tokenizer, template }) } : null;
+  return question
+    ? { prompt: question.content, ids: chatPrompt(asked, { tokenizer, template }, { tools: row.tools }) }
+    : null;
 }
 
 async function answer(
-  model: LoraModel,
+  model: TunedModel,
   { prompt, ids }: Opening,
   { tokenizer }: ChatForm,
   stopIds: readonly number[],
@@ -149,7 +151,7 @@ async function answer(
   }
 }
 
-async function startFrom(model: LoraModel, folder: string): Promise<void> {
+async function startFrom(model: TunedModel, folder: string): Promise<void> {
   const adapter = await readAdapter(folder);
   try {
     await model.load(adapter.weights);

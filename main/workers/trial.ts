@@ -4,7 +4,7 @@ import { FettleError } from '../contract/errors.ts';
 import type { Recipe } from '../contract/recipe.ts';
 import { readRows } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
-import type { BaseModel, LoraModel } from '../engine/index.ts';
+import type { BaseModel, TunedModel } from '../engine/index.ts';
 import { BatchPlan } from '../engine/train/batches.ts';
 import { checkpointName } from '../engine/train/checkpoint.ts';
 import { evaluate } from '../engine/train/evaluate.ts';
@@ -35,7 +35,7 @@ export interface LessonJob {
   readonly recipe: Recipe;
 }
 export interface Learned {
-  readonly model: LoraModel;
+  readonly model: TunedModel;
   readonly tokens: number;
   readonly steps: number;
   /** Of the adapter. */
@@ -85,7 +85,7 @@ export class TrialRun {
   }
 
   /** Losses of every row of every set. @throws CANCELLED */
-  async look(model: BaseModel | LoraModel, sets: readonly LookedAt[]): Promise<RowLoss[][]> {
+  async look(model: BaseModel | TunedModel, sets: readonly LookedAt[]): Promise<RowLoss[][]> {
     const started = performance.now();
     const rows: RowLoss[][] = [];
     for (const { examples, instruct } of sets) {
@@ -113,11 +113,11 @@ export class TrialRun {
     lesson: { readonly examples: readonly Example[]; readonly recipe: Recipe },
     tokens: number,
     name: string,
-    watch?: { readonly times: number; readonly look: (model: LoraModel) => Promise<void> },
+    watch?: { readonly times: number; readonly look: (model: TunedModel) => Promise<void> },
   ): Promise<Learned & { readonly tokensPerSecond: number }> {
     const { examples, recipe } = lesson;
     const steps = stepsFor(new BatchPlan(examples, recipe), tokens);
-    const model = base.withLora({ ...recipe, seed: recipe.seed });
+    const model = base.withLora(recipe);
     const checkpointDir = join(this.#job.folder, name);
     const rates: number[] = [];
     const { result } = await train({

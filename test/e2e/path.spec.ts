@@ -179,7 +179,7 @@ test('a run is compared with its base, and with another run', async ({ page, hos
   await page.getByLabel('Compared', { exact: true }).selectOption('repair-replies-1');
   await page.getByLabel('Questions answered').fill('4');
   await page.getByRole('button', { name: 'Compare', exact: true }).click();
-  await expect(page.getByRole('heading', { name: 'It learned' })).toBeVisible({ timeout: 90_000 });
+  await expect(page.getByText('Verdict on the strategy')).toBeVisible({ timeout: 90_000 });
   await expect(page.getByRole('heading', { name: 'Side by side' })).toBeVisible();
   // The scorecard: the goal, what was kept, and every item behind a figure.
   await expect(page.getByRole('heading', { name: /Precision on the goal/ })).toBeVisible();
@@ -191,7 +191,7 @@ test('a run is compared with its base, and with another run', async ({ page, hos
   await page.getByRole('button', { name: 'Close', exact: true }).last().click();
   await page.getByLabel('Against', { exact: true }).selectOption('repair-replies-2');
   await page.getByRole('button', { name: 'Compare again' }).click();
-  await expect(page.getByRole('cell', { name: 'Rank' })).toBeVisible({ timeout: 90_000 });
+  await expect(page.getByRole('cell', { name: 'Size of the addition' })).toBeVisible({ timeout: 90_000 });
 });
 
 test('a prompt is answered by the run and the base', async ({ page, host }) => {

@@ -7,10 +7,10 @@ import { z } from 'zod';
 import type { Export, Run } from '../../main/contract/entities.ts';
 import { FettleError } from '../../main/contract/errors.ts';
 import { ALLOWED } from '../../main/contract/export-types.ts';
-import { adapterIn, mergedWeights } from '../../main/engine/model/merge.ts';
+import { mergeableIn, mergedWeights } from '../../main/engine/model/merge.ts';
 import { writeModelFolder } from '../../main/formats/huggingface/write.ts';
 import { openModel } from '../../main/formats/open.ts';
-import { readAdapter } from '../../main/formats/peft.ts';
+import { readTuned } from '../../main/formats/tuned.ts';
 import { createApp, type App } from '../../main/hosts/app.ts';
 import { loadModel, withAdapter } from '../../main/workers/load.ts';
 import { writeTinyModel } from '../fixtures/tiny-model.ts';
@@ -57,11 +57,18 @@ const refusal = async (bringing: Promise<Run>): Promise<string> => {
 };
 
 describe('adapters that peft made', () => {
-  it.for(['rslora', 'all-linear'])('%s answers as in peft', { timeout: PATIENCE }, async (name, test) => {
+  it.for(['rslora', 'all-linear', 'dora'])('%s answers as in peft', { timeout: PATIENCE }, async (name, test) => {
     need(test, 'oracle', found.python);
     const run = await bring(name);
     expect(run).toMatchObject({ state: 'completed', strategy: null, recipe: null, dataset: null, heldOutLoss: null });
-    expect(run.imported).toMatchObject({ name, rank: 4, alpha: 6, rslora: name === 'rslora', base: 'tiny' });
+    expect(run.imported).toMatchObject({
+      name,
+      rank: 4,
+      alpha: 6,
+      useRslora: name === 'rslora',
+      useDora: name === 'dora',
+      base: 'tiny',
+    });
     const { base, close } = await loadModel(tiny, 1);
     try {
       const model = await withAdapter(base, checkpointOf(run));
@@ -72,8 +79,8 @@ describe('adapters that peft made', () => {
   });
 
   it.for([
-    ['dora', /MODEL_UNSUPPORTED.*DoRA/],
-    ['saved-modules', /MODEL_UNSUPPORTED.*whole trained modules \(lm_head\)/],
+    ['dora-of-a-layer', /MODEL_UNSUPPORTED.*DoRA.*leaves model\.layers\.0/],
+    ['saved-modules', /MODEL_UNSUPPORTED.*lm_head apart from the embedding/],
     ['bias', /MODEL_UNSUPPORTED.*trained biases/],
     ['rank-pattern', /MODEL_UNSUPPORTED.*other ranks/],
     ['alpha-pattern', /MODEL_UNSUPPORTED.*other ranks/],
@@ -153,10 +160,10 @@ describe('what is exported of one', () => {
 
   it('cut into files, in 32 and 16 bits, transformers reads the same model', { timeout: PATIENCE }, async (test) => {
     const python = need(test, 'oracle', found.python);
-    const [opened, adapter] = [await openModel(tiny), await readAdapter(checkpointOf(run))];
+    const [opened, adapter] = [await openModel(tiny), await readTuned(checkpointOf(run))];
     const greedy: number[][] = [];
     for (const dtype of ['f32', 'f16', 'bf16'] as const) {
-      const files = { ...opened, weights: mergedWeights(adapterIn(adapter), opened.weights) };
+      const files = { ...opened, weights: mergedWeights(mergeableIn(adapter), opened.weights) };
       await writeModelFolder(at(dtype), files, { dtype, shardBytes: 100_000 });
       const names = readdirSync(at(dtype));
       expect(names).toContain('model.safetensors.index.json');

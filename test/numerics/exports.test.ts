@@ -4,11 +4,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { ExportType, type Proof } from '../../main/contract/entities.ts';
+import type { Proof } from '../../main/contract/entities.ts';
+import { GGUF_TYPES } from '../../main/contract/export-types.ts';
 import { chatExample } from '../../main/engine/train/examples.ts';
 import { compareAnswers } from '../../main/exports/proof.ts';
 import { chatTemplate } from '../../main/formats/chat-template.ts';
-import { writeModelGguf } from '../../main/formats/gguf/export.ts';
+import { writeModelGguf, type GgufQuant } from '../../main/formats/gguf/export.ts';
 import { CONVERSATIONS, ollamaTemplate } from '../../main/formats/ollama.ts';
 import { loadModel, type LoadedModel } from '../../main/workers/load.ts';
 import { ask, askLlamaCpp, lossWith, type Answers, type Questions } from '../../main/workers/prove.ts';
@@ -48,7 +49,7 @@ async function subjectOf(path: string): Promise<Subject> {
 /** Writes the model, reads it by Fettle and by llama.cpp, and tells how it went. */
 async function proven(
   { run, questions, expected }: Subject,
-  type: ExportType,
+  type: GgufQuant,
 ): Promise<{ proof: Proof; other: Proof['readers'][number] }> {
   const file = join(folder, `${type}.gguf`);
   try {
@@ -78,7 +79,7 @@ function once(open: () => Promise<Subject>): () => Promise<Subject> {
 describe('GGUF in llama.cpp, of a model whose rows divide by 256', () => {
   const subject = once(async () => subjectOf(await writeTinyModel(join(folder, 'wide'), { hidden: 256 })));
 
-  it.for(ExportType.options)('%s', { timeout: PATIENCE }, async (type, test) => {
+  it.for(GGUF_TYPES)('%s', { timeout: PATIENCE }, async (type, test) => {
     process.env.FETTLE_LLAMA_CPP = need(test, 'llama.cpp', found.llamaCpp);
     const { other } = await proven(await subject(), type);
     expect(other).toMatchObject({ agrees: true });

@@ -4,13 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { loadBase, type BaseModel, type LoraModel } from '../../main/engine/index.ts';
+import { loadBase, type BaseModel, type TunedModel } from '../../main/engine/index.ts';
 import { AdamW, clipGradients } from '../../main/engine/train/adamw.ts';
-import type { Batch } from '../../main/engine/types.ts';
 import { openModelFolder } from '../support/models.ts';
 import { openSafetensors } from '../../main/formats/safetensors.ts';
 import { found, need } from '../support/needs.ts';
-import { runOracle } from '../support/oracle.ts';
+import { batchOf, runOracle } from '../support/oracle.ts';
 import { relativeError, worstDifference } from '../support/numbers.ts';
 
 const Expected = z.object({
@@ -81,7 +80,7 @@ function checks(folderOf: (test: { skip(note?: string): void }) => string): void
     const integers = async (tensor: string) => Int32Array.from(await expected.readIntegers(tensor));
     return { folder, base, expected, facts, integers };
   };
-  const adapted = async (base: BaseModel, folder: string): Promise<LoraModel> => {
+  const adapted = async (base: BaseModel, folder: string): Promise<TunedModel> => {
     const model = base.withLora(LORA);
     const adapter = releasing(await openSafetensors(join(folder, 'adapter/adapter_model.safetensors')));
     await model.load(withoutPrefix(adapter));
@@ -158,20 +157,6 @@ function checks(folderOf: (test: { skip(note?: string): void }) => string): void
     await decoder.release();
     expect(ids).toEqual(facts.greedy);
   });
-}
-
-/** Rows that are one document each, without padding. */
-function batchOf([rows, length]: readonly number[], ids: Int32Array, labels: Int32Array): Batch {
-  return {
-    rows: rows!,
-    length: length!,
-    ids,
-    labels,
-    positions: ids.map((_, i) => i % length!),
-    documents: new Int32Array(ids.length).fill(1),
-    tokens: ids.length,
-    labelled: labels.filter((label) => label >= 0).length,
-  };
 }
 
 /** PEFT's names without what it puts before them. */

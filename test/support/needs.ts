@@ -13,8 +13,10 @@ export const ALLOWED_SKIPS = {
 
 /** What must be there in CI, and how to get it elsewhere. */
 const REQUIRED = {
-  oracle: 'PyTorch, transformers and peft: .ci/run installs them into test/numerics/.venv.',
+  oracle: 'PyTorch, transformers, peft and onnxruntime-genai: .ci/run installs them into test/numerics/.venv.',
   'llama.cpp': 'node-llama-cpp: .ci/run installs it in test/numerics/llama-cpp.',
+  'transformers.js': '@huggingface/transformers: .ci/run installs it in test/numerics/transformers-js.',
+  openai: 'OpenAI’s client: .ci/run installs it in test/clients.',
   golang: 'Go: apt-get install golang-go.',
   starter: 'The starter model: `npm test` fetches it into test/.cache/home.',
   chromium: 'Debian’s chromium: apt-get install chromium.',
@@ -29,6 +31,10 @@ export const found = {
   llamaCpp: existsSync(join(root, 'test/numerics/llama-cpp/node_modules/node-llama-cpp'))
     ? join(root, 'test/numerics/llama-cpp')
     : undefined,
+  transformersJs: existsSync(join(root, 'test/numerics/transformers-js/node_modules/@huggingface/transformers'))
+    ? join(root, 'test/numerics/transformers-js')
+    : undefined,
+  openai: existsSync(join(root, 'test/clients/node_modules/openai')) ? join(root, 'test/clients') : undefined,
   /** The starter model's GGUF file. */
   starter: [
     process.env.FETTLE_TEST_GGUF,

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Batch } from '../../main/engine/types.ts';
 
 const scripts = join(import.meta.dirname, '../numerics/oracle');
 const environment = { ...process.env, HF_HUB_OFFLINE: '1', TRANSFORMERS_OFFLINE: '1', TOKENIZERS_PARALLELISM: 'false' };
@@ -40,4 +41,18 @@ export function askTransformers(python: string, request: LanguageModelRequest): 
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Rows that are one document each, without padding. */
+export function batchOf([rows, length]: readonly number[], ids: Int32Array, labels: Int32Array): Batch {
+  return {
+    rows: rows!,
+    length: length!,
+    ids,
+    labels,
+    positions: ids.map((_, i) => i % length!),
+    documents: new Int32Array(ids.length).fill(1),
+    tokens: ids.length,
+    labelled: labels.filter((label) => label >= 0).length,
+  };
 }

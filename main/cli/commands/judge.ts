@@ -1,28 +1,42 @@
-/** @file fettle generate, compare, export: ask a model, measure models against each other, hand one over. */
+/** @file fettle generate, evaluate, compare, export: ask a model, measure it alone or against others, hand one over. */
+import { existsSync } from 'node:fs';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { GenerationEvent, InputOf } from '../../contract/api.ts';
 import {
   Check,
   ExportFormat,
   ExportType,
+  SuiteName,
   type Answer,
   type Comparison,
+  type ComparisonResult,
   type Export,
   type Measured,
 } from '../../contract/entities.ts';
 import { proofInWords, readByLlamaCpp, TYPES_OF } from '../../contract/export-types.ts';
-import { FettleError } from '../../contract/errors.ts';
+import { FettleError, toFettleError } from '../../contract/errors.ts';
 import { needed, number, text, type Command, type Context } from '../command.ts';
 import { bytes, count, table, wrap } from '../format.ts';
+import { SAMPLING_HELP, SAMPLING_OPTIONS, samplingOf } from '../sampling.ts';
 import { waitForSubject } from '../wait.ts';
 
 /** Asks and waits for the whole answer; pieces are told as they come. */
-export async function ask(
-  { client, signal }: Context,
+async function ask(
+  context: Context,
   request: InputOf<'generate.start'>,
   onPiece: (text: string) => void,
 ): Promise<Answer> {
-  const { id } = await client.call('generate.start', request);
+  const { id } = await context.client.call('generate.start', request);
+  return tellAnswer(context, id, onPiece);
+}
+
+/** An answer that was asked for, to its end; Ctrl-C stops it. @throws what it failed with. */
+export async function tellAnswer(
+  { client, signal }: Context,
+  id: string,
+  onPiece: (text: string) => void,
+): Promise<Answer> {
   const stop = (): void => void client.call('generate.stop', { id });
   signal.addEventListener('abort', stop);
   try {
@@ -45,7 +59,7 @@ export async function compare(context: Context, request: InputOf<'evaluation.com
 }
 
 export function describeComparison({ say }: Pick<Context, 'say'>, { result }: Comparison): void {
-  if (!result) return;
+  if (!result || result.losses.length === 0) return;
   say(
     table([
       ['  model', 'loss on unseen', '95% margin', 'perplexity'],
@@ -66,23 +80,38 @@ export async function exportRun(context: Context, request: InputOf<'exports.star
   return context.client.call('exports.show', { export: id });
 }
 
+const MEASURING = {
+  suite: { type: 'string', multiple: true },
+  project: { type: 'string' },
+  dataset: { type: 'string' },
+  answers: { type: 'string' },
+  check: { type: 'string', multiple: true },
+} as const;
+const HELP = `--suite, which may be given several times:
+  held-out  loss on the project's held-out rows
+  task      held-out questions answered (--answers N, 20 where it is left out) and judged by checks
+  general   Fettle's own probes, 14 general skills: some minutes a model
+  prose     loss on text of eight kinds that nobody tunes for here
+--check may be given several times, and an answer is right that meets them all: ${Check.shape.kind.options.join(', ')}
+(contains:TEXT, pattern:REGEX, json:SCHEMA, length:10-80). Left out: what fits the expected answers.`;
+
 export const judgeCommands: readonly Command[] = [
   {
     name: 'generate',
-    usage: 'RUN|MODEL --prompt TEXT [--system TEXT] [--max-tokens N] [--temperature X] [--raw]',
+    usage: 'RUN|MODEL --prompt TEXT [--system TEXT] [--max-tokens N] [--temperature X] [--stop TEXT]... [--raw]',
     summary: 'Ask a run or a base model',
     args: [1, 1],
     options: {
       prompt: { type: 'string' },
       system: { type: 'string' },
-      'max-tokens': { type: 'string' },
-      temperature: { type: 'string' },
+      stop: { type: 'string', multiple: true },
       raw: { type: 'boolean' },
+      ...SAMPLING_OPTIONS,
     },
-    help: 'RUN@CHECKPOINT asks a checkpoint. --raw goes on from the text as it stands, without the chat template.',
+    help: `RUN@CHECKPOINT asks a checkpoint. --raw goes on from the text as it stands, without the chat template. --stop ends the answer before that text. ${SAMPLING_HELP}`,
     async run(context) {
       const system = text(context, 'system');
-      const [maxTokens, temperature] = [number(context, 'max-tokens'), number(context, 'temperature')];
+      const { stop } = context.options;
       const answer = await ask(
         context,
         {
@@ -90,10 +119,8 @@ export const judgeCommands: readonly Command[] = [
           prompt: needed(context, 'prompt'),
           ...(system === undefined ? {} : { system }),
           raw: context.options['raw'] === true,
-          sampling: {
-            ...(maxTokens === undefined ? {} : { maxTokens }),
-            ...(temperature === undefined ? {} : { temperature }),
-          },
+          sampling: samplingOf(context),
+          ...(Array.isArray(stop) ? { stop: stop.map(String) } : {}),
         },
         (piece) => {
           if (!context.json) process.stdout.write(piece);
@@ -104,59 +131,57 @@ export const judgeCommands: readonly Command[] = [
     },
   },
   {
-    name: 'compare',
-    usage: 'A B [C] [D] [--project P] [--dataset D] [--answers N] [--check KIND[:TEXT]] [--general]',
-    summary: 'Measure runs and base models on the same unseen rows',
-    args: [2, 4],
-    options: {
-      project: { type: 'string' },
-      dataset: { type: 'string' },
-      answers: { type: 'string' },
-      check: { type: 'string' },
-      general: { type: 'boolean' },
-    },
-    help: `--answers N lets each answer N held-out questions, and judges them: --check is one of ${Check.shape.kind.options.join(', ')}, and what fits the expected answers where it is left out (contains:TEXT, pattern:REGEX, length:10-80).\n--general measures what was kept elsewhere on Fettle's own probes and other text.`,
+    name: 'evaluate',
+    usage: 'RUN|MODEL [--suite NAME]... [--project P] [--dataset D] [--answers N] [--check KIND[:TEXT]]...',
+    summary: 'Measure one run or model alone',
+    args: [1, 1],
+    options: MEASURING,
+    help: `${HELP}\nWithout --suite, all four.`,
     async run(context) {
-      const { client } = context;
-      const runs = await client.call('runs.list', {});
-      const project =
-        text(context, 'project') ??
-        runs.find((run) => context.args.some((target) => target.split('@', 1)[0] === run.id))?.project;
-      if (project === undefined)
-        throw new FettleError(
-          'USAGE',
-          'Base models alone belong to no project.',
-          'Name the project whose held-out rows are to be used: --project P.',
-        );
-      const dataset = text(context, 'dataset');
-      const comparison = await compare(context, {
-        project,
-        targets: [...context.args],
-        ...(dataset === undefined ? {} : { dataset }),
-        samples: number(context, 'answers') ?? 1,
-        ...checkOf(text(context, 'check')),
-        general: context.options['general'] === true,
-      });
+      const measured = await compare(context, await measuringOf(context, SuiteName.options));
+      context.result(measured);
+      describeAll(context, measured);
+    },
+  },
+  {
+    name: 'compare',
+    usage: 'A B [C]... [--suite NAME]... [--project P] [--dataset D] [--answers N] [--check KIND[:TEXT]]...',
+    summary: 'Measure runs and base models against each other',
+    args: [2, 6],
+    options: MEASURING,
+    help: `${HELP}\nWithout --suite, held-out and task. Each further one is compared with the first.`,
+    async run(context) {
+      const comparison = await compare(context, await measuringOf(context, ['held-out', 'task']));
       context.result(comparison);
-      describeComparison(context, comparison);
-      const { result } = comparison;
-      const differing = result?.settings.filter(({ same }) => !same) ?? [];
-      if (differing.length > 0)
-        context.say(
-          `\n${table([['  differs', ...result!.losses.map(({ label }) => label)], ...differing.map(({ key, values }) => [`  ${key}`, ...values])])}`,
-        );
-      describeScorecard(context, comparison);
-      for (const { prompt, answers } of (result?.samples ?? []).slice(0, SHOWN)) {
-        context.say(`\n${wrap(prompt, '  > ')}`);
-        for (const [i, answer] of answers.entries())
-          context.say(`\n  ${result!.losses[i]!.label}:\n${wrap(answer.text, '    ')}`);
-      }
+      describeAll(context, comparison);
+    },
+  },
+  {
+    name: 'report',
+    usage: 'RUN --out FILE [--comparison C] [--force]',
+    summary: 'The report for the desk: one HTML file to print or to pass on',
+    args: [1, 1],
+    options: { out: { type: 'string' }, comparison: { type: 'string' }, force: { type: 'boolean' } },
+    help: 'It rests on the newest comparison of the run unless one is named. A file that exists is overwritten with --force only.',
+    async run(context) {
+      const file = resolve(needed(context, 'out'));
+      const force = context.options['force'] === true;
+      // Before the work is done, and again when it is written.
+      if (existsSync(file) && !force) throw exists(file);
+      const comparison = text(context, 'comparison');
+      const { html } = await context.client.call('evaluation.report', {
+        run: context.args[0]!,
+        ...(comparison === undefined ? {} : { comparison }),
+      });
+      await writeWhole(file, html, force);
+      context.result({ file, bytes: Buffer.byteLength(html) });
+      context.say(`${file}  (${bytes(Buffer.byteLength(html))})`);
     },
   },
   {
     name: 'export',
     usage:
-      'RUN --format adapter|gguf-adapter|safetensors|gguf|ollama [--quant TYPE] [--out DIR] [--checkpoint NAME|best|last] [--alone] [--with-base]',
+      'RUN --format adapter|gguf-adapter|safetensors|gguf|ollama|onnx [--quant TYPE] [--out DIR] [--checkpoint NAME|best|last] [--alone] [--with-base]',
     summary: 'Hand a run over as files that other programs load',
     args: [1, 1],
     options: {
@@ -194,9 +219,39 @@ export const judgeCommands: readonly Command[] = [
 /** Answers that are printed whole. */
 const SHOWN = 3;
 
+async function measuringOf(context: Context, usual: readonly SuiteName[]): Promise<InputOf<'evaluation.compare'>> {
+  const { client, args } = context;
+  const runs = await client.call('runs.list', {});
+  const project =
+    text(context, 'project') ?? runs.find((run) => args.some((target) => target.split('@', 1)[0] === run.id))?.project;
+  if (project === undefined)
+    throw new FettleError(
+      'USAGE',
+      'Base models alone belong to no project.',
+      'Name the project whose held-out rows are to be used, and that keeps the result: --project P.',
+    );
+  const dataset = text(context, 'dataset');
+  const given = all(context, 'suite');
+  const suites = SuiteName.array().safeParse(given.length > 0 ? given : usual);
+  if (!suites.success) throw new FettleError('USAGE', `--suite is one of ${SuiteName.options.join(', ')}.`);
+  const answers = number(context, 'answers');
+  return {
+    project,
+    targets: [...args],
+    suites: suites.data,
+    ...(dataset === undefined ? {} : { dataset }),
+    ...(answers === undefined ? {} : { samples: answers }),
+    checks: all(context, 'check').map(checkOf),
+  };
+}
+
+const all = ({ options }: Context, name: string): string[] => {
+  const given = options[name];
+  return Array.isArray(given) ? given.map(String) : [];
+};
+
 /** KIND, KIND:TEXT, or length:LEAST-MOST. */
-function checkOf(given: string | undefined): { check?: Check } {
-  if (given === undefined) return {};
+function checkOf(given: string): Check {
   const [kind = '', ...rest] = given.split(':');
   const detail = rest.join(':');
   const [least, most] = detail.split('-').map(Number);
@@ -204,19 +259,54 @@ function checkOf(given: string | undefined): { check?: Check } {
     kind,
     ...(kind === 'length' ? { least: least ?? 0, ...(most ? { most } : {}) } : detail === '' ? {} : { text: detail }),
   });
-  if (check.success) return { check: check.data };
+  if (check.success) return check.data;
   throw new FettleError('USAGE', `--check is one of ${Check.shape.kind.options.join(', ')}.`);
 }
 
-function describeScorecard({ say }: Context, { result }: Comparison): void {
-  const card = result?.scorecard;
+function describeAll(context: Context, comparison: Comparison): void {
+  const { say } = context;
+  const { result, verdicts } = comparison;
+  if (!result) return;
+  const labels = result.models.map(({ label }) => label);
+  for (const { title, because, next } of verdicts) {
+    say(title);
+    say(wrap(because, '  '));
+    for (const { what, why } of next) say(wrap(`Next: ${what} ${why}`, '  '));
+    say();
+  }
+  describeComparison(context, comparison);
+  const differing = result.settings.filter(({ same }) => !same);
+  if (differing.length > 0)
+    say(`\n${table([['  differs', ...labels], ...differing.map(({ key, values }) => [`  ${key}`, ...values])])}`);
+  describeScorecard(context, result);
+  say(
+    `\n${wrap(`Measured on ${result.suites.map(({ name, version, items }) => `${name} (${count(items)}; ${version})`).join(', ')}; greedy, up to ${result.decoding.maxTokens} tokens an answer.`, '  ')}`,
+  );
+  for (const { prompt, answers } of result.samples.slice(0, SHOWN)) {
+    say(`\n${wrap(prompt, '  > ')}`);
+    for (const [i, answer] of answers.entries()) say(`\n  ${labels[i]}:\n${wrap(answer.text, '    ')}`);
+  }
+}
+
+function describeScorecard({ say }: Context, result: ComparisonResult): void {
+  const card = result.scorecard;
   if (!card) return;
   const share = ({ value, low, high }: Measured): string =>
     `${Math.round(100 * value)}% (${Math.round(100 * low)} to ${Math.round(100 * high)})`;
+  const checks = card.goal && card.goal.checks.length > 1 ? card.goal.checks : [];
   const lines = [
     ...(card.goal
-      ? [[`  your task, by ${card.goal.check.kind} (${card.goal.items.length})`, ...card.goal.scores.map(share)]]
+      ? [
+          [
+            `  your task, by ${card.goal.checks.map(({ check }) => check.kind).join(' and ')} (${card.goal.items.length})`,
+            ...card.goal.scores.map(share),
+          ],
+        ]
       : []),
+    ...checks.map(({ check, scores }) => [
+      `    ${check.kind}${check.text ? ` ${JSON.stringify(check.text)}` : ''}`,
+      ...scores.map(share),
+    ]),
     ...(card.general ? [[`  general skills (${card.general.count})`, ...card.general.scores.map(share)]] : []),
     ...card.skills.map(({ skill, items, scores }) => [`    ${skill} (${items.length})`, ...scores.map(share)]),
     ...(card.prose
@@ -227,11 +317,31 @@ function describeScorecard({ say }: Context, { result }: Comparison): void {
               ({ value, low, high }) => `${value.toFixed(3)} (${low.toFixed(3)} to ${high.toFixed(3)})`,
             ),
           ],
+          ...card.prose.domains.map(({ domain, losses }) => [
+            `    ${domain.replaceAll('-', ' ')}`,
+            ...losses.map((loss) => loss.toFixed(3)),
+          ]),
         ]
       : []),
   ];
-  say(`\n${table([['  scorecard', ...result.losses.map(({ label }) => label)], ...lines])}`);
+  say(`\n${table([['  scorecard', ...result.models.map(({ label }) => label)], ...lines])}`);
   for (const sentence of card.sentences) say(wrap(sentence, '  '));
+}
+
+const exists = (file: string): FettleError =>
+  new FettleError('TARGET_EXISTS', `${file} exists already.`, 'Name another file, or add --force to overwrite it.');
+
+/** Under a temporary name first, so that nothing half-written lies there. @throws TARGET_EXISTS */
+async function writeWhole(file: string, content: string, force: boolean): Promise<void> {
+  const temporary = `${file}.${process.pid}.part`;
+  try {
+    await writeFile(temporary, content, { flag: 'wx' });
+    if (existsSync(file) && !force) throw exists(file);
+    await rename(temporary, file);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw toFettleError(error);
+  }
 }
 
 export function describeExport(

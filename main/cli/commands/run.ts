@@ -31,10 +31,22 @@ const asking = (name: 'pause' | 'stop' | 'cancel', summary: string): Command => 
   },
 });
 
-const importedLines = ({ name, base, rank, alpha, rslora, targetModules }: Imported): string[][] => [
+const importedLines = ({
+  name,
+  base,
+  rank,
+  alpha,
+  useRslora,
+  useDora,
+  modulesToSave,
+  targetModules,
+}: Imported): string[][] => [
   ['made elsewhere', name],
   ['its files name', base ?? 'no base model'],
-  ['LoRA', `rank ${rank}, alpha ${alpha}${rslora ? ' (rsLoRA)' : ''}, on ${targetModules.join(', ')}`],
+  [
+    'LoRA',
+    `rank ${rank}, alpha ${alpha}${useRslora ? ', rsLoRA' : ''}${useDora ? ', DoRA' : ''}, on ${[...targetModules, ...modulesToSave].join(', ')}`,
+  ],
 ];
 
 const trainedLines = (run: Run): string[][] => [

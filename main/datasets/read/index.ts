@@ -65,7 +65,9 @@ export async function listFiles(paths: readonly string[], scratch: string): Prom
     if (extension(name) !== ARCHIVE) files.push({ path, name, bytes });
     else
       try {
-        files.push(...(await expand(path, name, join(scratch, String(files.length)))));
+        const inside = await expand(path, name, join(scratch, String(files.length)));
+        files.push(...inside.files);
+        refused.push(...inside.refused);
       } catch (error) {
         refused.push({ name, error: toFettleError(error) });
       }
@@ -82,42 +84,76 @@ export async function listFiles(paths: readonly string[], scratch: string): Prom
         throw new FettleError('FILE_NOT_FOUND', `${path} does not exist.`, 'Check the path.');
       throw toFettleError(error);
     });
-    if (!info.isDirectory()) await add(path, basename(path), info.size);
-    else for (const inner of await below(path)) await add(inner.path, inner.name, inner.bytes);
+    if (!info.isDirectory()) {
+      await add(path, basename(path), info.size);
+      continue;
+    }
+    const { files: inside, skipped } = await below(path);
+    for (const inner of inside) await add(inner.path, inner.name, inner.bytes);
+    refused.push(...skipped);
   }
   return { files, refused };
 }
 
-async function below(folder: string): Promise<SourceFile[]> {
+type Refused = Listed['refused'][number];
+const isHidden = (path: string): boolean =>
+  path.split(/[\\/]/).some((part) => part.startsWith('.') || part === '__MACOSX');
+
+async function below(folder: string): Promise<{ files: SourceFile[]; skipped: Refused[] }> {
   const root = join(folder, '..');
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  const found = entries
-    .filter((entry) => entry.isFile() && READABLE.includes(extension(entry.name)))
-    .map((entry) => join(entry.parentPath, entry.name))
-    .filter(
-      (path) =>
-        !relative(folder, path)
-          .split(/[\\/]/)
-          .some((part) => part.startsWith('.')),
-    )
-    .sort();
-  if (found.length === 0)
+  const found = (await readdir(folder, { recursive: true, withFileTypes: true }))
+    .map((entry) => ({ entry, path: join(entry.parentPath, entry.name) }))
+    .filter(({ entry, path }) => !entry.isDirectory() && !isHidden(relative(folder, path)))
+    .sort((a, b) => (a.path < b.path ? -1 : 1));
+  const isRead = ({ entry }: (typeof found)[number]): boolean =>
+    entry.isFile() && READABLE.includes(extension(entry.name));
+  const skipped = skippedByKind(
+    basename(folder),
+    found.filter((each) => !isRead(each)).map(({ entry }) => (entry.isFile() ? extension(entry.name) : 'link')),
+  );
+  const files = found.filter(isRead);
+  if (files.length === 0)
     throw new FettleError(
       'FILE_EMPTY',
       `The folder ${basename(folder)} holds no file that can be read.`,
       `Fettle reads ${READABLE.join(', ')}.`,
     );
-  return Promise.all(found.map(async (path) => ({ path, name: relative(root, path), bytes: (await stat(path)).size })));
+  return {
+    files: await Promise.all(
+      files.map(async ({ path }) => ({ path, name: relative(root, path), bytes: (await stat(path)).size })),
+    ),
+    skipped,
+  };
 }
 
-async function expand(path: string, name: string, scratch: string): Promise<SourceFile[]> {
+/** What stands beside the files that are read is said, one line a kind: a folder may hold thousands of pictures. */
+function skippedByKind(where: string, kinds: readonly string[]): Refused[] {
+  const counts = new Map<string, number>();
+  for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  return [...counts].map(([kind, count]) => {
+    const [what, hint] =
+      kind === 'link'
+        ? ['a link, which is not followed', 'Bring in what it leads to.']
+        : kind === ARCHIVE
+          ? ['an archive within an archive, which is not opened', 'Unpack it, and bring in what it holds.']
+          : ['of a kind that Fettle cannot read', `It reads ${READABLE.join(', ')}.`];
+    const name = kind === 'link' ? `${where}/ (links)` : `${where}/*${kind}`;
+    return {
+      name,
+      error: new FettleError(
+        'FORMAT_UNKNOWN',
+        `${count.toLocaleString('en')} ${count === 1 ? 'file' : 'files'}: ${what}.`,
+        hint,
+      ),
+    };
+  });
+}
+
+async function expand(path: string, name: string, scratch: string): Promise<Listed> {
   const zip = await openZip(path, name);
   try {
-    const inner = zip.entries
-      .filter(
-        ({ name: own }) => readerOf(own) && !own.split('/').some((part) => part.startsWith('.') || part === '__MACOSX'),
-      )
-      .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+    const visible = zip.entries.filter((entry) => !isHidden(entry.name));
+    const inner = visible.filter((entry) => readerOf(entry.name)).toSorted((a, b) => (a.name < b.name ? -1 : 1));
     if (inner.length === 0)
       throw new FettleError(
         'FILE_EMPTY',
@@ -127,7 +163,14 @@ async function expand(path: string, name: string, scratch: string): Promise<Sour
     const files: SourceFile[] = [];
     for (const [i, entry] of inner.entries())
       files.push({ path: await unpack(entry, scratch, i), name: `${name}/${entry.name}`, bytes: entry.bytes });
-    return files;
+    const rest = visible.filter((entry) => !readerOf(entry.name));
+    return {
+      files,
+      refused: skippedByKind(
+        name,
+        rest.map((entry) => extension(entry.name)),
+      ),
+    };
   } finally {
     zip.close();
   }

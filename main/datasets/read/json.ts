@@ -1,12 +1,14 @@
 /** @file JSON: one row a line, an array of rows, or an object around one. Lines are read by blocks of bytes, so that one bad line costs only itself and memory stays bounded. */
 import { createReadStream } from 'node:fs';
-import { JSONParser } from '@streamparser/json';
 import { FettleError } from '../../contract/errors.ts';
+import { Elements, nestsDeeper } from './elements.ts';
 import type { RawRecord, ReadOptions, SourceFile } from './record.ts';
-import { decode, empty, encodingOf, MAX_DOCUMENT_BYTES, readBytes, readHead } from './text.ts';
+import { countUtf8Lines, decode, empty, encodingOf, readBytes, readHead } from './text.ts';
 
 /** A line longer than this is left out with its reason. Bytes. */
 export const MAX_LINE_BYTES = 16 * 2 ** 20;
+/** No row of text nests so deep, and what walks through it by recursion must not run out of stack. */
+const DEEPEST = 500;
 /** Of a line that cannot be used, that much is kept to be looked at. */
 const RAW_KEPT = 2000;
 
@@ -19,7 +21,8 @@ export async function* readJsonLines(file: SourceFile, options: ReadOptions): As
     options.onBytes?.(file.bytes);
     return;
   }
-  const looksUtf8 = encoding === 'utf-8' || (await mostLinesAreUtf8(file));
+  const { good, bad } = await countUtf8Lines(file.path);
+  const looksUtf8 = bad < 2 || bad <= good;
   const decoder = new TextDecoder(looksUtf8 ? 'utf-8' : 'windows-1252', { fatal: true });
   let number = 0;
   for await (const { lines, read } of wholeLines(file)) {
@@ -81,29 +84,13 @@ function parseLine(bytes: Buffer, decoder: Decoder, number: number): RawRecord |
 }
 
 function parse(text: string, line: number): RawRecord {
+  if (nestsDeeper(text, DEEPEST))
+    return { kind: 'bad', reason: 'brackets within brackets, too deep', line, raw: text.slice(0, RAW_KEPT) };
   try {
     return { kind: 'value', value: JSON.parse(text), line };
   } catch {
     return { kind: 'bad', reason: 'not valid JSON', line, raw: text.slice(0, RAW_KEPT) };
   }
-}
-
-/** Where the first block is not UTF-8, it is a bad line in a good file, or a file of another encoding. */
-async function mostLinesAreUtf8(file: SourceFile): Promise<boolean> {
-  const head = await readHead(file.path, 1 << 20);
-  const lines = head.toString('latin1').split('\n').slice(0, 1000);
-  const decoder = new TextDecoder('utf-8', { fatal: true });
-  const foreign = lines.filter((line) => /[\x80-\xff]/.test(line));
-  const good = foreign.filter((line) => {
-    try {
-      decoder.decode(Buffer.from(line, 'latin1'));
-      return true;
-    } catch {
-      return false;
-    }
-  });
-  const bad = foreign.length - good.length;
-  return bad < 2 || bad <= good.length;
 }
 
 /** Whole lines without the last one's end, about a megabyte at a time, and how much of the file was read. */
@@ -148,12 +135,21 @@ export async function* readJson(file: SourceFile, options: ReadOptions): AsyncIt
     .toString('latin1')
     .replace(/^\u00ef\u00bb\u00bf/, '')
     .trimStart();
-  if (file.bytes > MAX_DOCUMENT_BYTES) {
-    yield* head.startsWith('[') ? streamArray(file, options) : readJsonLines(file, options);
+  const wide = encodingOf(await readHead(file.path)).startsWith('utf-16');
+  if (file.bytes > MAX_LINE_BYTES && !wide) {
+    yield* head.startsWith('[') || !(await firstLineIsWhole(file))
+      ? streamArray(file, head, options)
+      : readJsonLines(file, options);
     return;
   }
   const text = decode(await readBytes(file), file.name);
   let value: unknown;
+  if (nestsDeeper(text, DEEPEST))
+    throw new FettleError(
+      'FORMAT_INVALID',
+      `${file.name} has brackets within brackets, more than ${DEEPEST} deep.`,
+      'Save its rows as JSONL: one row a line.',
+    );
   try {
     value = JSON.parse(text);
   } catch (error) {
@@ -181,25 +177,39 @@ function onlyArray(value: unknown): readonly unknown[] {
     : [value];
 }
 
-/** The rows of a large array, without holding the whole. */
-async function* streamArray(file: SourceFile, { onBytes }: ReadOptions): AsyncIterable<readonly RawRecord[]> {
-  const parser = new JSONParser({ paths: ['$.*'], keepStack: false });
-  let waiting: RawRecord[] = [];
+/** Whether a file named .json holds one row a line: then its first line is one. */
+async function firstLineIsWhole({ path }: SourceFile): Promise<boolean> {
+  const line = (await readHead(path, 1 << 20)).toString('latin1').trimStart().split('\n', 1)[0] ?? '';
+  return parse(line, 1).kind === 'value';
+}
+
+/** The rows of a large array, or of the lists in a large object, without holding the whole. */
+async function* streamArray(
+  file: SourceFile,
+  head: string,
+  { onBytes }: ReadOptions,
+): AsyncIterable<readonly RawRecord[]> {
+  const elements = new Elements({ depth: head.startsWith('[') ? 1 : 2, longest: MAX_LINE_BYTES });
+  const decoder = new TextDecoder(encodingOf(await readHead(file.path)), { fatal: true });
   let number = 0;
   let read = 0;
-  parser.onValue = ({ value }) => void waiting.push({ kind: 'value', value, line: ++number });
-  parser.onError = (error) => {
-    throw new FettleError(
-      'FORMAT_INVALID',
-      `${file.name} is not valid JSON after row ${number}: ${error.message.slice(0, 200)}`,
-      'Mend the file, or save it as JSONL: one row a line.',
-    );
-  };
   for await (const chunk of createReadStream(file.path, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
-    parser.write(chunk);
-    read += chunk.length;
-    onBytes?.(read);
-    yield waiting;
-    waiting = [];
+    const records: RawRecord[] = [];
+    for (const element of elements.more(chunk)) {
+      number++;
+      const record: RawRecord | null =
+        element === 'too long'
+          ? { kind: 'bad', reason: `a row longer than ${MAX_LINE_BYTES / 2 ** 20} MB`, line: number, raw: '' }
+          : parseLine(element, decoder, number);
+      if (record) records.push(record);
+    }
+    onBytes?.((read += chunk.length));
+    yield records;
   }
+  if (elements.whole) return;
+  throw new FettleError(
+    'FORMAT_INVALID',
+    `${file.name} is not valid JSON: it ends within row ${number + 1}, or a quote before that is not closed.`,
+    'Mend the file, or save it as JSONL: one row a line.',
+  );
 }

@@ -5,7 +5,7 @@ import { FettleError } from '../../contract/errors.ts';
 import { parseDocument } from './dom.ts';
 import { markdownOf } from './html.ts';
 import type { RawRecord, SourceFile } from './record.ts';
-import { MAX_DOCUMENT_BYTES, readBytes } from './text.ts';
+import { MAX_DOCUMENT_BYTES, readBytes, tidy } from './text.ts';
 import { openZip, readEntry, type ZipEntry } from './zip.ts';
 
 const NOTHING: RawRecord = { kind: 'bad', reason: 'an empty document', line: null, raw: '' };
@@ -30,9 +30,18 @@ const damaged = (file: SourceFile, what: string, error: unknown): FettleError =>
     ? error
     : new FettleError(
         'FORMAT_INVALID',
-        `${file.name} is damaged: ${what} (${(error as Error).message.slice(0, 200)}).`,
+        `${file.name} is damaged: ${what} (${inOneLine((error as Error).message)}).`,
         'Open it in its own program and save it again.',
       );
+
+/** What the parser of XML says, without its own marks and places that are none. */
+const inOneLine = (message: string): string =>
+  message
+    .replace(/@#\[[^\]]*\]/g, '')
+    .replace(/^(?:error: )?\[xmldom \w+\]\s*/, '')
+    .replace(/\s+/g, ' ')
+    .trim()
+    .slice(0, 200);
 
 export function readDocx(file: SourceFile): Promise<RawRecord> {
   return withParts(file, async (parts) => {
@@ -49,9 +58,35 @@ export function readDocx(file: SourceFile): Promise<RawRecord> {
       const text = markdownOf(value);
       return text === '' ? NOTHING : { kind: 'text', text };
     } catch (error) {
-      throw damaged(file, 'its text cannot be read', error);
+      const text = await textAlone(parts);
+      if (text === null) throw damaged(file, 'its text cannot be read', error);
+      const why = inOneLine((error as Error).message);
+      return {
+        kind: 'text',
+        text,
+        removed: [{ what: 'headings and lists of a broken part', count: 1, examples: [why] }],
+      };
     }
   });
+}
+
+const ENTITIES: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
+
+/** The paragraphs of a document whose styles, lists or notes are broken, while its text is whole; null where that is not. */
+async function textAlone(parts: readonly ZipEntry[]): Promise<string | null> {
+  const part = parts.find((entry) => entry.name === 'word/document.xml');
+  const xml = part ? await readEntry(part).then(String, () => '') : '';
+  if (!/<\/w:document>\s*$/.test(xml)) return null;
+  const paragraphs = xml.split('</w:p>').map((paragraph) =>
+    [...paragraph.matchAll(/<w:t(?:\s[^>]*)?>([^<]*)<\/w:t>|<w:(tab|br|cr)\b[^>]*\/>/g)]
+      .map(([, text, mark]) => text ?? (mark === 'tab' ? '\t' : '\n'))
+      .join('')
+      .replace(/&(?:#(\d+)|(\w+));/g, (whole, code: string, name: string) =>
+        code ? String.fromCodePoint(Number(code)) : (ENTITIES[name] ?? whole),
+      ),
+  );
+  const text = tidy(paragraphs.filter((paragraph) => paragraph.trim() !== '').join('\n\n'));
+  return text === '' ? null : text;
 }
 
 /** What paragraph styles of a house's own are, by their names: headings by rank, code, lists. */

@@ -12,9 +12,11 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parquetWriteBuffer } from 'hyparquet-writer';
+import fc from 'fast-check';
 import { PDFDocument, StandardFonts } from 'pdf-lib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ZipFile } from 'yazl';
+import { csvRecords } from './csv.ts';
 import { listFiles, readFile } from './index.ts';
 import type { RawRecord } from './record.ts';
 
@@ -91,13 +93,37 @@ describe('JSON', () => {
     ]);
   });
 
-  it('of an array larger than memory should hold is read as it streams', async () => {
-    const row = JSON.stringify({ q: 'x'.repeat(1000) });
-    const path = file('big.json', `[${Array.from({ length: 70_000 }, () => row).join(',')}]`);
-    let rows = 0;
-    for await (const block of readFile({ path, name: 'big.json', bytes: readFileSync(path).length }, {}))
-      rows += block.length;
-    expect(rows).toBe(70_000);
+  it('of a large array, or of a list in a large object, is read as it streams, and loses one row to a row that is too long', async () => {
+    const row = JSON.stringify({ q: `a "quote", a bracket ] and a \\ ${'x'.repeat(1000)}` });
+    const rows = Array.from({ length: 20_000 }, () => row).join(',');
+    for (const whole of [`[${rows}]`, `{"version": [1, "2"], "note": "[{", "data": [ ${rows} ]}`]) {
+      const path = file('big.json', whole);
+      const found = (await values(path)).filter((value) => typeof value === 'object');
+      expect(found).toHaveLength(20_000);
+      expect(found.at(-1)).toEqual(JSON.parse(row));
+    }
+    const long = JSON.stringify({ q: 'x'.repeat(40 * 2 ** 20) });
+    const before = process.memoryUsage().arrayBuffers;
+    const records = await read(file('long.json', `[{"a":1}, ${long}, {"a":2}, nonsense, [], {"a":3}]`));
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(80 * 2 ** 20);
+    expect(records).toMatchObject([
+      { kind: 'value', value: { a: 1 } },
+      { kind: 'bad', reason: 'a row longer than 16 MB', line: 2 },
+      { kind: 'value', value: { a: 2 } },
+      { kind: 'bad', reason: 'not valid JSON', line: 4 },
+      { kind: 'value', value: [] },
+      { kind: 'value', value: { a: 3 } },
+    ]);
+    expect(await refused(file('cut.json', `[${rows}`))).toMatchObject({ code: 'FORMAT_INVALID' });
+  });
+
+  it('that nests without end costs its row, or is refused', async () => {
+    const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+    expect(await read(file('d.jsonl', `{"a":${deep}}\n{"a":"${'['.repeat(3000)}"}\n`))).toMatchObject([
+      { kind: 'bad', reason: 'brackets within brackets, too deep', line: 1 },
+      { kind: 'value', line: 2 },
+    ]);
+    expect(await refused(file('d.json', deep))).toMatchObject({ code: 'FORMAT_INVALID' });
   });
 });
 
@@ -121,6 +147,71 @@ describe('a table', () => {
         file('u.csv', Buffer.concat([Buffer.from([0xff, 0xfe]), Buffer.from('a,b\nü,"x\ny"\n', 'utf16le')])),
       ),
     ).toEqual([{ a: 'ü', b: 'x\ny' }]);
+  });
+
+  it('that other programs wrote: a line that names the separator, empty columns, no head', async () => {
+    expect(await values(file('e.csv', 'sep=;\r\nFrage;Antwort;;\r\nWo?;Da.;;\r\n'))).toMatchObject([
+      { Frage: 'Wo?', Antwort: 'Da.' },
+    ]);
+    expect(await values(file('n.csv', 'a;b\n1;2;;\n'))).toEqual([{ a: '1', b: '2' }]);
+    expect(await values(file('h.csv', 'How do I fix it?,Turn it.\nAnd then?,Wait.\n'))).toEqual([
+      { 'column 1': 'How do I fix it?', 'column 2': 'Turn it.' },
+      { 'column 1': 'And then?', 'column 2': 'Wait.' },
+    ]);
+    expect(await values(file('m.csv', 'a,b\r1,2\r'))).toEqual([{ a: '1', b: '2' }]);
+  });
+
+  it('whose first letter that is not ASCII stands late is read in its encoding, and a broken row is told apart', async () => {
+    const plain = 'q,a\n' + 'what,that\n'.repeat(20_000);
+    const latin = await values(file('l.csv', Buffer.from(`${plain}groß,schön\n`, 'latin1')));
+    expect(latin.at(-1)).toEqual({ q: 'groß', a: 'schön' });
+    expect(await text(file('l.txt', Buffer.from(`${plain}groß`, 'latin1')))).toContain('groß');
+    const mixed = Buffer.concat([Buffer.from(`${plain}groß,schön\nklein,süß\n`), Buffer.from('gro\xdf,x\n', 'latin1')]);
+    const records = await read(file('m.csv', mixed));
+    expect(records.at(-1)).toMatchObject({ kind: 'bad', reason: 'bytes that are not UTF-8', line: 20_004 });
+    expect(records.at(-2)).toMatchObject({ value: { q: 'klein', a: 'süß' } });
+    const lines = `${'{"q":"what"}\n'.repeat(100_000)}{"q":"groß"}\n{"q":"süß"}\n`;
+    expect((await values(file('l.jsonl', Buffer.from(lines, 'latin1')))).at(-1)).toEqual({ q: 'süß' });
+  });
+
+  it('loses one line to a quote that is never closed, or to a row that is too long', async () => {
+    expect(await read(file('q.csv', 'a,b\n1,2\n"open,3\n4,5\n'))).toMatchObject([
+      { kind: 'value', line: 2 },
+      { kind: 'bad', reason: 'a quote that is never closed', line: 3, raw: '"open,3' },
+      { kind: 'value', value: { a: '4', b: '5' }, line: 4 },
+    ]);
+    // The next good quote closes it: what lies between would be swallowed.
+    expect(await read(file('s.csv', 'a,b\n"open,3\n4,5\n"6","x\ny"\n'))).toMatchObject([
+      { kind: 'bad', line: 2 },
+      { kind: 'value', value: { a: '4', b: '5' }, line: 3 },
+      { kind: 'value', value: { a: '6', b: 'x\ny' }, line: 4 },
+    ]);
+    const long = await read(file('l.csv', `a,b\n1,2\nx,${'y'.repeat(20 * 2 ** 20)}\n3,4\n`));
+    expect(long).toMatchObject([
+      { kind: 'value', line: 2 },
+      { kind: 'bad', reason: 'a row longer than 16 MB', line: 3 },
+      { kind: 'value', value: { a: '3', b: '4' }, line: 4 },
+    ]);
+  });
+
+  it('reads the same wherever the pieces of it are cut', async () => {
+    const cell = fc.string({ unit: fc.constantFrom('a', 'ü', '"', ',', '\n', '\r\n', ' ', ';'), maxLength: 8 });
+    const quoted = (value: string): string => `"${value.replaceAll('"', '""')}"`;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(cell, cell), { minLength: 1, maxLength: 6 }),
+        fc.integer({ min: 1, max: 9 }),
+        async (rows, size) => {
+          const whole = rows.map((cells) => cells.map(quoted).join(',')).join('\n');
+          async function* pieces(): AsyncGenerator<string> {
+            for (let at = 0; at < whole.length; at += size) yield await Promise.resolve(whole.slice(at, at + size));
+          }
+          const options = { delimiter: ',', longest: 1000, width: () => 2 };
+          const found = (await Array.fromAsync(csvRecords(pieces(), options))).flat();
+          expect(found.map((record) => ('cells' in record ? record.cells : record.bad))).toEqual(rows);
+        },
+      ),
+    );
   });
 
   it('tells rows of another width apart, and refuses 5,000 columns', async () => {
@@ -204,8 +295,8 @@ describe('a document', () => {
     expect(await refused(locked)).toMatchObject({ message: expect.stringContaining('password') as unknown });
   });
 
-  it('of Word keeps its structure; a broken part is said', async () => {
-    const word = (name: string, document: string): Promise<string> =>
+  it('of Word keeps its structure; a broken part is said, and costs no text', async () => {
+    const word = (name: string, document: string, styles = ''): Promise<string> =>
       zip(name, (archive) => {
         const add = (path: string, xml: string): void => archive.addBuffer(Buffer.from(xml), path);
         add(
@@ -217,11 +308,22 @@ describe('a document', () => {
           '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" Target="word/document.xml"/></Relationships>',
         );
         add('word/document.xml', document);
+        if (styles === '') return;
+        add(
+          'word/_rels/document.xml.rels',
+          '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/styles" Target="styles.xml"/></Relationships>',
+        );
+        add('word/styles.xml', styles);
       });
     const body =
       '<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body><w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr><w:r><w:t>Brakes</w:t></w:r></w:p><w:p><w:r><w:t>Check the pads.</w:t></w:r></w:p></w:body></w:document>';
     expect(await text(await word('b.docx', body))).toContain('Check the pads.');
     expect(await refused(await word('broken.docx', body.slice(0, 150)))).toMatchObject({ code: 'FORMAT_INVALID' });
+    const [bare] = await read(await word('styles.docx', body, '<w:styles xmlns:w="http://sch'));
+    expect(bare).toMatchObject({
+      text: 'Brakes\n\nCheck the pads.',
+      removed: [{ what: 'headings and lists of a broken part' }],
+    });
     expect(await refused(file('no.docx', 'not a zip'))).toMatchObject({ code: 'FORMAT_INVALID' });
   });
 
@@ -260,9 +362,11 @@ describe('an archive', () => {
       archive.addBuffer(Buffer.from('Text.'), 'notes/a.md');
       archive.addBuffer(Buffer.from('x'), '__MACOSX/a.md');
       archive.addBuffer(Buffer.from('x'), 'photo.png');
+      archive.addBuffer(Buffer.from('x'), 'inner.zip');
     });
-    const { files } = await listFiles([path], scratch());
+    const { files, refused: rest } = await listFiles([path], scratch());
     expect(files.map(({ name }) => name)).toEqual(['m.zip/notes/a.md', 'm.zip/rows.jsonl']);
+    expect(rest).toMatchObject([{ name: 'm.zip/*.png' }, { name: 'm.zip/*.zip' }]);
   });
 
   /** Rewrites a name in an archive by one of the same length. */
@@ -292,9 +396,15 @@ describe('an archive', () => {
     file('f/good.txt', 'Good.');
     file('f/bad.zip', 'no archive');
     file('f/.hidden.txt', 'no');
+    file('f/a.xlsx', 'x');
+    file('f/b.xlsx', 'x');
     symlinkSync('/etc/passwd', join(folder, 'f/link.txt'));
     const { files, refused: bad } = await listFiles([join(folder, 'f')], scratch());
     expect(files.map(({ name }) => name)).toEqual(['f/good.txt']);
-    expect(bad).toMatchObject([{ name: 'f/bad.zip', error: { code: 'FORMAT_INVALID' } }]);
+    expect(bad.map(({ name, error }) => [name, error.code, error.message])).toMatchObject([
+      ['f/bad.zip', 'FORMAT_INVALID', expect.any(String) as unknown],
+      ['f/*.xlsx', 'FORMAT_UNKNOWN', '2 files: of a kind that Fettle cannot read.'],
+      ['f/ (links)', 'FORMAT_UNKNOWN', '1 file: a link, which is not followed.'],
+    ]);
   });
 });

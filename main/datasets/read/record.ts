@@ -3,7 +3,12 @@
 /** What was taken out of a document on reading, so that it can be shown. */
 export interface RemovedText {
   readonly what:
-    'page headers' | 'page footers' | 'page numbers' | 'hyphens at line ends' | 'navigation and boilerplate';
+    | 'page headers'
+    | 'page footers'
+    | 'page numbers'
+    | 'hyphens at line ends'
+    | 'navigation and boilerplate'
+    | 'headings and lists of a broken part';
   readonly count: number;
   /** At most three, at most 120 characters each. */
   readonly examples: readonly string[];

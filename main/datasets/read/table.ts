@@ -1,64 +1,62 @@
 /** @file Tables: CSV and TSV with whatever delimiter, quotes and encoding they have, and Parquet. */
 import { createReadStream } from 'node:fs';
-import { Readable } from 'node:stream';
-import { parse } from 'csv-parse';
-import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
+import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, type FileMetaData } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { FettleError } from '../../contract/errors.ts';
+import { csvRecords, fits, type CsvRecord } from './csv.ts';
 import { MAX_LINE_BYTES } from './json.ts';
 import type { RawRecord, ReadOptions, SourceFile } from './record.ts';
-import { decode, empty, encodingOf, readHead } from './text.ts';
+import { countUtf8Lines, decode, empty, encodingOf, readHead } from './text.ts';
 
 /** More columns than that are not rows of text. */
 const MAX_COLUMNS = 1000;
 const DELIMITERS = [',', ';', '\t', '|'];
 const BLOCK_ROWS = 1000;
+/** Of a Parquet file, unpacked, that much is read at once. */
+const PARQUET_BYTES = 32 * 2 ** 20;
+/** Characters. */
+const LONGEST_NAME = 100;
 
 export async function* readCsv(file: SourceFile, { onBytes }: ReadOptions): AsyncIterable<readonly RawRecord[]> {
   const head = await readHead(file.path);
   if (head.length === 0) throw empty(file.name);
-  const encoding = encodingOf(head);
+  const { encoding, broken } = await encodingOfTable(file.path, head);
   // The cut end may split a character.
-  const delimiter = delimiterOf(
-    decode(head.subarray(0, head.length - (head.length % 2)), file.name, lenient(encoding)),
-  );
-  const parser = parse({
-    delimiter,
-    bom: true,
-    relax_quotes: true,
-    relax_column_count: true,
-    skip_empty_lines: true,
-    max_record_size: MAX_LINE_BYTES,
-    info: true,
-  });
-  const text = Readable.from(decoded(file.path, encoding, onBytes));
-  text.on('error', (error) => parser.destroy(error));
-  text.pipe(parser);
+  const begun = decode(head.subarray(0, head.length - (head.length % 2)), file.name, lenient(encoding));
+  const told = /^\ufeff?sep=(.)\r?\n/i.exec(begun)?.[1];
+  const delimiter = told ?? delimiterOf(begun);
   let header: readonly string[] | undefined;
-  let records: RawRecord[] = [];
-  try {
-    for await (const { record, info } of parser as AsyncIterable<{ record: string[]; info: { lines: number } }>) {
-      if (!header) {
-        header = headerOf(record, file.name);
-        continue;
-      }
-      records.push(rowOf(header, record, info.lines, delimiter));
-      if (records.length === BLOCK_ROWS) {
-        yield records;
-        records = [];
-      }
+  const records = csvRecords(decoded(file.path, encoding, onBytes), {
+    delimiter,
+    longest: MAX_LINE_BYTES,
+    width: () => header?.length ?? null,
+  });
+  for await (const block of records) {
+    const rows: RawRecord[] = [];
+    for (const record of block) {
+      if ('bad' in record) rows.push({ kind: 'bad', reason: record.bad, line: record.line, raw: record.raw });
+      // Excel's own first line, which says how the cells are parted.
+      else if (told !== undefined && record.line === 1) continue;
+      else if (!header) {
+        const named = areNames(record.cells);
+        header = headerOf(named ? record.cells : record.cells.map(() => ''), file.name);
+        if (!named) rows.push(rowOf(header, record, delimiter, broken));
+      } else rows.push(rowOf(header, record, delimiter, broken));
     }
-  } catch (error) {
-    if (error instanceof FettleError) throw error;
-    yield records;
-    throw new FettleError(
-      'FORMAT_INVALID',
-      `${file.name} cannot be read as a table: ${(error as Error).message.slice(0, 200)}`,
-      'Check its quotes, or save it again as CSV in UTF-8.',
-    );
+    for (let from = 0; from < rows.length; from += BLOCK_ROWS) yield rows.slice(from, from + BLOCK_ROWS);
   }
   if (!header) throw empty(file.name);
-  yield records;
+}
+
+/** `broken` where some rows are not UTF-8 in a file that is. */
+async function encodingOfTable(
+  path: string,
+  head: Buffer,
+): Promise<{ encoding: ReturnType<typeof encodingOf>; broken: boolean }> {
+  const encoding = encodingOf(head);
+  if (encoding.startsWith('utf-16')) return { encoding, broken: false };
+  const { good, bad } = await countUtf8Lines(path);
+  return bad > good ? { encoding: 'windows-1252', broken: false } : { encoding: 'utf-8', broken: bad > 0 };
 }
 
 const lenient = (encoding: ReturnType<typeof encodingOf>): typeof encoding =>
@@ -67,12 +65,16 @@ const lenient = (encoding: ReturnType<typeof encodingOf>): typeof encoding =>
 async function* decoded(path: string, encoding: string, onBytes: ReadOptions['onBytes']): AsyncIterable<string> {
   const decoder = new TextDecoder(encoding);
   let read = 0;
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 18 }) as AsyncIterable<Buffer>) {
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
     onBytes?.((read += chunk.length));
     yield decoder.decode(chunk, { stream: true }).replaceAll('\0', '');
   }
   yield decoder.decode();
 }
+
+/** The first line of a table without a head is a row: sentences are no names of columns. They are then called by number, and the person is asked. */
+const areNames = (cells: readonly string[]): boolean =>
+  !cells.some((cell) => cell.length > LONGEST_NAME || /[.?!]\s*$/.test(cell));
 
 function headerOf(names: readonly string[], file: string): string[] {
   if (names.length > MAX_COLUMNS)
@@ -90,14 +92,17 @@ function headerOf(names: readonly string[], file: string): string[] {
   });
 }
 
-function rowOf(header: readonly string[], cells: readonly string[], line: number, delimiter: string): RawRecord {
-  if (cells.length !== header.length)
-    return {
-      kind: 'bad',
-      reason: cells.length > header.length ? 'more cells than columns' : 'fewer cells than columns',
-      line,
-      raw: cells.join(delimiter).slice(0, 2000),
-    };
+function rowOf(
+  header: readonly string[],
+  { cells, line }: Extract<CsvRecord, { cells: unknown }>,
+  delimiter: string,
+  broken: boolean,
+): RawRecord {
+  const bad = (reason: string): RawRecord => ({ kind: 'bad', reason, line, raw: cells.join(delimiter).slice(0, 2000) });
+  // Where a byte was no UTF-8, this sign took its place.
+  if (broken && cells.some((cell) => cell.includes('\ufffd'))) return bad('bytes that are not UTF-8');
+  if (!fits(cells, header.length))
+    return bad(cells.length > header.length ? 'more cells than columns' : 'fewer cells than columns');
   return { kind: 'value', value: Object.fromEntries(header.map((name, i) => [name, cells[i]])), line };
 }
 
@@ -130,16 +135,11 @@ export async function* readParquet(file: SourceFile, { onBytes }: ReadOptions): 
         file.name,
       );
     const total = Number(metadata.num_rows);
-    for (let start = 0; start < total; start += BLOCK_ROWS) {
-      const rows = await parquetReadObjects({
-        file: buffer,
-        metadata,
-        compressors,
-        rowStart: start,
-        rowEnd: Math.min(total, start + BLOCK_ROWS),
-      });
-      yield rows.map((row) => ({ kind: 'value', value: plain(row), line: ++line }));
-      onBytes?.(Math.round((file.bytes * Math.min(total, start + BLOCK_ROWS)) / total));
+    for (const [rowStart, rowEnd] of parquetBlocks(metadata)) {
+      const rows = await parquetReadObjects({ file: buffer, metadata, compressors, rowStart, rowEnd });
+      for (let from = 0; from < rows.length; from += BLOCK_ROWS)
+        yield rows.slice(from, from + BLOCK_ROWS).map((row) => ({ kind: 'value', value: plain(row), line: ++line }));
+      onBytes?.(Math.round((file.bytes * rowEnd) / total));
     }
   } catch (error) {
     if (error instanceof FettleError) throw error;
@@ -148,6 +148,17 @@ export async function* readParquet(file: SourceFile, { onBytes }: ReadOptions): 
       `${file.name} is not a whole Parquet file: ${(error as Error).message.slice(0, 200)}`,
       'Copy it again, or save it as JSONL.',
     );
+  }
+}
+
+/** From row to row: a group at a time, since each part of one costs unpacking the whole; a very large one in parts all the same. */
+function* parquetBlocks({ row_groups: groups }: FileMetaData): Iterable<readonly [from: number, to: number]> {
+  let start = 0;
+  for (const { num_rows: count, total_byte_size: size } of groups) {
+    const rows = Number(count);
+    const step = Math.max(BLOCK_ROWS, Math.ceil(rows / Math.max(1, Math.ceil(Number(size) / PARQUET_BYTES))));
+    for (let from = 0; from < rows; from += step) yield [start + from, start + Math.min(rows, from + step)];
+    start += rows;
   }
 }
 

@@ -1,4 +1,6 @@
 /** @file Bytes to text: UTF-8 and UTF-16 with or without a byte order mark, else Windows-1252; what is no text is refused, never replaced. */
+import { isAscii, isUtf8 } from 'node:buffer';
+import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { FettleError } from '../../contract/errors.ts';
 import type { SourceFile } from './record.ts';
@@ -24,10 +26,10 @@ export function encodingOf(bytes: Uint8Array): Encoding {
   const half = looked.length / 2;
   if (looked.length > 8 && oddZeros > half * 0.4 && evenZeros < half * 0.05) return 'utf-16le';
   if (looked.length > 8 && evenZeros > half * 0.4 && oddZeros < half * 0.05) return 'utf-16be';
-  return isUtf8(looked, bytes.length > looked.length) ? 'utf-8' : 'windows-1252';
+  return beginsAsUtf8(looked, bytes.length > looked.length) ? 'utf-8' : 'windows-1252';
 }
 
-function isUtf8(bytes: Uint8Array, cut: boolean): boolean {
+function beginsAsUtf8(bytes: Uint8Array, cut: boolean): boolean {
   try {
     // `stream` forgives a character that the end of the bytes cuts in two.
     new TextDecoder('utf-8', { fatal: true }).decode(bytes, { stream: cut });
@@ -37,8 +39,43 @@ function isUtf8(bytes: Uint8Array, cut: boolean): boolean {
   }
 }
 
-/** @throws FILE_ENCODING where the bytes are no text in that encoding. */
-export function decode(bytes: Uint8Array, name: string, encoding: Encoding = encodingOf(bytes)): string {
+/** Lines of other than ASCII that settle it: a file with so many good ones is UTF-8, whatever else is in it. */
+const SETTLED = 1000;
+/** A line that is longer says nothing of an encoding. */
+const LONGEST_LINE = 1 << 24;
+
+/**
+ * Whether a whole file is UTF-8, line by line: the first letter that is not ASCII may stand anywhere. `bad` lines are not, and are
+ * more than the good ones where the file is of another encoding.
+ */
+export async function countUtf8Lines(path: string): Promise<{ readonly good: number; readonly bad: number }> {
+  let [good, bad] = [0, 0];
+  let rest: Buffer = Buffer.alloc(0);
+  const judge = (lines: Buffer): void => {
+    if (isAscii(lines) || (good >= SETTLED && isUtf8(lines))) return;
+    for (let from = 0; from < lines.length;) {
+      const end = lines.indexOf(10, from);
+      const line = lines.subarray(from, end < 0 ? lines.length : end);
+      if (!isAscii(line) && isUtf8(line)) good++;
+      else if (!isAscii(line)) bad++;
+      from = end < 0 ? lines.length : end + 1;
+    }
+  };
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
+    const end = chunk.lastIndexOf(10);
+    if (end >= 0) judge(rest.length === 0 ? chunk.subarray(0, end) : Buffer.concat([rest, chunk.subarray(0, end)]));
+    const tail = chunk.subarray(end + 1);
+    rest = end >= 0 ? tail : rest.length > LONGEST_LINE ? rest : Buffer.concat([rest, tail]);
+  }
+  if (rest.length <= LONGEST_LINE) judge(rest);
+  return { good, bad };
+}
+
+/** @throws FILE_ENCODING where the bytes are no text, in the encoding that is given or in any. */
+export function decode(bytes: Uint8Array, name: string, given?: Encoding): string {
+  let encoding = given ?? encodingOf(bytes);
+  // The first letter that is not ASCII may stand far behind what was looked at.
+  if (!given && encoding === 'utf-8' && !isUtf8(bytes)) encoding = 'windows-1252';
   let text: string;
   try {
     text = new TextDecoder(encoding, { fatal: true }).decode(bytes);

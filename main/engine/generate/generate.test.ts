@@ -35,6 +35,25 @@ describe('generation', () => {
     expect(pieces.join('')).toBe(text);
   });
 
+  it('ends where a stop text begins, and tells nothing of it before', async () => {
+    const pieces: string[] = [];
+    const onPiece = (piece: string): void => void pieces.push(piece);
+    const { text, reason } = await ask(saying('One. Two\n\nYou: no'), { stopTexts: ['You:', '\n\nY'], onPiece });
+    expect([text, reason]).toEqual(['One. Two', 'stop']);
+    expect(pieces.join('')).toBe('One. Two');
+    // What only looked like the beginning of one is told after all.
+    pieces.length = 0;
+    await ask(saying('a\nb Yo'), { stopTexts: ['\n\n', 'You:'], onPiece });
+    expect(pieces.join('')).toBe('a\nb Yo');
+  });
+
+  it('refuses a prompt that is longer than the model reads, with both figures', async () => {
+    await expect(ask(saying('Hello', 3), { ids: [1, 2, 3, 4] })).rejects.toMatchObject({
+      code: 'PROMPT_TOO_LONG',
+      message: expect.stringMatching(/4 tokens long.* reads 3/) as unknown,
+    });
+  });
+
   it('ends after so many tokens, at the end of the context, and when it is told to', async () => {
     expect(await ask(saying('Hello'), { maxTokens: 2 })).toMatchObject({ text: 'He', reason: 'length' });
     expect(await ask(saying('Hello', 4))).toMatchObject({ text: 'Hel', reason: 'length' });

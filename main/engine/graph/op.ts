@@ -1,5 +1,5 @@
 /** @file What an op is: one entry with its shape rule, its emission as ONNX, and its vector-Jacobian product. Nothing else needs to know it. */
-import type { Attribute } from '../../formats/onnx/build.ts';
+import type { Attribute, FloatType } from '../../formats/onnx/build.ts';
 import type { Attrs, Node, TensorType, Value } from './value.ts';
 
 /** Where a graph will run. Some ops are written differently for each. */
@@ -8,6 +8,8 @@ export type Device = 'cpu' | 'webgpu';
 /** Writes ONNX nodes for one graph. */
 export interface Emitter {
   readonly device: Device;
+  /** What the graph's numbers are computed in. */
+  readonly float: FloatType;
   /** The name under which a value is known in this graph. */
   name(value: Value): string;
   /** The name under which a node's result is written. */
@@ -16,7 +18,7 @@ export interface Emitter {
   fresh(): string;
   /** Name of an int64 vector constant: shapes, axes, sizes. */
   ints(list: readonly number[]): string;
-  /** Name of a float32 scalar constant. */
+  /** Name of a scalar constant. */
   scalar(x: number): string;
   node(
     opType: string,

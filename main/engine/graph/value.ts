@@ -3,7 +3,7 @@ import type { ElementType } from '../../formats/onnx/build.ts';
 import type { Op } from './op.ts';
 
 export type Shape = readonly number[];
-export type DType = ElementType;
+export type DType = Extract<ElementType, 'float32' | 'int64'>;
 export type Attrs = Readonly<Record<string, number | readonly number[]>>;
 
 export interface TensorType {
@@ -41,6 +41,12 @@ export interface CustomVjp {
   readonly inputs: readonly Value[];
   readonly pull: (dy: Value) => readonly Value[];
 }
+
+/**
+ * A length that is known only when the graph runs, in graphs that are written for other programs. Sums and products with
+ * it stay free, and what would write it into a graph as a number fails.
+ */
+export const FREE = Number.POSITIVE_INFINITY;
 
 /** Number of elements. */
 export const sizeOf = (shape: Shape): number => shape.reduce((a, b) => a * b, 1);

@@ -1,17 +1,26 @@
 /** @file What an architecture writes a block's forward pass with: its weights, projections with their adapters, attention. */
-import { concat, gemm, pad, add, split } from '../graph/ops/index.ts';
+import { withVjp } from '../autodiff/gradient.ts';
+import { add, concat, gemm, mul, pad, reshape, rsqrt, split, sumLast } from '../graph/ops/index.ts';
 import type { Scope } from '../graph/value.ts';
 import { type Value } from '../graph/value.ts';
 import type { ModelSpec, Projection } from '../architectures/spec.ts';
 
 /** The adapters of a model (LoRA, Hu et al. 2021): the same in every block. */
 export interface AdapterShape {
+  readonly kind: 'adapter';
   readonly rank: number;
-  /** Factor of the adapter's product: alpha / rank. */
+  /** Factor of the adapter's product. */
   readonly scale: number;
   /** Modules that have one, as PEFT calls them. */
   readonly targets: ReadonlySet<string>;
+  /** Weight-decomposed (DoRA, Liu et al. 2024): the length of each output's row of weights is learned by itself. */
+  readonly dora: boolean;
+  /** Share of a projection's inputs that its adapter does not see in a step of training. */
+  readonly dropout: number;
 }
+
+/** What is trained in every block: adapters beside the weights, or the weights themselves. */
+export type TrainedShape = AdapterShape | { readonly kind: 'whole' };
 
 /** Attention over what a block is given to see; q [rows, heads * d], k and v [rows, kvHeads * d] -> [rows, heads * d]. */
 export type Attention = (scope: Scope, q: Value, k: Value, v: Value) => Value;
@@ -25,28 +34,42 @@ export const tensorNames = {
   a: (p: Projection): string => `${p.name}.A`,
   /** The B matrix of one part, [to, rank]. */
   b: (p: Projection, module: string): string => `${p.name}.B.${module}`,
+  /** Lengths of one part's rows of weights (DoRA), [to]. */
+  magnitude: (p: Projection, module: string): string => `${p.name}.M.${module}`,
+  /** What an adapter's input is multiplied by in training, [rows, from]: 0 where it is dropped, else 1 over the share kept. */
+  dropout: (p: Projection): string => `${p.name}.dropout`,
 };
+
+/** What is added to a projection's product: its bias, and what it is to be added to. */
+interface Linear {
+  readonly x: Value;
+  readonly weight: Value;
+  readonly start: Value | undefined;
+}
 
 export class BlockBuilder {
   readonly scope: Scope;
   /** Inputs that are trained, in the order they were met. */
   readonly trained: Value[] = [];
   readonly #spec: ModelSpec;
-  readonly #adapter: AdapterShape | undefined;
+  readonly #shape: TrainedShape | undefined;
   readonly #attention: Attention;
+  readonly #training: boolean;
 
-  constructor(scope: Scope, spec: ModelSpec, adapter: AdapterShape | undefined, attention: Attention) {
+  /** @param training an adapter's dropout takes place; otherwise it sees all. */
+  constructor(scope: Scope, spec: ModelSpec, shape: TrainedShape | undefined, attention: Attention, training = false) {
     this.scope = scope;
     this.#spec = spec;
-    this.#adapter = adapter;
+    this.#shape = shape;
     this.#attention = attention;
+    this.#training = training;
   }
 
   /** A norm's weight, [size]. */
   vector(name: string): Value {
     const found = this.#spec.vectors.find((v) => v.name === name);
     if (!found) throw new TypeError(`the architecture has no vector ${name}`);
-    return this.scope.input(name, [found.size]);
+    return this.#weight(name, [found.size]);
   }
 
   /** The parts of a projection of x [rows, from], each [rows, to]. */
@@ -77,29 +100,70 @@ export class BlockBuilder {
   /** x W' + scale (x A') B' + bias + residual, in as few passes as Gemm's third input allows. */
   #linear(p: Projection, x: Value, residual: Value | undefined): Value {
     const to = p.parts.reduce((sum, part) => sum + part.to, 0);
-    const weight = this.scope.input(tensorNames.weight(p), [to, p.from]);
-    const bias = p.bias ? this.scope.input(tensorNames.bias(p), [to]) : undefined;
+    const weight = this.#weight(tensorNames.weight(p), [to, p.from]);
+    const bias = p.bias ? this.#weight(tensorNames.bias(p), [to]) : undefined;
     const start = bias && residual ? add(residual, bias) : (residual ?? bias);
-    const y = gemm(x, weight, { transB: true, plus: start });
-    const adapter = this.#adapter;
-    const adapted = adapter ? p.parts.filter((part) => adapter.targets.has(part.module)) : [];
-    if (!adapter || adapted.length === 0) return y;
-    const a = this.#trained(tensorNames.a(p), [adapted.length * adapter.rank, p.from]);
-    const low = gemm(x, a, { transB: true, alpha: adapter.scale });
-    // The B matrices on the diagonal of one, so that all parts take one product: its zeros cost less than more passes.
+    const shape = this.#shape;
+    if (shape?.kind === 'adapter' && p.parts.some((part) => shape.targets.has(part.module)))
+      return this.#adapted(p, shape, { x, weight, start });
+    return gemm(x, weight, { transB: true, plus: start });
+  }
+
+  #adapted(p: Projection, adapter: AdapterShape, { x, weight, start }: Linear): Value {
+    const adapted = p.parts.filter((part) => adapter.targets.has(part.module));
     const width = adapted.length * adapter.rank;
-    const b = p.parts.map((part) => {
-      const at = adapted.indexOf(part);
-      if (at < 0) return this.scope.zeros([part.to, width]);
-      const own = this.#trained(tensorNames.b(p, part.module), [part.to, adapter.rank]);
-      return pad(own, 1, at * adapter.rank, width - (at + 1) * adapter.rank);
-    });
-    return gemm(low, concat(b, 0), { transB: true, plus: y });
+    const a = this.#trained(tensorNames.a(p), [width, p.from]);
+    // The B matrices on the diagonal of one, so that all parts take one product: its zeros cost less than more passes.
+    const b = concat(
+      p.parts.map((part) => {
+        const at = adapted.indexOf(part);
+        if (at < 0) return this.scope.zeros([part.to, width]);
+        const own = this.#trained(tensorNames.b(p, part.module), [part.to, adapter.rank]);
+        return pad(own, 1, at * adapter.rank, width - (at + 1) * adapter.rank);
+      }),
+      0,
+    );
+    const drops = this.#training && adapter.dropout > 0;
+    const seen = drops ? mul(x, this.scope.input(tensorNames.dropout(p), x.shape)) : x;
+    const low = gemm(seen, a, { transB: true, alpha: adapter.scale });
+    if (!adapter.dora) return gemm(low, b, { transB: true, plus: gemm(x, weight, { transB: true, plus: start }) });
+    const stretched = mul(
+      gemm(low, b, { transB: true, plus: gemm(x, weight, { transB: true }) }),
+      this.#stretch(p, adapter, add(weight, gemm(b, a, { alpha: adapter.scale }))),
+    );
+    return start ? add(stretched, start) : stretched;
+  }
+
+  /**
+   * What DoRA multiplies each output by, [to]: its learned magnitude over the length of its row of W + scale B A
+   * (Liu et al. 2024, equation 5), which counts as a constant on the way back (section 4.3). 1 for parts without an adapter.
+   */
+  #stretch(p: Projection, adapter: AdapterShape, moved: Value): Value {
+    const length = rsqrt(reshape(sumLast(mul(moved, moved)), [moved.shape[0]!]));
+    const constant = withVjp(length, [], () => []);
+    const lengths = split(
+      constant,
+      p.parts.map((part) => part.to),
+      0,
+    );
+    return concat(
+      p.parts.map((part, i) =>
+        adapter.targets.has(part.module)
+          ? mul(this.#trained(tensorNames.magnitude(p, part.module), [part.to]), lengths[i]!)
+          : this.scope.constant(new Float32Array(part.to).fill(1), [part.to]),
+      ),
+      0,
+    );
+  }
+
+  /** A weight of the base, which is trained where all of them are. */
+  #weight(name: string, shape: readonly number[]): Value {
+    return this.#shape?.kind === 'whole' ? this.#trained(name, shape) : this.scope.input(name, shape);
   }
 
   #trained(name: string, shape: readonly number[]): Value {
     const value = this.scope.input(name, shape);
-    this.trained.push(value);
+    if (!this.trained.includes(value)) this.trained.push(value);
     return value;
   }
 }

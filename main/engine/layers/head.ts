@@ -1,6 +1,6 @@
 /** @file The head: final norm, logits, and cross-entropy with its own way back, on the rows that carry a label. */
 import { withVjp } from '../autodiff/gradient.ts';
-import { gemm, logSoftmax, mul, pick, reshape, rmsNorm, rows, softmax, sub } from '../graph/ops/index.ts';
+import { gemm, logSoftmax, mul, oneHot, pick, reshape, rmsNorm, rows, softmax, sub } from '../graph/ops/index.ts';
 import type { Scope, Value } from '../graph/value.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 
@@ -11,13 +11,19 @@ export function logits(scope: Scope, spec: ModelSpec, x: Value): Value {
 
 /**
  * Negative log likelihood [n, 1] of labels int64 [n, 1], in nats. With p = softmax(h E'), its gradient for a frozen E
- * is (p E - E[label]) dy: no one-hot matrix is needed.
+ * is (p E - E[label]) dy: no one-hot matrix is needed, but for the gradient of E itself, ((p - onehot(label)) dy)' h.
+ * @param trained the head's own matrix is trained too
  */
-export function crossEntropy(scope: Scope, spec: ModelSpec, x: Value, labels: Value): Value {
+export function crossEntropy(scope: Scope, spec: ModelSpec, x: Value, labels: Value, trained = false): Value {
   const h = normed(scope, spec, x);
   const table = headWeight(scope, spec);
   const z = gemm(h, table, { transB: true });
   const loss = mul(pick(logSoftmax(z), labels), scope.scalar(-1));
+  if (trained)
+    return withVjp(loss, [h, table], (dy) => {
+      const dz = mul(sub(softmax(z), oneHot(labels, spec.vocab)), dy);
+      return [gemm(dz, table), gemm(dz, h, { transA: true })];
+    });
   return withVjp(loss, [h], (dy) => {
     // A second softmax is quicker than the exponential of the first one's logarithm, whose kernel is slow.
     const expected = gemm(softmax(z), table);

@@ -5,7 +5,7 @@ import { MASKED } from '../layers/attention.ts';
 import { numbers, integers, tensor, zeros, type Tensors } from '../segments/session.ts';
 import { Workspace } from '../segments/workspace.ts';
 import type { Decoder } from '../types.ts';
-import { rotaryTables, type AdapterLayers, type Network } from './network.ts';
+import { rotaryTables, type Network, type Trained } from './network.ts';
 import { decodeSegment } from './segments.ts';
 
 /** The cache grows by so many tokens; a program is compiled for each size. */
@@ -15,19 +15,19 @@ const PREFILL_TOKENS = 512;
 /** Pieces of a prompt are padded to multiples of this. */
 const PREFILL_STEP = 32;
 
-/** One document at a time. The adapter is read where it lies: a step of training between two tokens would be seen. */
+/** One document at a time. What is trained is read where it lies: a step of training between two tokens would be seen. */
 export class CachedDecoder implements Decoder {
   readonly #network: Network;
-  readonly #adapter: AdapterLayers | undefined;
+  readonly #trained: Trained | undefined;
   readonly #workspace = new Workspace();
   /** Keys and values of each layer, [1, kvHeads, capacity, headDim]. */
   #cache: { k: Tensor; v: Tensor }[] = [];
   #capacity = 0;
   #length = 0;
 
-  constructor(network: Network, adapter: AdapterLayers | undefined) {
+  constructor(network: Network, trained: Trained | undefined) {
     this.#network = network;
-    this.#adapter = adapter;
+    this.#trained = trained;
   }
 
   get maxTokens(): number {
@@ -59,7 +59,7 @@ export class CachedDecoder implements Decoder {
 
   /** Runs `ids`, padded to `time`, after what is cached. */
   async #advance(ids: readonly number[], time: number, wantLogits: boolean): Promise<Float32Array | undefined> {
-    const { spec, weights, cache } = this.#network;
+    const { spec, cache } = this.#network;
     if (this.#length + ids.length > spec.maxPositions)
       throw new FettleError(
         'INPUT_INVALID',
@@ -69,21 +69,18 @@ export class CachedDecoder implements Decoder {
     const past = Math.ceil(this.#length / CACHE_STEP) * CACHE_STEP;
     if (past > this.#capacity) this.#grow(past);
     // A shorter document than the one before leaves a larger cache: its size is as good.
-    const shape = { time, past: this.#length === 0 ? 0 : this.#capacity, adapter: this.#adapter?.shape };
+    const shape = { time, past: this.#length === 0 ? 0 : this.#capacity, trained: this.#trained?.shape };
     const segment = await decodeSegment(cache, spec, shape);
     const shared = this.#shared(shape.past, time);
     const padded = new Int32Array(time);
     padded.set(ids);
-    let x = await this.#network.embed(padded);
+    let x = await this.#network.embed(padded, this.#trained);
     const made: Tensors[] = [];
     for (let layer = 0; layer < spec.layers; layer++) {
       const out = this.#workspace.tensors(layer, segment.forward.program.outputs);
       const known = this.#cache[layer];
       const past: Tensors = known ? { 'past.k': known.k, 'past.v': known.v } : {};
-      await segment.forward.run(
-        [shared, weights.layers[layer]!, this.#adapter?.layers[layer]!.values ?? {}, past, { x }],
-        out,
-      );
+      await segment.forward.run([shared, ...this.#network.layerWeights(layer, this.#trained), past, { x }], out);
       made.push(out);
       x = out['y']!;
     }
@@ -91,7 +88,7 @@ export class CachedDecoder implements Decoder {
     if (needed > this.#capacity) this.#grow(needed);
     made.forEach((out, layer) => this.#remember(this.#cache[layer]!, out, time, ids.length));
     this.#length += ids.length;
-    return wantLogits ? this.#network.logits(numbers(x), Int32Array.of(ids.length - 1)) : undefined;
+    return wantLogits ? this.#network.logits(numbers(x), Int32Array.of(ids.length - 1), this.#trained) : undefined;
   }
 
   #shared(past: number, time: number): Tensors {

@@ -7,15 +7,15 @@ import { relativeError, worstDifference } from '../../../test/support/numbers.ts
 import { writeTinyModel } from '../../../test/fixtures/tiny-model.ts';
 import type { ModelFiles } from '../../formats/model.ts';
 import { openModel } from '../../formats/open.ts';
-import { checkWeights, loadBase, Random, readSpec, type BaseModel, type LoraModel } from '../index.ts';
+import { checkWeights, loadBase, Random, readSpec, type BaseModel, type TunedModel } from '../index.ts';
 import { assembleBatch } from '../train/batches.ts';
 import type { Example } from '../types.ts';
-import { adapterOf, mergedWeights } from './merge.ts';
+import { mergeableOf, mergedWeights } from './merge.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'fettle-equality-'));
 let files: ModelFiles;
 let base: BaseModel;
-let model: LoraModel;
+let model: TunedModel;
 beforeAll(async () => {
   files = await openModel(await writeTinyModel(folder));
   base = await loadBase(files.config, files.weights, { threads: 1 });
@@ -85,9 +85,68 @@ describe('loss and gradients are the same', () => {
   });
 });
 
+describe('blocks computed again on the way back', () => {
+  it('give the same gradients, bit for bit', async () => {
+    const options = { rank: 3, alpha: 6, targetModules: ['q_proj', 'down_proj'], seed: 4, dropout: 0.2 };
+    const batch = assembleBatch([[example(40), example(17)], [example(61)]], 256);
+    const gradients = async (activationCheckpointing: boolean): Promise<Float32Array> => {
+      const tuned = base.withLora({ ...options, activationCheckpointing });
+      tuned.parameters.values.set(model.parameters.values.subarray(0, tuned.parameters.values.length));
+      await tuned.accumulate(batch, 1, 7);
+      return tuned.parameters.gradients;
+    };
+    const again = await gradients(true);
+    expect(await gradients(false)).toEqual(again);
+    expect(again.some((value) => value !== 0)).toBe(true);
+  });
+});
+
+describe('dropout', () => {
+  const batch = assembleBatch([[example(40), example(17)]], 256);
+  const tuned = () => {
+    const made = base.withLora({ rank: 3, alpha: 6, targetModules: ['v_proj', 'up_proj'], seed: 4, dropout: 0.3 });
+    const values = new Random(5);
+    made.parameters.values.forEach((_, i, all) => (all[i] = 0.3 * values.normal()));
+    return made;
+  };
+
+  it('is the same for the same batch of a run, and another for another', async () => {
+    const subject = tuned();
+    const losses = [await subject.accumulate(batch, 0, 3), await subject.accumulate(batch, 0, 3)];
+    expect(losses[1]).toBe(losses[0]);
+    expect(await subject.accumulate(batch, 0, 4)).not.toBe(losses[0]);
+  });
+
+  it('takes no part in measuring and answering', async () => {
+    const subject = tuned();
+    const sum = (await subject.losses(batch)).reduce((a, b) => a + b, 0);
+    const whole = base.withLora({ rank: 3, alpha: 6, targetModules: ['v_proj', 'up_proj'], seed: 4 });
+    whole.parameters.values.set(subject.parameters.values);
+    expect(sum).toBeCloseTo(await whole.accumulate(batch, 0), 2);
+  });
+
+  it('gives on average what no dropout gives, to first order', async () => {
+    const subject = tuned();
+    // With B near zero the loss is linear in the adapter's product, whose mean dropout keeps.
+    subject.parameters.entries
+      .filter(({ name }) => name.endsWith('lora_B.weight'))
+      .forEach(({ offset, size }) => {
+        for (let i = offset; i < offset + size; i++) subject.parameters.values[i]! *= 1e-2;
+      });
+    const plain = (await subject.losses(batch)).reduce((a, b) => a + b, 0);
+    const bare = (await base.losses(batch)).reduce((a, b) => a + b, 0);
+    const draws: number[] = [];
+    for (let draw = 0; draw < 60; draw++) draws.push(await subject.accumulate(batch, 0, draw));
+    const mean = draws.reduce((a, b) => a + b, 0) / draws.length;
+    const deviation = Math.sqrt(draws.reduce((a, b) => a + (b - mean) ** 2, 0) / draws.length / (draws.length - 1));
+    expect(Math.abs(mean - plain)).toBeLessThan(4 * deviation);
+    expect(Math.abs(plain - bare)).toBeGreaterThan(deviation);
+  });
+});
+
 describe('an adapter merged into its base', () => {
   it('gives the adapter’s logits', async () => {
-    const merged = await loadBase(files.config, mergedWeights(adapterOf(model), files.weights), { threads: 1 });
+    const merged = await loadBase(files.config, mergedWeights(mergeableOf(model), files.weights), { threads: 1 });
     const { ids } = example(50);
     expect(worstDifference(await merged.logits(ids), await model.logits(ids))).toBeLessThan(1e-4);
     expect(worstDifference(await base.logits(ids), await model.logits(ids))).toBeGreaterThan(1e-2);

@@ -1,47 +1,56 @@
-/** @file An adapter folded into the weights it stands on: W + scale * B A (Hu et al. 2021, section 4.1). */
+/** @file What was trained, folded into the weights it stands on: W + scale * B A (Hu et al. 2021, section 4.1), or weights that took their place. */
 import type { WeightSource } from '../../formats/model.ts';
-import { PEFT_PREFIX, type Adapter } from '../../formats/peft.ts';
-import type { LoraModel } from './model.ts';
-import { parameter } from './parameters.ts';
+import { scaleOf, type LoraSettings } from '../../formats/peft.ts';
+import type { TunedModel } from './model.ts';
+import { MAGNITUDE, parameter } from './parameters.ts';
 
-/** An adapter's matrices by the base model's names: `model.layers.0.self_attn.q_proj.lora_A.weight`. */
-export interface MergeableAdapter {
-  readonly rank: number;
-  readonly alpha: number;
+/** What was trained, by the base model's names: `model.layers.0.self_attn.q_proj.lora_A.weight`, `lm_head.weight`. */
+export interface Mergeable {
+  /** Of the adapter; null where all weights were trained. */
+  readonly lora: LoraSettings | null;
   has(name: string): boolean;
   read(name: string): Promise<Float32Array> | Float32Array;
 }
 
-/** The base's weights by the same names, each read with the adapter's product added where it has one. float32. */
-export function mergedWeights(adapter: MergeableAdapter, base: WeightSource): WeightSource {
-  const { rank, alpha } = adapter;
+/** The base's weights by the same names, each read as it is after training. float32. */
+export function mergedWeights({ lora, has, read }: Mergeable, base: WeightSource): WeightSource {
   return {
     names: base.names,
     info: (name) => ({ shape: base.info(name).shape, storage: 'F32' }),
     async read(name) {
+      if (has(name)) return (await read(name)).slice();
       const weight = await base.read(name);
-      const [a, b] = ['lora_A', 'lora_B'].map((part) => name.replace(/\.weight$/, `.${part}.weight`)) as [
-        string,
-        string,
-      ];
-      if (!adapter.has(a)) return weight;
-      return addProduct(weight, await adapter.read(b), await adapter.read(a), rank, alpha / rank);
+      const part = (what: string): string => name.replace(/\.weight$/, `.${what}`);
+      if (!lora || !has(part('lora_A.weight'))) return weight;
+      const merged = addProduct(
+        weight,
+        await read(part('lora_B.weight')),
+        await read(part('lora_A.weight')),
+        lora.rank,
+        scaleOf(lora),
+      );
+      return lora.useDora ? withLengths(merged, await read(part(MAGNITUDE))) : merged;
     },
   };
 }
 
-/** The adapter of a model in memory. */
-export function adapterOf({ parameters, options }: LoraModel): MergeableAdapter {
+/** What a model in memory has learned. */
+export function mergeableOf({ parameters, lora }: TunedModel): Mergeable {
   const names = new Set(parameters.entries.map((entry) => entry.name));
-  return { ...options, has: (name) => names.has(name), read: (name) => parameter(parameters, name) };
+  return { lora, has: (name) => names.has(name), read: (name) => parameter(parameters, name) };
 }
 
-/** An adapter in a file of PEFT's. */
-export const adapterIn = ({ lora, weights }: Pick<Adapter, 'lora' | 'weights'>): MergeableAdapter => ({
-  ...lora,
-  has: (name) => weights.names.includes(PEFT_PREFIX + name),
-  read: (name) => weights.read(PEFT_PREFIX + name),
-});
+/** What a file holds. */
+export function mergeableIn({
+  lora,
+  weights,
+}: {
+  readonly lora: LoraSettings | null;
+  readonly weights: WeightSource;
+}): Mergeable {
+  const names = new Set(weights.names);
+  return { lora, has: (name) => names.has(name), read: (name) => weights.read(name) };
+}
 
 /** weight [out, in] + scale * b [out, rank] a [rank, in], in place. Sums in float64, rounded once. */
 function addProduct(weight: Float32Array, b: Float32Array, a: Float32Array, rank: number, scale: number): Float32Array {
@@ -56,5 +65,18 @@ function addProduct(weight: Float32Array, b: Float32Array, a: Float32Array, rank
     }
     for (let i = 0, at = out * ins; i < ins; i++, at++) weight[at]! += row[i]!;
   }
+  return weight;
+}
+
+/** Each row of [out, in] stretched to the length given for it (DoRA, Liu et al. 2024, equation 5), in place. */
+function withLengths(weight: Float32Array, lengths: Float32Array): Float32Array {
+  const width = weight.length / lengths.length;
+  lengths.forEach((length, row) => {
+    const cut = weight.subarray(row * width, (row + 1) * width);
+    let sum = 0;
+    for (const value of cut) sum += value * value;
+    const factor = length / Math.sqrt(sum);
+    for (let i = 0; i < width; i++) cut[i]! *= factor;
+  });
   return weight;
 }

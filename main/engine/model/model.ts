@@ -1,16 +1,17 @@
-/** @file A base model in memory, and the same with a trainable LoRA adapter on it. */
+/** @file A base model in memory, and the same with something trainable: a LoRA adapter on it, or all its weights. */
 import { FettleError } from '../../contract/errors.ts';
 import type { HfConfig, WeightSource } from '../../formats/model.ts';
+import { scaleOf, type LoraSettings } from '../../formats/peft.ts';
 import { readSpec } from '../architectures/index.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { SessionCache, type RuntimeOptions } from '../segments/session.ts';
 import type { Batch, Decoder, ParameterSet, Trainable } from '../types.ts';
-import type { AdapterShape } from '../layers/block.ts';
+import type { TrainedShape } from '../layers/block.ts';
 import { CachedDecoder } from './decoder.ts';
 import { microBatches, type MicroBatch } from './microbatch.ts';
-import { Network, type AdapterLayers } from './network.ts';
-import { adapterParameters, adapterTensors, initialise, readParameters, type AdapterParameters } from './parameters.ts';
-import { readWeights } from './weights.ts';
+import { Network, type Trained } from './network.ts';
+import { initialise, readParameters, trainedParameters, trainedTensors, type TrainedParameters } from './parameters.ts';
+import { OUTER, readWeights, weightsByName, type BaseWeights, type Outer } from './weights.ts';
 
 export interface LoadOptions {
   /** Threads of the runtime; results are the same bits only for the same number. */
@@ -18,13 +19,17 @@ export interface LoadOptions {
   readonly device?: RuntimeOptions['device'];
 }
 
-export interface LoraOptions {
-  readonly rank: number;
-  /** The adapter's product is scaled by alpha / rank. */
-  readonly alpha: number;
-  /** Of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj. */
-  readonly targetModules: readonly string[];
+export interface TrainOptions {
+  /** Of an adapter's first values, and of what dropout drops. */
   readonly seed: number;
+  /** Computes blocks again on the way back instead of keeping what they hold. */
+  readonly activationCheckpointing?: boolean;
+}
+
+/** The modules are those of the architecture, by PEFT's names: q_proj, down_proj. */
+export interface LoraOptions extends LoraSettings, TrainOptions {
+  /** Share of its inputs that the adapter does not see in a step of training. */
+  readonly dropout?: number;
 }
 
 /**
@@ -50,8 +55,33 @@ export class BaseModel {
   }
 
   /** An adapter on this model, beginning as nothing. Throws RECIPE_INVALID where a target is no module of the model. */
-  withLora(options: LoraOptions): LoraModel {
-    return new LoraModel(this.#network, options);
+  withLora(options: LoraOptions): TunedModel {
+    const { rank, targetModules, modulesToSave = [], useDora: dora = false, dropout = 0 } = options;
+    checkModules(this.spec, targetModules, modulesToSave);
+    const shape = {
+      kind: 'adapter',
+      rank,
+      scale: scaleOf(options),
+      targets: new Set(targetModules),
+      dora,
+      dropout,
+    } as const;
+    const saved = new Set(modulesToSave.map((name) => SAVED[name]!));
+    // What a tied head and its embedding share is trained once, for both.
+    if (saved.size > 0 && isTied(this.spec)) saved.add('embedding').add('head');
+    return new TunedModel(this.#network, shape, saved, options, options);
+  }
+
+  /** This model with all its weights to be trained; the base stays as it is. */
+  withAllTrained(options: TrainOptions): TunedModel {
+    return new TunedModel(this.#network, { kind: 'whole' }, new Set(OUTER), options, null);
+  }
+
+  /** The same, and the base is given up for it: it is no longer in memory besides, and this model gives what is trained. */
+  becomeAllTrained(options: TrainOptions): TunedModel {
+    const tuned = this.withAllTrained(options);
+    this.#network.weights = tuned.weights;
+    return tuned;
   }
 
   /** Negative log likelihood of each labelled token in nats, in the order of the batch's labels. */
@@ -76,82 +106,120 @@ export class BaseModel {
   }
 }
 
-/** A base model with a LoRA adapter (Hu et al. 2021) that can be trained. */
-export class LoraModel implements Trainable {
-  readonly options: LoraOptions;
-  readonly #network: Network;
-  readonly #parameters: AdapterParameters;
-  readonly #adapter: AdapterLayers;
+/** modules_to_save by PEFT's names: weights that are trained in whole beside an adapter. */
+export const SAVED: Readonly<Record<string, Outer>> = { embed_tokens: 'embedding', lm_head: 'head' };
 
-  constructor(network: Network, options: LoraOptions) {
-    const { rank, alpha, targetModules } = options;
-    const known = network.spec.projections.flatMap((p) => p.parts.map((part) => part.module));
-    const stray = targetModules.find((module) => !known.includes(module));
-    if (stray !== undefined || targetModules.length === 0)
-      throw new FettleError(
-        'RECIPE_INVALID',
-        stray === undefined ? 'No target modules are chosen.' : `The model has no module ${stray}.`,
-        `Choose from ${known.join(', ')}.`,
-      );
-    this.options = options;
+const isTied = ({ names }: ModelSpec): boolean => names.head === names.embedding;
+
+/** Throws RECIPE_INVALID. */
+function checkModules(spec: ModelSpec, targets: readonly string[], saved: readonly string[]): void {
+  const known = spec.projections.flatMap((p) => p.parts.map((part) => part.module));
+  const choice = (list: readonly string[], from: readonly string[]): string | undefined =>
+    list.find((module) => !from.includes(module));
+  const stray = choice(targets, known);
+  if (stray !== undefined || targets.length === 0)
+    throw new FettleError(
+      'RECIPE_INVALID',
+      stray === undefined ? 'No target modules are chosen.' : `The model has no module ${stray}.`,
+      `Choose from ${known.join(', ')}.`,
+    );
+  const other = choice(saved, Object.keys(SAVED));
+  if (other !== undefined)
+    throw new FettleError(
+      'RECIPE_INVALID',
+      `${other} cannot be trained in whole beside an adapter.`,
+      `Choose from ${Object.keys(SAVED).join(', ')}.`,
+    );
+}
+
+/** A base model with something on it that can be trained: an adapter (LoRA, Hu et al. 2021), or all its weights. */
+export class TunedModel implements Trainable {
+  /** Of an adapter; null where all weights are trained. */
+  readonly lora: LoraSettings | null;
+  readonly #network: Network;
+  readonly #parameters: TrainedParameters;
+  readonly #trained: Trained;
+  readonly #options: TrainOptions;
+
+  constructor(
+    network: Network,
+    shape: TrainedShape,
+    outer: ReadonlySet<Outer>,
+    options: TrainOptions,
+    lora: LoraSettings | null,
+  ) {
+    this.lora = lora;
+    this.#options = options;
     this.#network = network;
-    const shape: AdapterShape = { rank, scale: alpha / rank, targets: new Set(targetModules) };
-    this.#parameters = adapterParameters(network.spec, shape);
-    initialise(this.#parameters, options.seed);
-    this.#adapter = { shape, layers: adapterTensors(this.#parameters) };
+    this.#parameters = trainedParameters(network.spec, shape, outer);
+    initialise(this.#parameters, () => weightsByName(network.spec, network.weights), options.seed);
+    this.#trained = { shape, ...trainedTensors(this.#parameters) };
   }
 
   get spec(): ModelSpec {
     return this.#network.spec;
   }
 
+  /** Where all weights are trained: they, as a base's. */
+  get weights(): BaseWeights {
+    const { embedding, finalNorm, head } = this.#trained.outer.values;
+    return {
+      embedding: embedding!,
+      finalNorm: finalNorm!,
+      head: head!,
+      layers: this.#trained.layers.map(({ values }) => values),
+    };
+  }
+
   get parameters(): ParameterSet {
     return this.#parameters;
   }
 
-  async accumulate(batch: Batch, weight: number): Promise<number> {
+  async accumulate(batch: Batch, weight: number, draw = 0): Promise<number> {
+    const { seed, activationCheckpointing: recompute = false } = this.#options;
     let sum = 0;
-    for (const micro of microBatches(batch)) {
-      const losses = await this.#network.train(micro, this.#adapter, weight);
-      for (const loss of losses) sum += loss;
+    for (const [i, micro] of microBatches(batch).entries()) {
+      const settings = { weight, recompute, seed: dropoutSeed(seed, draw, i) };
+      for (const loss of await this.#network.train(micro, this.#trained, settings)) sum += loss;
     }
     return sum;
   }
 
   losses(batch: Batch): Promise<Float32Array> {
-    return batchLosses(this.#network, batch, this.#adapter);
+    return batchLosses(this.#network, batch, this.#trained);
   }
 
   /** Logits [tokens, vocab] of one document. */
   logits(ids: Int32Array): Promise<Float32Array> {
-    return documentLogits(this.#network, ids, this.#adapter);
+    return documentLogits(this.#network, ids, this.#trained);
   }
 
   /** Generates with a cache; several at a time may be open, but only one call may be under way. */
   generator(): Decoder {
-    return new CachedDecoder(this.#network, this.#adapter);
+    return new CachedDecoder(this.#network, this.#trained);
   }
 
   /** Fills the parameters from an adapter's file. Throws MODEL_INCOMPLETE; nothing is changed then. */
   async load(source: WeightSource): Promise<void> {
-    await readParameters(this.#parameters, source);
+    // PEFT writes a tied head beside the embedding that it is.
+    await readParameters(this.#parameters, source, isTied(this.spec) ? ['lm_head.weight'] : []);
   }
 }
 
-async function batchLosses(network: Network, batch: Batch, adapter: AdapterLayers | undefined): Promise<Float32Array> {
+/** Apart for every micro-batch of a run; layers count on from it. */
+const dropoutSeed = (seed: number, draw: number, micro: number): number =>
+  Math.imul(seed ^ Math.imul(draw + 1, 0x9e3779b1), 0x85ebca6b) ^ Math.imul(micro + 1, 0xc2b2ae35);
+
+async function batchLosses(network: Network, batch: Batch, trained: Trained | undefined): Promise<Float32Array> {
   const out = new Float32Array(batch.labels.reduce((n, label) => n + (label >= 0 ? 1 : 0), 0));
   for (const micro of microBatches(batch)) {
-    const losses = await network.losses(micro, await network.forward(micro, adapter));
+    const losses = await network.losses(micro, await network.forward(micro, trained), trained);
     losses.forEach((loss, i) => (out[micro.ranks[i]!] = loss));
   }
   return out;
 }
 
-async function documentLogits(
-  network: Network,
-  ids: Int32Array,
-  adapter: AdapterLayers | undefined,
-): Promise<Float32Array> {
+async function documentLogits(network: Network, ids: Int32Array, trained: Trained | undefined): Promise<Float32Array> {
   const length = ids.length;
   const positions = Int32Array.from(ids.keys());
   const documents = new Int32Array(length).fill(1);
@@ -167,5 +235,5 @@ async function documentLogits(
   };
   const [micro]: MicroBatch[] = microBatches(batch);
   if (!micro) return new Float32Array(0);
-  return network.logits(await network.forward(micro, adapter), micro.places);
+  return network.logits(await network.forward(micro, trained), micro.places, trained);
 }

@@ -2,17 +2,31 @@
 import type { Tensor } from 'onnxruntime-node';
 import { FettleError } from '../../contract/errors.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
-import type { AdapterShape } from '../layers/block.ts';
-import { integers, numbers, tensor, type SessionCache, type Tensors } from '../segments/session.ts';
+import { tensorNames, type TrainedShape } from '../layers/block.ts';
+import { Random } from '../random.ts';
+import { sizeOf } from '../graph/value.ts';
+import { integers, numbers, tensor, type Session, type SessionCache, type Tensors } from '../segments/session.ts';
 import { Workspace } from '../segments/workspace.ts';
 import { blockSegment, embedSegment, headSegment, trainingSegment, type BlockShape } from './segments.ts';
 import { packedMasks, type MicroBatch } from './microbatch.ts';
-import type { BaseWeights } from './weights.ts';
+import type { TrainedTensors } from './parameters.ts';
+import { OUTER, type BaseWeights } from './weights.ts';
 
-/** An adapter as the blocks take it: a record of tensors a layer. */
-export interface AdapterLayers {
-  readonly shape: AdapterShape;
-  readonly layers: readonly { readonly values: Tensors; readonly gradients: Tensors }[];
+/** What is trained on a model: its values take the place of the base's weights of the same names. */
+export interface Trained {
+  readonly shape: TrainedShape;
+  readonly layers: readonly TrainedTensors[];
+  /** Embedding, final norm and head, where they are trained themselves. */
+  readonly outer: TrainedTensors;
+}
+
+export interface TrainSettings {
+  /** Factor of the summed loss. */
+  readonly weight: number;
+  /** Keeps only what enters each block, and runs the block again on the way back (Chen et al. 2016). */
+  readonly recompute: boolean;
+  /** What is dropped hangs on it alone. */
+  readonly seed: number;
 }
 
 /** Labelled rows that go through the head at once: their logits should fit the cache. */
@@ -22,7 +36,8 @@ const HEAD_STEP = 32;
 
 export class Network {
   readonly spec: ModelSpec;
-  readonly weights: BaseWeights;
+  /** Other tensors where what is trained takes the base's place. */
+  weights: BaseWeights;
   readonly cache: SessionCache;
   readonly #workspace = new Workspace();
 
@@ -33,55 +48,73 @@ export class Network {
   }
 
   /** Hidden states before the final norm, [rows * length, hidden]; valid until the next call. */
-  async forward(micro: MicroBatch, adapter: AdapterLayers | undefined): Promise<Float32Array> {
+  async forward(micro: MicroBatch, trained: Trained | undefined): Promise<Float32Array> {
     const { spec } = this;
-    const segment = await blockSegment(this.cache, spec, blockShape(micro, adapter));
+    const segment = await blockSegment(this.cache, spec, blockShape(micro, trained));
     const shared = this.#shared(micro);
-    let x = await this.embed(micro.ids);
+    let x = await this.embed(micro.ids, trained);
     for (let layer = 0; layer < spec.layers; layer++) {
       const out = this.#workspace.tensors(layer % 2, segment.forward.program.outputs);
-      await segment.forward.run(
-        [shared, this.weights.layers[layer]!, adapter?.layers[layer]!.values ?? {}, { x }],
-        out,
-      );
+      await segment.forward.run([shared, ...this.layerWeights(layer, trained), { x }], out);
       x = out['y']!;
     }
     return numbers(x);
   }
 
   /**
-   * Forward and backward. Adds the gradient of `weight` times the summed loss to the adapter's gradients.
+   * Forward and backward. Adds the gradient of `weight` times the summed loss to the gradients of what is trained.
    * @returns the loss of each label, in the micro-batch's order.
    */
-  async train(micro: MicroBatch, adapter: AdapterLayers, weight: number): Promise<Float32Array> {
+  async train(micro: MicroBatch, trained: Trained, settings: TrainSettings): Promise<Float32Array> {
     const { spec } = this;
-    const segment = await trainingSegment(this.cache, spec, blockShape(micro, adapter));
+    const { recompute } = settings;
+    const segment = await trainingSegment(this.cache, spec, blockShape(micro, trained));
     const shared = this.#shared(micro);
-    const inputs: Tensor[] = [await this.embed(micro.ids)];
+    const fed = (layer: number): Tensors[] => [
+      shared,
+      ...this.layerWeights(layer, trained),
+      this.#dropped(segment.forward, trained.shape, settings.seed + layer),
+      { x: inputs[layer]! },
+    ];
+    const inputs: Tensor[] = [await this.embed(micro.ids, trained)];
+    const { y, ...kept } = Object.fromEntries(segment.forward.program.outputs);
+    const forward = async (layer: number): Promise<Tensors> => {
+      const out = {
+        ...this.#workspace.tensors(recompute ? 0 : layer, new Map(Object.entries(kept))),
+        ...this.#workspace.tensors(spec.layers + 6 + layer, new Map([['y', y!]])),
+      };
+      await segment.forward.run(fed(layer), out);
+      return out;
+    };
     const saved: Tensors[] = [];
     for (let layer = 0; layer < spec.layers; layer++) {
-      const out = this.#workspace.tensors(layer, segment.forward.program.outputs);
-      const from = [shared, this.weights.layers[layer]!, adapter.layers[layer]!.values, { x: inputs[layer]! }];
-      await segment.forward.run(from, out);
+      const out = await forward(layer);
       saved.push(out);
       inputs.push(out['y']!);
     }
-    const { losses, dx } = await this.#headBackward(micro, numbers(inputs[spec.layers]!), weight);
+    const { losses, dx } = await this.#headBackward(micro, numbers(inputs[spec.layers]!), settings.weight, trained);
     let dy = dx;
     for (let layer = spec.layers - 1; layer >= 0; layer--) {
-      const { values, gradients } = adapter.layers[layer]!;
+      const { gradients } = trained.layers[layer]!;
       const next = this.#tensor(spec.layers + 1 + (layer % 2), 'd.x', dy.dims);
-      const from = [shared, this.weights.layers[layer]!, values, gradients, saved[layer]!, { x: inputs[layer]!, dy }];
-      await segment.backward.run(from, { ...gradients, 'd.x': next });
+      const held = recompute ? await forward(layer) : saved[layer]!;
+      await segment.backward.run([...fed(layer), gradients, held, { dy }], { ...gradients, 'd.x': next });
       dy = next;
     }
+    const dTable = trained.outer.gradients['d.embedding'];
+    if (dTable) addRows(numbers(dTable), micro.ids, numbers(dy), spec.hidden);
     return losses;
   }
 
+  /** What a layer's segment is fed: the base's weights, and over them what is trained. */
+  layerWeights(layer: number, trained: Trained | undefined): Tensors[] {
+    return [this.weights.layers[layer]!, trained?.layers[layer]!.values ?? {}];
+  }
+
   /** Losses of the labelled rows of hidden states, in nats. */
-  async losses(micro: MicroBatch, hidden: Float32Array): Promise<Float32Array> {
+  async losses(micro: MicroBatch, hidden: Float32Array, trained: Trained | undefined): Promise<Float32Array> {
     const losses = new Float32Array(micro.places.length);
-    await this.#headChunks(micro, hidden, 'loss', async (segment, feeds, start, count) => {
+    await this.#headChunks(micro, hidden, 'loss', trained, async (segment, feeds, start, count) => {
       const loss = this.#tensor(this.spec.layers + 4, 'loss', [segment.rows, 1]);
       await segment.session.run([feeds], { loss });
       losses.set(numbers(loss).subarray(0, count), start);
@@ -90,11 +123,11 @@ export class Network {
   }
 
   /** Logits [count, vocab] of rows of hidden states, by their places. */
-  async logits(hidden: Float32Array, places: Int32Array): Promise<Float32Array> {
+  async logits(hidden: Float32Array, places: Int32Array, trained: Trained | undefined): Promise<Float32Array> {
     const { vocab } = this.spec;
     const out = new Float32Array(places.length * vocab);
     const micro = { places, labels: new Int32Array(places.length) };
-    await this.#headChunks(micro, hidden, 'logits', async (segment, feeds, start, count) => {
+    await this.#headChunks(micro, hidden, 'logits', trained, async (segment, feeds, start, count) => {
       const logits = this.#tensor(this.spec.layers + 4, 'logits', [segment.rows, vocab]);
       await segment.session.run([feeds], { logits });
       out.set(numbers(logits).subarray(0, count * vocab), start * vocab);
@@ -115,17 +148,27 @@ export class Network {
     micro: MicroBatch,
     hidden: Float32Array,
     weight: number,
+    trained: Trained,
   ): Promise<{ losses: Float32Array; dx: Tensor }> {
     const { hidden: size, layers } = this.spec;
     const dx = this.#tensor(layers + 3, 'dx', [micro.rows * micro.length, size]);
     const all = numbers(dx).fill(0);
     const losses = new Float32Array(micro.places.length);
-    await this.#headChunks(micro, hidden, 'train', async (segment, feeds, start, count) => {
+    await this.#headChunks(micro, hidden, 'train', trained, async (segment, feeds, start, count) => {
       const weights = new Float32Array(segment.rows).fill(weight, 0, count);
-      const out = this.#workspace.tensors(layers + 4, segment.session.program.outputs);
-      await segment.session.run([feeds, { dy: tensor(weights, [segment.rows, 1]) }], out);
-      losses.set(numbers(out['loss']!).subarray(0, count), start);
-      const rows = numbers(out['d.x']!);
+      const { loss, 'd.x': dRows } = Object.fromEntries(segment.session.program.outputs);
+      const own = this.#workspace.tensors(
+        layers + 4,
+        new Map([
+          ['loss', loss!],
+          ['d.x', dRows!],
+        ]),
+      );
+      const { gradients } = trained.outer;
+      const out = { ...gradients, ...own };
+      await segment.session.run([feeds, gradients, { dy: tensor(weights, [segment.rows, 1]) }], out);
+      losses.set(numbers(own['loss']!).subarray(0, count), start);
+      const rows = numbers(own['d.x']!);
       for (let i = 0; i < count; i++) all.set(rows.subarray(i * size, (i + 1) * size), micro.places[start + i]! * size);
     });
     return { losses, dx };
@@ -136,6 +179,7 @@ export class Network {
     micro: Pick<MicroBatch, 'places' | 'labels'>,
     hidden: Float32Array,
     kind: 'loss' | 'train' | 'logits',
+    trained: Trained | undefined,
     each: (
       segment: Awaited<ReturnType<typeof headSegment>>,
       feeds: Tensors,
@@ -144,10 +188,11 @@ export class Network {
     ) => Promise<void>,
   ): Promise<void> {
     const size = this.spec.hidden;
+    const own = kind === 'train' ? OUTER.filter((name) => trained?.outer.values[name]) : [];
     for (let start = 0; start < micro.places.length; start += HEAD_ROWS) {
       const count = Math.min(HEAD_ROWS, micro.places.length - start);
       const rows = count === 1 ? 1 : Math.ceil(count / HEAD_STEP) * HEAD_STEP;
-      const segment = await headSegment(this.cache, this.spec, kind, rows);
+      const segment = await headSegment(this.cache, this.spec, kind, rows, own);
       const x = this.#tensor(this.spec.layers + 5, 'x', [rows, size]);
       const data = numbers(x);
       for (let i = 0; i < count; i++) {
@@ -158,12 +203,13 @@ export class Network {
       const labels = new Int32Array(rows);
       labels.set(micro.labels.subarray(start, start + count));
       const { finalNorm, head } = this.weights;
-      await each(segment, { x, finalNorm, head, labels: integers(labels, [rows, 1]) }, start, count);
+      const feeds = { finalNorm, head, ...trained?.outer.values, x, labels: integers(labels, [rows, 1]) };
+      await each(segment, feeds, start, count);
     }
   }
 
   /** Embeddings [n, hidden] of ids [n]; valid until the next call. Throws INPUT_INVALID. */
-  async embed(ids: Int32Array): Promise<Tensor> {
+  async embed(ids: Int32Array, trained: Trained | undefined): Promise<Tensor> {
     const { vocab } = this.spec;
     const n = ids.length;
     const wrong = ids.find((id) => id < 0 || id >= vocab);
@@ -175,7 +221,8 @@ export class Network {
       );
     const segment = await embedSegment(this.cache, this.spec, n);
     const out = this.#workspace.tensors(this.spec.layers, segment.forward.program.outputs);
-    await segment.forward.run([{ ids: integers(ids, [n]), embedding: this.weights.embedding }], out);
+    const table = trained?.outer.values['embedding'] ?? this.weights.embedding;
+    await segment.forward.run([{ ids: integers(ids, [n]), embedding: table }], out);
     return out['x']!;
   }
 
@@ -190,16 +237,48 @@ export class Network {
     return shared;
   }
 
+  /** What the adapters' inputs are multiplied by, where some of them is dropped. */
+  #dropped({ program }: Session, shape: TrainedShape, seed: number): Tensors {
+    if (shape.kind !== 'adapter' || shape.dropout === 0) return {};
+    const random = new Random(seed);
+    const masks: Record<string, Tensor> = {};
+    for (const p of this.spec.projections) {
+      const wanted = program.inputs.get(tensorNames.dropout(p));
+      if (wanted)
+        masks[tensorNames.dropout(p)] = tensor(dropoutMask(random, sizeOf(wanted.shape), shape.dropout), wanted.shape);
+    }
+    return masks;
+  }
+
   #tensor(slot: number, name: string, shape: readonly number[]): Tensor {
     return this.#workspace.tensors(slot, new Map([[name, { shape, dtype: 'float32' }]]))[name]!;
   }
 }
 
-const blockShape = (micro: MicroBatch, adapter: AdapterLayers | undefined): BlockShape => ({
+/** 0 with the probability `share`, to one part in 256, else what keeps the mean: four bytes of each draw decide four numbers. */
+function dropoutMask(random: Random, size: number, share: number): Float32Array {
+  const limit = Math.min(255, Math.round(share * 256));
+  const kept = 256 / (256 - limit);
+  const mask = new Float32Array(size);
+  for (let i = 0; i < size; i += 4) {
+    let bits = random.bits();
+    for (let j = i; j < Math.min(i + 4, size); j++, bits >>>= 8) mask[j] = (bits & 255) < limit ? 0 : kept;
+  }
+  return mask;
+}
+
+/** Adds rows [n, width] to the rows `ids` of a table. */
+function addRows(table: Float32Array, ids: Int32Array, rows: Float32Array, width: number): void {
+  ids.forEach((id, row) => {
+    for (let i = 0; i < width; i++) table[id * width + i]! += rows[row * width + i]!;
+  });
+}
+
+const blockShape = (micro: MicroBatch, trained: Trained | undefined): BlockShape => ({
   batch: micro.rows,
   time: micro.length,
   packed: micro.packed,
-  adapter: adapter?.shape,
+  trained: trained?.shape,
 });
 
 /** cos and sin of each position's angles, [positions, headDim / 2]. */

@@ -1,14 +1,15 @@
-/** @file An adapter's parameters: one flat buffer with the views that PEFT names, and those that the segments take. */
+/** @file What is trained: one flat buffer with the views that files name, and those that the segments take. */
 import type { Tensor } from 'onnxruntime-node';
 import { FettleError } from '../../contract/errors.ts';
 import type { WeightSource } from '../../formats/model.ts';
 import { PEFT_PREFIX } from '../../formats/peft.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
-import { sameShape } from '../graph/value.ts';
-import { tensorNames, type AdapterShape } from '../layers/block.ts';
+import { sameShape, sizeOf } from '../graph/value.ts';
+import { tensorNames, type AdapterShape, type TrainedShape } from '../layers/block.ts';
 import { Random } from '../random.ts';
-import { tensor } from '../segments/session.ts';
+import { tensor, type Tensors } from '../segments/session.ts';
 import type { ParameterSet } from '../types.ts';
+import { OUTER, wantedBy, type Outer, type Wanted } from './weights.ts';
 
 type Entry = ParameterSet['entries'][number];
 
@@ -19,69 +20,147 @@ interface View {
   readonly offset: number;
 }
 
-export interface AdapterParameters extends ParameterSet {
+export interface TrainedParameters extends ParameterSet {
   /** A layer's trained inputs. */
-  readonly views: readonly (readonly View[])[];
+  readonly layers: readonly (readonly View[])[];
+  /** Of embedding, final norm and head those that are trained themselves. A tied head is the embedding. */
+  readonly outer: ReadonlyMap<Outer, View>;
 }
 
-/** Matrices A [rank, in] and B [out, rank] for every target of every layer; in a projection first all A, then all B. */
-export function adapterParameters(spec: ModelSpec, adapter: AdapterShape): AdapterParameters {
+/** Tensors over the flat buffers: what a forward pass reads, and where gradients are (`g.`) and go (`d.`). */
+export interface TrainedTensors {
+  readonly values: Tensors;
+  readonly gradients: Tensors;
+}
+
+/**
+ * With adapters the matrices A [rank, in] and B [out, rank] for every target of every layer, in a projection first all A,
+ * then all B, then DoRA's magnitudes; and the weights of `outer`. With `whole` all the model's own weights.
+ */
+export function trainedParameters(spec: ModelSpec, shape: TrainedShape, outer: ReadonlySet<Outer>): TrainedParameters {
   const entries: Entry[] = [];
   let offset = 0;
   const entry = (name: string, shape: readonly number[]): number => {
     const at = offset;
-    entries.push({ name, shape, offset, size: shape[0]! * shape[1]! });
-    offset += shape[0]! * shape[1]!;
+    entries.push({ name, shape, offset, size: sizeOf(shape) });
+    offset += sizeOf(shape);
     return at;
   };
-  const views = Array.from({ length: spec.layers }, (_, layer) =>
-    spec.projections.flatMap((p): View[] => {
-      const adapted = p.parts.filter((part) => adapter.targets.has(part.module));
-      if (adapted.length === 0) return [];
-      const prefix = spec.layer(layer);
-      const starts = adapted.map((part) => entry(`${prefix}${part.path}.lora_A.weight`, [adapter.rank, p.from]));
-      const a = { name: tensorNames.a(p), shape: [adapted.length * adapter.rank, p.from], offset: starts[0]! };
-      const b = adapted.map((part) => {
-        const shape = [part.to, adapter.rank];
-        return {
-          name: tensorNames.b(p, part.module),
-          shape,
-          offset: entry(`${prefix}${part.path}.lora_B.weight`, shape),
-        };
-      });
-      return [a, ...b];
-    }),
+  const whole = ({ name, shape, from }: Wanted): View => {
+    const [first] = from.map((part) => entry(part.name, part.shape));
+    return { name, shape, offset: first! };
+  };
+  const wanted = wantedBy(spec);
+  const layers = wanted.layers.map((weights, layer) =>
+    shape.kind === 'whole' ? weights.map(whole) : adapterViews(spec, shape, spec.layer(layer), entry),
   );
-  return { entries, views, values: new Float32Array(offset), gradients: new Float32Array(offset) };
+  const outerViews = new Map<Outer, View>();
+  for (const name of OUTER) {
+    if (!outer.has(name)) continue;
+    const tied = name === 'head' && spec.names.head === spec.names.embedding ? outerViews.get('embedding') : undefined;
+    outerViews.set(name, tied ? { ...tied, name } : whole(wanted[name]));
+  }
+  let gradients: Float32Array | undefined;
+  return {
+    entries,
+    layers,
+    outer: outerViews,
+    whole: shape.kind === 'whole',
+    values: new Float32Array(offset),
+    // Made when it is first asked for: a model that only answers needs none.
+    get gradients() {
+      return (gradients ??= new Float32Array(offset));
+    },
+  };
 }
 
-/** A uniform in +-1/sqrt(in) (PEFT's kaiming_uniform with a = sqrt(5)), B zero, so that the adapter begins as nothing. */
-export function initialise(parameters: ParameterSet, seed: number): void {
+function adapterViews(
+  spec: ModelSpec,
+  adapter: AdapterShape,
+  prefix: string,
+  entry: (name: string, shape: readonly number[]) => number,
+): View[] {
+  return spec.projections.flatMap((p): View[] => {
+    const adapted = p.parts.filter((part) => adapter.targets.has(part.module));
+    if (adapted.length === 0) return [];
+    const starts = adapted.map((part) => entry(`${prefix}${part.path}.lora_A.weight`, [adapter.rank, p.from]));
+    const a = { name: tensorNames.a(p), shape: [adapted.length * adapter.rank, p.from], offset: starts[0]! };
+    const b = adapted.map((part) => {
+      const shape = [part.to, adapter.rank];
+      const offset = entry(`${prefix}${part.path}.lora_B.weight`, shape);
+      return { name: tensorNames.b(p, part.module), shape, offset };
+    });
+    const magnitudes = (adapter.dora ? adapted : []).map((part) => {
+      const offset = entry(`${prefix}${part.path}.${MAGNITUDE}`, [part.to]);
+      return { name: tensorNames.magnitude(p, part.module), shape: [part.to], offset };
+    });
+    return [a, ...b, ...magnitudes];
+  });
+}
+
+/** As PEFT names a DoRA adapter's lengths in a file. */
+export const MAGNITUDE = 'lora_magnitude_vector';
+
+/**
+ * @param base the base's weights by their names, asked for only where they are needed.
+ *
+ * A uniform in +-1/sqrt(in) (PEFT's kaiming_uniform with a = sqrt(5)), B zero, so that the adapter begins as nothing;
+ * magnitudes are the lengths of the base's rows; weights that are trained themselves begin as they are.
+ */
+export function initialise(
+  parameters: ParameterSet,
+  base: () => ReadonlyMap<string, Float32Array>,
+  seed: number,
+): void {
   const random = new Random(seed);
+  let known: ReadonlyMap<string, Float32Array> | undefined;
+  const weight = (name: string): Float32Array => (known ??= base()).get(name)!;
   for (const { name, shape, offset, size } of parameters.entries) {
     const values = parameters.values.subarray(offset, offset + size);
-    if (!name.endsWith('.lora_A.weight')) values.fill(0);
-    else {
+    if (name.endsWith('.lora_A.weight')) {
       const bound = 1 / Math.sqrt(shape[1]!);
       for (let i = 0; i < size; i++) values[i] = (2 * random.next() - 1) * bound;
-    }
+    } else if (name.endsWith('.lora_B.weight')) values.fill(0);
+    else if (name.endsWith(`.${MAGNITUDE}`)) rowLengths(weight(name.replace(MAGNITUDE, 'weight')), values);
+    else values.set(weight(name));
   }
 }
 
-/** Tensors over the flat buffers: what a layer's forward pass reads, and where its gradients are (`g.`) and go (`d.`). */
-export function adapterTensors(
-  parameters: AdapterParameters,
-): { values: Record<string, Tensor>; gradients: Record<string, Tensor> }[] {
-  return parameters.views.map((views) => {
-    const values: Record<string, Tensor> = {};
-    const gradients: Record<string, Tensor> = {};
-    for (const { name, shape, offset } of views) {
-      const end = offset + shape[0]! * shape[1]!;
-      values[name] = tensor(parameters.values.subarray(offset, end), shape);
-      gradients[`g.${name}`] = gradients[`d.${name}`] = tensor(parameters.gradients.subarray(offset, end), shape);
-    }
-    return { values, gradients };
-  });
+/** L2 norm of each row of a matrix of as many rows as `lengths` has. */
+function rowLengths(matrix: Float32Array, lengths: Float32Array): void {
+  const width = matrix.length / lengths.length;
+  for (let row = 0; row < lengths.length; row++) {
+    let sum = 0;
+    for (let i = row * width; i < (row + 1) * width; i++) sum += matrix[i]! * matrix[i]!;
+    lengths[row] = Math.sqrt(sum);
+  }
+}
+
+export function trainedTensors(parameters: TrainedParameters): {
+  readonly layers: readonly TrainedTensors[];
+  readonly outer: TrainedTensors;
+} {
+  const over = (views: Iterable<View>): TrainedTensors => {
+    const list = [...views];
+    const cut = (flat: Float32Array, { shape, offset }: View): Tensor =>
+      tensor(flat.subarray(offset, offset + sizeOf(shape)), shape);
+    let gradients: Tensors | undefined;
+    return {
+      values: Object.fromEntries(list.map((view) => [view.name, cut(parameters.values, view)])),
+      get gradients() {
+        return (gradients ??= Object.fromEntries(
+          list.flatMap((view) => {
+            const own = cut(parameters.gradients, view);
+            return [
+              [`g.${view.name}`, own],
+              [`d.${view.name}`, own],
+            ];
+          }),
+        ));
+      },
+    };
+  };
+  return { layers: parameters.layers.map(over), outer: over(parameters.outer.values()) };
 }
 
 /** The values of one parameter, as a view. Throws MODEL_INCOMPLETE. */
@@ -93,9 +172,14 @@ export function parameter(parameters: ParameterSet, name: string): Float32Array 
 
 /**
  * Fills every parameter from a source of the same names, with or without PEFT's `base_model.model.` before them.
+ * @param copies names of what may stand in the source besides, as another copy of a parameter.
  * Throws MODEL_INCOMPLETE where one is missing, of another shape, or left over; nothing is changed then.
  */
-export async function readParameters(parameters: ParameterSet, source: WeightSource): Promise<void> {
+export async function readParameters(
+  parameters: ParameterSet,
+  source: WeightSource,
+  copies: readonly string[] = [],
+): Promise<void> {
   const plain = (name: string): string => (name.startsWith(PEFT_PREFIX) ? name.slice(PEFT_PREFIX.length) : name);
   const names = new Map(source.names.map((name) => [plain(name), name]));
   const wrong = (what: string): never => {
@@ -112,6 +196,7 @@ export async function readParameters(parameters: ParameterSet, source: WeightSou
     if (!sameShape(found, shape)) wrong(`${name} is [${found.join(', ')}] in place of [${shape.join(', ')}]`);
     names.delete(name);
   }
+  for (const name of copies) names.delete(name);
   for (const name of names.keys()) wrong(`${name} belongs to no target module`);
   const read = new Map(source.names.map((name) => [plain(name), name]));
   for (const { name, offset } of parameters.entries) parameters.values.set(await source.read(read.get(name)!), offset);

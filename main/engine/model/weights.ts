@@ -5,7 +5,7 @@ import type { WeightSource } from '../../formats/model.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf, type Shape } from '../graph/value.ts';
 import { tensorNames } from '../layers/block.ts';
-import { tensor, type Tensors } from '../segments/session.ts';
+import { numbers, tensor, type Tensors } from '../segments/session.ts';
 
 export interface BaseWeights {
   /** [vocab, hidden] */
@@ -18,7 +18,11 @@ export interface BaseWeights {
   readonly layers: readonly Tensors[];
 }
 
-interface Wanted {
+/** Weights outside the blocks. */
+export const OUTER = ['embedding', 'finalNorm', 'head'] as const;
+export type Outer = (typeof OUTER)[number];
+
+export interface Wanted {
   /** Input name in a segment. */
   readonly name: string;
   readonly shape: Shape;
@@ -50,9 +54,8 @@ export function checkWeights(spec: ModelSpec, source: WeightSource): void {
   for (const wanted of [embedding, finalNorm, head, ...layers.flat()]) check(wanted, names, source);
 }
 
-function wantedBy(
-  spec: ModelSpec,
-): Record<'embedding' | 'finalNorm' | 'head', Wanted> & { readonly layers: Wanted[][] } {
+/** What a model needs, by the input names of its segments. */
+export function wantedBy(spec: ModelSpec): Record<Outer, Wanted> & { readonly layers: Wanted[][] } {
   const single = (name: string, from: string, shape: Shape): Wanted => ({ name, shape, from: [{ name: from, shape }] });
   return {
     embedding: single('embedding', spec.names.embedding, [spec.vocab, spec.hidden]),
@@ -105,16 +108,19 @@ function check(wanted: Wanted, names: ReadonlySet<string>, source: WeightSource)
   }
 }
 
-async function read(wanted: Wanted, source: WeightSource): Promise<Tensor> {
+const read = async (wanted: Wanted, source: WeightSource): Promise<Tensor> =>
+  tensor(await readWanted(wanted, source), wanted.shape);
+
+export async function readWanted(wanted: Wanted, source: WeightSource): Promise<Float32Array> {
   const [first] = wanted.from;
-  if (wanted.from.length === 1) return tensor(await readOne(first!.name, first!.shape, source), wanted.shape);
+  if (wanted.from.length === 1) return readOne(first!.name, first!.shape, source);
   const data = new Float32Array(sizeOf(wanted.shape));
   let offset = 0;
   for (const { name, shape } of wanted.from) {
     data.set(await readOne(name, shape, source), offset);
     offset += sizeOf(shape);
   }
-  return tensor(data, wanted.shape);
+  return data;
 }
 
 async function readOne(name: string, shape: Shape, source: WeightSource): Promise<Float32Array> {
@@ -132,4 +138,19 @@ async function sequentially<A, B>(list: readonly A[], each: (item: A) => Promise
   const results: B[] = [];
   for (const item of list) results.push(await each(item));
   return results;
+}
+
+/** Views of all weights in memory by their Hugging Face names. */
+export function weightsByName(spec: ModelSpec, weights: BaseWeights): Map<string, Float32Array> {
+  const { layers, ...outer } = wantedBy(spec);
+  const found = new Map<string, Float32Array>();
+  const cut = (wanted: Wanted, from: Tensor): void => {
+    let offset = 0;
+    for (const { name, shape } of wanted.from) {
+      found.set(name, numbers(from).subarray(offset, (offset += sizeOf(shape))));
+    }
+  };
+  for (const name of OUTER) cut(outer[name], weights[name]);
+  layers.forEach((list, layer) => list.forEach((wanted) => cut(wanted, weights.layers[layer]![wanted.name]!)));
+  return found;
 }

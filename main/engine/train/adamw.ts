@@ -11,6 +11,10 @@ export interface AdamWOptions {
   readonly epsilon: number;
   /** Decoupled: each step scales the weights by 1 - learningRate * weightDecay. */
   readonly weightDecay: number;
+  /** 'matrices' leaves vectors (norms, biases, magnitudes) as they are. */
+  readonly weightDecayOn?: 'all' | 'matrices';
+  /** Factor of the rate of an adapter's B matrices (LoRA+, Hayou et al. 2024). */
+  readonly loraPlusRatio?: number;
 }
 
 /**
@@ -38,14 +42,23 @@ export class AdamW {
   /** One update of `values` from `gradients`, which stay as they are. */
   step(learningRate: number): void {
     this.steps++;
-    const { beta1, beta2, epsilon, weightDecay } = this.#options;
+    for (const entry of this.#parameters.entries) {
+      const { weightDecay, weightDecayOn = 'matrices', loraPlusRatio = 1 } = this.#options;
+      const rate = entry.name.endsWith('.lora_B.weight') ? learningRate * loraPlusRatio : learningRate;
+      const decays = weightDecayOn === 'all' || entry.shape.length > 1;
+      this.#update(entry, rate, decays ? rate * weightDecay : 0);
+    }
+  }
+
+  #update({ offset, size }: ParameterSet['entries'][number], learningRate: number, decay: number): void {
+    const { beta1, beta2, epsilon } = this.#options;
     const { values, gradients } = this.#parameters;
     const { first, second } = this;
-    const keep = 1 - learningRate * weightDecay;
+    const keep = 1 - decay;
     const rate = learningRate / (1 - beta1 ** this.steps);
     const secondCorrection = 1 / Math.sqrt(1 - beta2 ** this.steps);
     const [take1, take2] = [1 - beta1, 1 - beta2];
-    for (let i = 0; i < values.length; i++) {
+    for (let i = offset; i < offset + size; i++) {
       const gradient = gradients[i]!;
       const m = Math.fround(beta1 * first[i]! + take1 * gradient);
       const v = Math.fround(beta2 * second[i]! + take2 * gradient * gradient);

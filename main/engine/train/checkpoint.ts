@@ -4,13 +4,17 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { FettleError } from '../../contract/errors.ts';
 import { PEFT_PREFIX } from '../../formats/peft.ts';
+import { WHOLE_FILE } from '../../formats/tuned.ts';
 import { openSafetensors, writeSafetensors } from '../../formats/safetensors.ts';
 import type { ParameterSet } from '../types.ts';
 import type { AdamW } from './adamw.ts';
 import { removeFolder, verifyFolder, writeFolder } from './durable.ts';
 
-/** The trained weights, under PEFT's file name and tensor names. */
+/** An adapter's weights, under PEFT's file name and tensor names. */
 const ADAPTER_FILE = 'adapter_model.safetensors';
+/** File of the trained weights, and what stands before their names in it. */
+const weightsFile = ({ whole = false }: ParameterSet): { file: string; prefix: string } =>
+  whole ? { file: WHOLE_FILE, prefix: '' } : { file: ADAPTER_FILE, prefix: PEFT_PREFIX };
 const ADAPTER_CONFIG_FILE = 'adapter_config.json';
 const OPTIMIZER_FILE = 'optimizer.safetensors';
 const STATE_FILE = 'state.json';
@@ -81,11 +85,12 @@ export async function saveCheckpoint(
   const view = (flat: Float32Array, { offset, size }: { offset: number; size: number }): Float32Array =>
     flat.subarray(offset, offset + size);
   const { entries, values } = parameters;
+  const { file, prefix } = weightsFile(parameters);
   await mkdir(folder, { recursive: true });
   const bytes = await writeFolder(folder, name, async (path) => {
     await writeSafetensors(
-      join(path, ADAPTER_FILE),
-      entries.map((entry) => ({ name: PEFT_PREFIX + entry.name, shape: entry.shape, data: view(values, entry) })),
+      join(path, file),
+      entries.map((entry) => ({ name: prefix + entry.name, shape: entry.shape, data: view(values, entry) })),
     );
     await writeSafetensors(
       join(path, OPTIMIZER_FILE),
@@ -155,7 +160,8 @@ export function bestCheckpoint(checkpoints: readonly Checkpoint[]): Checkpoint |
 
 /** Trained weights of a checkpoint into a parameter set. Throws CHECKPOINT_INVALID where names or shapes differ. */
 export async function loadWeights(path: string, parameters: ParameterSet): Promise<void> {
-  await readInto(join(path, ADAPTER_FILE), parameters, [[(name) => PEFT_PREFIX + name, parameters.values]]);
+  const { file, prefix } = weightsFile(parameters);
+  await readInto(join(path, file), parameters, [[(name) => prefix + name, parameters.values]]);
 }
 
 /** Optimiser state of a checkpoint. Throws CHECKPOINT_INVALID where names or shapes differ. */

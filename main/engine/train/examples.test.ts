@@ -73,6 +73,68 @@ describe('a conversation', () => {
   });
 });
 
+describe('tools', () => {
+  const tools = [
+    {
+      type: 'function',
+      function: { name: 'stock', description: 'How many there are', parameters: { type: 'object' } },
+    },
+  ];
+  const messages: ChatMessage[] = [
+    { role: 'system', content: 'Be short.' },
+    { role: 'user', content: 'How many forks?' },
+    { role: 'assistant', content: 'Let me see.\n{"name":"stock","arguments":{"of":"fork"}}' },
+    { role: 'tool', content: '7' },
+    { role: 'assistant', content: 'Seven.' },
+  ];
+  const template = (source: string): ChatForm['template'] => chatTemplate(source, { bosToken: null, eosToken: null });
+  /** As Qwen2.5's: tools in the system message, calls and what they gave back in marks of their own. */
+  const calling = template(
+    "{% if tools %}<|im_start|>system\n{% if messages[0].role == 'system' %}{{ messages[0].content }}{% endif %}<tools>{% for tool in tools %}{{ tool | tojson }}{% endfor %}</tools><|im_end|>\n{% elif messages[0].role == 'system' %}<|im_start|>system\n{{ messages[0].content }}<|im_end|>\n{% endif %}" +
+      "{% for m in messages %}{% if m.role == 'tool' %}<|im_start|>user\n<result>{{ m.content }}</result><|im_end|>\n{% elif m.role != 'system' %}<|im_start|>{{ m.role }}\n{{ m.content }}{% if m.tool_calls %}{% for call in m.tool_calls %}<call>{{ call.function.name }} {{ call.function.arguments | tojson }}</call>{% endfor %}{% endif %}<|im_end|>\n{% endif %}{% endfor %}" +
+      '{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}',
+  );
+  const whole = (by: ChatForm): string => by.tokenizer.decode([...chatExample(messages, by, { tools }).ids]);
+
+  it('go to the place that the template has for them, calls and all', () => {
+    const by = { ...form, template: calling };
+    expect(calling.takesTools).toBe(true);
+    expect(whole(by)).toContain('Be short.<tools>{"type": "function", "function": {"name": "stock"');
+    expect(whole(by)).toContain('<result>7</result>');
+    const { ids, loss } = chatExample(messages, by, { tools });
+    expect(by.tokenizer.decode([...ids].filter((_, i) => loss[i] === 1))).toBe(
+      'Let me see.<call>stock {"of": "fork"}</call><|im_end|>Seven.<|im_end|>',
+    );
+    const prompt = chatPrompt(messages.slice(0, 2), by, { tools });
+    expect([...ids.subarray(0, prompt.length)]).toEqual(prompt);
+  });
+
+  it('stand in words where the template has no place for them, and where it refuses the row', () => {
+    expect(form.template.takesTools).toBe(false);
+    const words = 'Be short.\n\nTools: [{"name":"stock"';
+    expect(whole(form)).toContain(words);
+    expect(whole(form)).toContain('Let me see.\n{"name":"stock","arguments":{"of":"fork"}}');
+    const strict = template(
+      `{% for m in messages %}{% if m.tool_calls and 'see' in m.content %}{{ raise_exception('no words beside a call') }}{% endif %}{% endfor %}${calling.source}`,
+    );
+    expect(strict.takesTools).toBe(true);
+    expect(whole({ ...form, template: strict })).toContain(words);
+  });
+
+  it('and their calls hold no control token that people wrote', () => {
+    const by = { ...form, template: calling };
+    const sly = [{ type: 'function', function: { name: 'stock', description: 'x<|im_end|>y' } }];
+    const talked = [
+      ...messages.slice(0, 2),
+      { role: 'assistant' as const, content: '{"name":"stock","arguments":{"of":"<|im_end|>"}}' },
+    ];
+    const { ids } = chatExample(talked, by, { tools: sly });
+    // The template's own: after the system message, the question and the answer.
+    expect([...ids].filter((id) => id === END)).toHaveLength(3);
+    expect(by.tokenizer.decode([...ids])).toContain('{"of": "<|im_end|>"}');
+  });
+});
+
 describe('a document', () => {
   it('carries loss everywhere and ends with the end-of-text token', () => {
     const { ids, loss } = documentExample('Ab <|im_start|>', form.tokenizer);

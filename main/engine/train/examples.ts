@@ -1,12 +1,18 @@
 /** @file Conversations and documents as token ids, with a mark on those that carry loss. What people wrote can never become a control token. */
 import { FettleError } from '../../contract/errors.ts';
-import type { ChatMessage, ChatTemplate, Tokenizer } from '../../formats/model.ts';
+import type { ChatMessage, ChatTemplate, RenderOptions, Tokenizer, ToolDefinition } from '../../formats/model.ts';
 import type { Example } from '../types.ts';
+import { withTools, type Told } from './tools.ts';
 
 export interface ChatForm {
   readonly tokenizer: Tokenizer;
   /** The model's own. */
   readonly template: ChatTemplate;
+}
+/** What a conversation is, beside its messages. */
+export interface ChatOptions {
+  /** Tools that the answers may call. */
+  readonly tools?: readonly ToolDefinition[] | undefined;
 }
 
 /**
@@ -14,11 +20,16 @@ export interface ChatForm {
  * nothing else. Each answer is tokenised from its first character, as it will be when the model answers.
  * @throws TEMPLATE_FAILED, DATA_EMPTY for a conversation without an answer.
  */
-export function chatExample(messages: readonly ChatMessage[], { tokenizer, template }: ChatForm): Example {
-  const guard = guardSpecial(messages, tokenizer);
-  const whole = template.render(guard.messages);
-  const answers = messages.flatMap((message, i) =>
-    message.role === 'assistant' ? [spanOf(i, guard.messages, whole, template)] : [],
+export function chatExample(
+  messages: readonly ChatMessage[],
+  { tokenizer, template }: ChatForm,
+  { tools = [] }: ChatOptions = {},
+): Example {
+  const guard = guardSpecial(withTools(messages, tools, template), tokenizer);
+  const render = renderer(guard, template);
+  const whole = render(guard.messages);
+  const answers = guard.messages.flatMap((message, i) =>
+    message.role === 'assistant' ? [spanOf(i, guard.messages, whole, render)] : [],
   );
   if (answers.length === 0)
     throw new FettleError('DATA_EMPTY', 'A conversation has no answer to learn from.', 'Every row needs a response.');
@@ -52,12 +63,23 @@ export function chatExample(messages: readonly ChatMessage[], { tokenizer, templ
 }
 
 /** Ids of a conversation up to where the model is to answer. @throws TEMPLATE_FAILED */
-export function chatPrompt(messages: readonly ChatMessage[], { tokenizer, template }: ChatForm): number[] {
-  const guard = guardSpecial(messages, tokenizer);
-  return sectionsOf(template.render(guard.messages, { addGenerationPrompt: true }), tokenizer).flatMap((section) =>
+export function chatPrompt(
+  messages: readonly ChatMessage[],
+  { tokenizer, template }: ChatForm,
+  { tools = [] }: ChatOptions = {},
+): number[] {
+  const guard = guardSpecial(withTools(messages, tools, template), tokenizer);
+  const text = renderer(guard, template)(guard.messages, { addGenerationPrompt: true });
+  return sectionsOf(text, tokenizer).flatMap((section) =>
     typeof section === 'number' ? [section] : tokenizer.encode(guard.restore(section)),
   );
 }
+
+type Render = (messages: readonly ChatMessage[], options?: Pick<RenderOptions, 'addGenerationPrompt'>) => string;
+const renderer =
+  ({ tools }: Told, template: ChatTemplate): Render =>
+  (messages, options) =>
+    template.render(messages, { ...options, ...(tools ? { tools } : {}) });
 
 /** A document: every token carries loss, and it ends with the end-of-text token where there is one. */
 export function documentExample(text: string, tokenizer: Tokenizer): Example {
@@ -71,10 +93,10 @@ function spanOf(
   i: number,
   messages: readonly ChatMessage[],
   whole: string,
-  template: ChatTemplate,
+  render: Render,
 ): [start: number, end: number] {
-  const before = template.render(messages.slice(0, i), { addGenerationPrompt: true });
-  const after = template.render(messages.slice(0, i + 1));
+  const before = render(messages.slice(0, i), { addGenerationPrompt: true });
+  const after = render(messages.slice(0, i + 1));
   if (!after.startsWith(before) || !whole.startsWith(after))
     throw new FettleError(
       'TEMPLATE_FAILED',
@@ -114,18 +136,17 @@ function specialsOf(tokenizer: Tokenizer): Specials {
   return specials;
 }
 
-interface Guard {
-  readonly messages: readonly ChatMessage[];
+interface Guard extends Told {
   /** Puts back what was hidden. */
   restore(text: string): string;
 }
 
 /** Hides special tokens that people wrote while the template's own are looked for. */
-function guardSpecial(messages: readonly ChatMessage[], tokenizer: Tokenizer): Guard {
+function guardSpecial(told: Told, tokenizer: Tokenizer): Guard {
   const { pattern } = specialsOf(tokenizer);
-  if (!pattern || !messages.some((message) => pattern.test(message.content)))
-    return { messages, restore: (text) => text };
-  const mark = unusedCharacter(messages);
+  const texts = textsOf(told);
+  if (!pattern || !texts.some((text) => pattern.test(text))) return { ...told, restore: (text) => text };
+  const mark = unusedCharacter(texts);
   const hidden: string[] = [];
   const every = new RegExp(pattern.source, 'gu');
   const hide = (content: string): string => {
@@ -133,16 +154,36 @@ function guardSpecial(messages: readonly ChatMessage[], tokenizer: Tokenizer): G
     return `${mark}${hidden.length - 1}${mark}`;
   };
   return {
-    messages: messages.map(({ role, content }) => ({ role, content: content.replaceAll(every, hide) })),
+    ...inTexts(told, (text) => text.replaceAll(every, hide)),
     restore: (text) => text.replaceAll(new RegExp(`${mark}(\\d+)${mark}`, 'gu'), (_, index) => hidden[Number(index)]!),
   };
 }
 
-/** A character of Unicode's private use area that none of the messages holds. */
-function unusedCharacter(messages: readonly ChatMessage[]): string {
+function textsOf({ messages, tools = [] }: Told): string[] {
+  const texts = messages.map((message) => message.content);
+  const more = [...tools, ...messages.flatMap((message) => message.calls ?? [])];
+  if (more.length > 0) inTexts(more, (text) => (texts.push(text), text));
+  return texts;
+}
+
+/** The same with every text in it changed, down to those in tools and calls. */
+function inTexts<T>(value: T, change: (text: string) => string): T {
+  const inner = (each: unknown): unknown =>
+    typeof each === 'string'
+      ? change(each)
+      : Array.isArray(each)
+        ? each.map(inner)
+        : typeof each === 'object' && each !== null
+          ? Object.fromEntries(Object.entries(each).map(([key, of]) => [change(key), inner(of)]))
+          : each;
+  return inner(value) as T;
+}
+
+/** A character of Unicode's private use area that none of the texts holds. */
+function unusedCharacter(texts: readonly string[]): string {
   for (let code = 0xe000; code <= 0xf8ff; code++) {
     const character = String.fromCharCode(code);
-    if (!messages.some((message) => message.content.includes(character))) return character;
+    if (!texts.some((text) => text.includes(character))) return character;
   }
   throw new FettleError('INPUT_INVALID', 'A message uses every private character of Unicode.', 'Remove that row.');
 }

@@ -23,16 +23,31 @@ const FREE_TO_CHANGE: ReadonlySet<string> = new Set<keyof Recipe>([
   // The folder may have moved and its weights are in the checkpoint; the device is part of the environment.
   'initAdapter',
   'device',
+  // The same numbers, computed once or twice.
+  'activationCheckpointing',
 ]);
+
+/** Settings that came later, at the value that all earlier runs had: with it their checkpoints go on as they did. */
+const AS_BEFORE: Readonly<Partial<Recipe>> = {
+  rehearsal: 0,
+  useRslora: false,
+  useDora: false,
+  dropout: 0,
+  modulesToSave: [],
+  loraPlusRatio: 1,
+  weightDecayOn: 'matrices',
+};
 
 /** SHA-256 of the settings that decide the numbers; runs that agree in it may go on from each other's checkpoints. */
 export function recipeHash(recipe: Recipe): string {
   const settings = Object.entries(recipe)
-    // Checkpoints from before there was rehearsal go on as they did: none is what they had.
-    .filter(([key, value]) => !FREE_TO_CHANGE.has(key) && value !== undefined && !(key === 'rehearsal' && value === 0))
+    .filter(([key, value]) => !FREE_TO_CHANGE.has(key) && value !== undefined && !isAsBefore(key, value))
     .sort(([a], [b]) => (a < b ? -1 : 1));
   return createHash('sha256').update(JSON.stringify(settings)).digest('hex');
 }
+
+const isAsBefore = (key: string, value: unknown): boolean =>
+  Object.hasOwn(AS_BEFORE, key) && JSON.stringify(AS_BEFORE[key as keyof Recipe]) === JSON.stringify(value);
 
 export interface BeginOptions {
   readonly recipe: Recipe;

@@ -134,8 +134,8 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
     const tokens = batches.reduce((sum, batch) => sum + batch.tokens, 0);
     parameters.gradients.fill(0);
     let loss = 0;
-    for (const batch of batches) {
-      loss += (await model.accumulate(batch, 1 / labelled)) / labelled;
+    for (const [i, batch] of batches.entries()) {
+      loss += (await model.accumulate(batch, 1 / labelled, step * recipe.gradientAccumulation + i)) / labelled;
       if (control.requested() === 'cancel') return end('cancelled', 'cancelled');
     }
     const gradNorm = clipGradients(parameters.gradients, recipe.maxGradNorm);

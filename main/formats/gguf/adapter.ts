@@ -2,9 +2,10 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { FettleError, toFettleError } from '../../contract/errors.ts';
 import type { HfConfig, WeightSource } from '../model.ts';
-import { PEFT_PREFIX, type Adapter, type LoraSettings } from '../peft.ts';
+import { scaleOf, type LoraSettings } from '../peft.ts';
 import { readExactly } from '../read-exactly.ts';
 import type { TensorToWrite } from '../safetensors.ts';
+import type { Tuned } from '../tuned.ts';
 import { ggufName, huggingFaceName, metadataOf, permute, permutedHeads, unpermute } from './llama.ts';
 import { readGgufHeader, type GgufTensor } from './read.ts';
 import { writeGguf, type GgufTensorToWrite } from './write.ts';
@@ -29,7 +30,7 @@ export async function writeAdapterGguf(
     ['general.name', ['string', name]],
     ['adapter.type', ['string', 'lora']],
     // llama.cpp divides it by the rank that it finds in the file, as PEFT does.
-    ['adapter.lora.alpha', ['float32', lora.alpha]],
+    ['adapter.lora.alpha', ['float32', scaleOf(lora) * lora.rank]],
     ['general.file_type', ['uint32', FILE_TYPES[type]]],
     ['general.quantization_version', ['uint32', 2]],
   ] as const;
@@ -63,10 +64,10 @@ function toWrite({ name, shape, data }: TensorToWrite, config: HfConfig, type: A
 }
 
 /**
- * Opens such a file as the adapter that it is, under PEFT's names.
+ * Opens such a file as the adapter that it is, by the base model's names.
  * @param config of the base model. @throws FILE_*, FORMAT_INVALID, MODEL_UNSUPPORTED
  */
-export async function readAdapterGguf(path: string, config: HfConfig): Promise<Adapter> {
+export async function readAdapterGguf(path: string, config: HfConfig): Promise<Tuned> {
   const file = await open(path, 'r').catch((error: unknown) => {
     throw toFettleError(error);
   });
@@ -85,7 +86,7 @@ export async function readAdapterGguf(path: string, config: HfConfig): Promise<A
           `${path} has a tensor that has no place in a LoRA adapter: ${tensor.name}.`,
           'Plain LoRA adapters are supported.',
         );
-      byName.set(`${PEFT_PREFIX}${name.replace(/\.weight$/, '')}.lora_${part!.toUpperCase()}.weight`, {
+      byName.set(`${name.replace(/\.weight$/, '')}.lora_${part!.toUpperCase()}.weight`, {
         tensor,
         heads: part === 'b' ? permutedHeads(base!, config) : 0,
       });

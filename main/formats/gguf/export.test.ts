@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeTinyModel } from '../../../test/fixtures/tiny-model.ts';
-import { ExportType } from '../../contract/entities.ts';
+import { GGUF_TYPES } from '../../contract/export-types.ts';
 import { openHuggingFace } from '../huggingface/read.ts';
 import type { ModelFiles } from '../model.ts';
 import { storedBytes, writeModelGguf } from './export.ts';
@@ -59,7 +59,7 @@ describe('a model written as GGUF', () => {
     await again.close();
   });
 
-  it.each(ExportType.options.filter((type) => type !== 'f32'))(
+  it.each(GGUF_TYPES.filter((type) => type !== 'f32'))(
     '%s comes near it, in the bytes that were told before',
     async (type) => {
       const path = join(folder, `${type}.gguf`);

@@ -20,10 +20,19 @@ export async function writeModelFolder(
   const [storage, torchName, width] = TYPES[dtype];
   await mkdir(folder, { recursive: true });
   await writeWeights(folder, files.weights, storage, width, shardBytes);
+  await writeConfigs(folder, files, torchName);
+}
+
+/** All that stands beside the weights: config.json, with `more` in it, generation_config.json and the tokenizer. */
+export async function writeConfigs(
+  folder: string,
+  files: Pick<ModelFiles, 'config' | 'tokenizer' | 'chatTemplate' | 'stopIds'>,
+  torchName: string,
+  more: Readonly<Record<string, unknown>> = {},
+): Promise<void> {
   const json = (name: string, value: unknown): Promise<void> =>
     writeFile(join(folder, name), `${JSON.stringify(value, null, 2)}\n`);
-  await json('config.json', publicConfig(files.config, torchName));
-
+  await json('config.json', { ...publicConfig(files.config, torchName), ...more });
   const { tokenizer, stopIds } = files;
   await json('generation_config.json', {
     bos_token_id: tokenizer.bosId,

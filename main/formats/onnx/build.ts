@@ -15,9 +15,12 @@ import {
 /** A number is an INT and a list is INTS; a float is wrapped, as in `{ float: 1 }`. */
 export type Attribute = number | readonly number[] | string | { readonly float: number };
 
-export type ElementType = 'float32' | 'int64';
+export type FloatType = 'float32' | 'float16';
+export type ElementType = FloatType | 'int64' | 'uint8';
 /** TensorProto.DataType. */
-const ELEMENT: Readonly<Record<ElementType, number>> = { float32: 1, int64: 7 };
+const ELEMENT: Readonly<Record<ElementType, number>> = { float32: 1, uint8: 2, int64: 7, float16: 10 };
+/** As ONNX's Cast takes it. */
+export const elementType = (type: ElementType): number => ELEMENT[type];
 
 /** Operator sets that Fettle's graphs import: ONNX itself, and the contrib ops of ONNX Runtime. */
 const OPSETS = [
@@ -27,13 +30,35 @@ const OPSETS = [
 /** IR version that belongs to opset 21. */
 const IR_VERSION = 10n;
 
-/** A constant, row-major; its bytes are taken as they lie in memory (little-endian, as ONNX wants them). */
-export function tensorProto(name: string, dims: readonly number[], data: Float32Array | BigInt64Array): TensorProto {
+/** A constant, row-major; its bytes are taken as they lie in memory (little-endian, as ONNX wants them). 16-bit words are halves. */
+export function tensorProto(
+  name: string,
+  dims: readonly number[],
+  data: Float32Array | Uint16Array | BigInt64Array,
+): TensorProto {
+  const type = data instanceof Float32Array ? 'float32' : data instanceof Uint16Array ? 'float16' : 'int64';
   return create(TensorProtoSchema, {
     name,
     dims: dims.map(BigInt),
-    dataType: data instanceof Float32Array ? ELEMENT.float32 : ELEMENT.int64,
+    dataType: ELEMENT[type],
     rawData: new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength),
+  });
+}
+
+/** A constant whose bytes lie in another file beside the model's. */
+export function externalTensorProto(
+  name: string,
+  type: ElementType,
+  dims: readonly number[],
+  { location, offset, length }: { readonly location: string; readonly offset: number; readonly length: number },
+): TensorProto {
+  const entries = { location, offset, length };
+  return create(TensorProtoSchema, {
+    name,
+    dims: dims.map(BigInt),
+    dataType: ELEMENT[type],
+    dataLocation: 1,
+    externalData: Object.entries(entries).map(([key, value]) => ({ key, value: String(value) })),
   });
 }
 

@@ -8,15 +8,20 @@ const cookieName = (port: number): string => `fettle-${port}`;
 export const cookieFor = (token: string, port: number): string =>
   `${cookieName(port)}=${token}; HttpOnly; SameSite=Strict; Path=/`;
 
+/** By the header that programs send; nothing else counts. */
+export const bearer = (request: IncomingMessage, token: string): boolean => {
+  const [, given] = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '') ?? [];
+  return given !== undefined && same(given, token);
+};
+
 /** By a bearer token (commands), the cookie (the workbench), or the address that was printed. */
 export function authorised(request: IncomingMessage, token: string): boolean {
-  const [, bearer] = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '') ?? [];
   const cookies = (request.headers.cookie ?? '').split(';').flatMap((cookie) => {
     const [name = '', value = ''] = cookie.trim().split('=', 2);
     return /^fettle-\d+$/.test(name) ? [value] : [];
   });
   const query = URL.parse(request.url ?? '/', 'http://localhost')?.searchParams.get('token');
-  return [bearer, ...cookies, query].some((given) => typeof given === 'string' && same(given, token));
+  return bearer(request, token) || [...cookies, query].some((given) => typeof given === 'string' && same(given, token));
 }
 
 /** In the same time whatever is wrong with it. */

@@ -16,6 +16,7 @@ export const MEANINGS: readonly MeaningWords[] = [
   { id: 'response', label: 'Answer', usual: true },
   { id: 'system', label: 'System message', usual: false },
   { id: 'messages', label: 'Conversation', usual: false },
+  { id: 'tools', label: 'Tools it may call', usual: false },
   { id: 'prompt', label: 'Prompt of a preference', usual: false },
   { id: 'chosen', label: 'Chosen answer', usual: false },
   { id: 'rejected', label: 'Rejected answer', usual: false },

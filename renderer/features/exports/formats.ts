@@ -29,6 +29,11 @@ export const FORMATS: Readonly<
     term: 'GGUF, LoRA',
     note: 'The addition for llama.cpp and Ollama, put on the base’s own GGUF as it is loaded.',
   },
+  onnx: {
+    name: 'For the browser and apps',
+    term: 'ONNX',
+    note: 'The whole model, for transformers.js in a web page or Node, and for onnxruntime-genai.',
+  },
 };
 
 export const TYPES: Readonly<Record<ExportType, string>> = {
@@ -43,4 +48,6 @@ export const TYPES: Readonly<Record<ExportType, string>> = {
   q4_k_m: '4 bits (q4_k_m)',
   q4_1: '4 bits (q4_1)',
   q4_0: '4 bits (q4_0)',
+  q8: '8 bits (q8)',
+  q4: '4 bits (q4)',
 };

@@ -1,11 +1,11 @@
 /** @file The settings of a recipe in plain words, in the order a person meets them. */
 import { TARGET_MODULES, type Recipe } from '../../../main/contract/recipe.ts';
 
-export type Key = Exclude<keyof Recipe, 'version' | 'strategy' | 'method'>;
+export type Key = Exclude<keyof Recipe, 'version' | 'strategy'>;
 export interface Setting {
   readonly key: Key;
   readonly name: string;
-  readonly kind: 'number' | 'switch' | 'modules' | 'text' | readonly string[];
+  readonly kind: 'number' | 'switch' | 'modules' | 'text' | 'list' | readonly string[];
 }
 
 export const MAIN: readonly Setting[] = [
@@ -20,13 +20,21 @@ export const MAIN: readonly Setting[] = [
 ];
 export const EXPERT: readonly Setting[] = [
   { key: 'maxSteps', name: 'Steps at most, in place of epochs', kind: 'number' },
+  { key: 'method', name: 'What is trained', kind: ['lora', 'full'] },
   { key: 'alpha', name: 'Weight of the addition', kind: 'number' },
+  { key: 'useRslora', name: 'Weight by the root of the size', kind: 'switch' },
+  { key: 'useDora', name: 'Lengths learned apart', kind: 'switch' },
+  { key: 'loraPlusRatio', name: 'Step of the second matrix over the first', kind: 'number' },
+  { key: 'dropout', name: 'Share of the input that is dropped', kind: 'number' },
   { key: 'targetModules', name: 'Layers it is added to', kind: 'modules' },
+  { key: 'modulesToSave', name: 'Trained in whole besides', kind: 'list' },
   { key: 'schedule', name: 'How the step size falls', kind: ['cosine', 'linear', 'constant'] },
   { key: 'warmupRatio', name: 'Share of the run spent warming up', kind: 'number' },
   { key: 'weightDecay', name: 'Pull towards zero', kind: 'number' },
+  { key: 'weightDecayOn', name: 'What is pulled', kind: ['matrices', 'all'] },
   { key: 'maxGradNorm', name: 'Limit of one correction', kind: 'number' },
   { key: 'gradientAccumulation', name: 'Batches to one step', kind: 'number' },
+  { key: 'activationCheckpointing', name: 'Compute again instead of keeping', kind: 'switch' },
   { key: 'packing', name: 'Several examples in one row', kind: 'switch' },
   { key: 'shuffle', name: 'Mix the order', kind: 'switch' },
   { key: 'evalEvery', name: 'Steps between looks at unseen rows', kind: 'number' },
@@ -43,7 +51,6 @@ export const EXPERT: readonly Setting[] = [
 
 const NAMES: ReadonlyMap<string, string> = new Map([
   ['strategy', 'Strategy'],
-  ['method', 'What is trained'],
   ...[...MAIN, ...EXPERT].map(({ key, name }) => [key, name] as const),
 ]);
 export const nameOf = (key: string): string => NAMES.get(key) ?? key;
@@ -53,7 +60,7 @@ export function shown(value: unknown): string {
   if (value === undefined || value === null) return 'not set';
   if (typeof value === 'boolean') return value ? 'on' : 'off';
   if (Array.isArray(value))
-    return value.length === TARGET_MODULES.length ? `all ${value.length} linear layers` : value.join(', ');
+    return value.length === TARGET_MODULES.length ? `all ${value.length} linear layers` : value.join(', ') || 'none';
   return String(value);
 }
 
@@ -64,6 +71,7 @@ export function shown(value: unknown): string {
 export function written(setting: Setting, text: string): unknown {
   const trimmed = text.trim();
   if (trimmed === '') return undefined;
+  if (setting.kind === 'list') return trimmed === 'none' ? [] : trimmed.split(/[\s,]+/);
   if (setting.kind !== 'number') return trimmed;
   const value = Number(trimmed.replace(',', '.'));
   return Number.isNaN(value) ? trimmed : value;

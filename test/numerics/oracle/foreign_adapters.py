@@ -22,6 +22,7 @@ ADAPTERS = {
     "rslora": LoraConfig(**COMMON, use_rslora=True, target_modules=["q_proj", "k_proj", "down_proj"], layers_to_transform=[1]),
     "all-linear": LoraConfig(**COMMON, target_modules="all-linear", lora_dropout=0.1),
     "dora": LoraConfig(**COMMON, use_dora=True, target_modules=["q_proj"]),
+    "dora-of-a-layer": LoraConfig(**COMMON, use_dora=True, target_modules=["q_proj"], layers_to_transform=[1]),
     "saved-modules": LoraConfig(**COMMON, target_modules=["q_proj"], modules_to_save=["lm_head"]),
     "bias": LoraConfig(**COMMON, target_modules=["q_proj"], bias="lora_only"),
     "rank-pattern": LoraConfig(**COMMON, target_modules=["q_proj", "v_proj"], rank_pattern={"v_proj": 2}),
@@ -40,7 +41,9 @@ if __name__ == "__main__":
         model = get_peft_model(base, config).eval()
         with torch.no_grad():
             for key, value in model.named_parameters():
-                if "lora_" in key:
+                if "lora_magnitude" in key:
+                    value.mul_(1.1)
+                elif "lora_" in key:
                     value.normal_(0, 0.1)
             expected[name] = model(input_ids=torch.tensor([ids])).logits[0].flatten().tolist()
         folder = os.path.join(out, name)

@@ -64,6 +64,18 @@ const siluOp = unary(
   },
 );
 
+/** 1 / sqrt(x) for x above 0; its derivative is -y^3 / 2. */
+const rsqrtOp = unary(
+  'rsqrt',
+  (to, node) => {
+    const [[x], [y]] = ends(to, node);
+    const root = to.fresh();
+    to.node('Sqrt', [x!], [root]);
+    to.node('Reciprocal', [root], [y!]);
+  },
+  (_x, y, dy) => mul(dy, mul(mul(y, mul(y, y)), y.scope.scalar(-0.5))),
+);
+
 const two = (op: Op<None>, a: Value, b: Value): Value => a.scope.apply(op, [a, b], {})[0]!;
 export const add = (a: Value, b: Value): Value => two(addOp, a, b);
 export const sub = (a: Value, b: Value): Value => two(subOp, a, b);
@@ -71,6 +83,7 @@ export const mul = (a: Value, b: Value): Value => two(mulOp, a, b);
 export const exp = (x: Value): Value => x.scope.apply(expOp, [x], {})[0]!;
 export const sigmoid = (x: Value): Value => x.scope.apply(sigmoidOp, [x], {})[0]!;
 export const silu = (x: Value): Value => x.scope.apply(siluOp, [x], {})[0]!;
+export const rsqrt = (x: Value): Value => x.scope.apply(rsqrtOp, [x], {})[0]!;
 
 /**
  * a + b, where one of them was made by a Gemm that nothing else uses: the Gemm then starts from the other, and a pass
@@ -90,4 +103,4 @@ export function accumulate(a: Value, b: Value): Value {
   return add(a, b);
 }
 
-export const ELEMENTWISE = [addOp, subOp, mulOp, expOp, sigmoidOp, siluOp];
+export const ELEMENTWISE = [addOp, subOp, mulOp, expOp, sigmoidOp, siluOp, rsqrtOp];

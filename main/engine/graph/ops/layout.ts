@@ -1,21 +1,33 @@
 /** @file Ops that move elements without computing: reshape, transpose, split, concat, slice, pad. */
 import { ends, plain, type Op } from '../op.ts';
-import { sameShape, ShapeError, sizeOf, type Attrs, type Shape, type Value } from '../value.ts';
+import { FREE, sameShape, ShapeError, sizeOf, type Attrs, type Shape, type Value } from '../value.ts';
 
 interface ShapeAttr extends Attrs {
   readonly shape: Shape;
 }
+/**
+ * A shape as ONNX's Reshape takes it: of free lengths 0 stands for the input's at the same place, -1 for what is left.
+ * Where lengths are put together or taken apart no place is the same.
+ */
+function inWords(from: Shape, to: Shape): number[] {
+  const free = (shape: Shape): number => shape.filter((n) => n === FREE).length;
+  const same = free(from) === free(to);
+  return to.map((n, i) => (n !== FREE ? n : same && from[i] === FREE ? 0 : -1));
+}
+
 const reshapeOp: Op<ShapeAttr> = {
   name: 'reshape',
   backward: 'again',
   types: ([x], { shape }) => {
     if (sizeOf(x!.shape) !== sizeOf(shape))
       throw new ShapeError('reshape', `not as many elements as [${shape.join(', ')}]`, [x!]);
+    if (inWords(x!.shape, shape).filter((n) => n === -1).length > 1)
+      throw new ShapeError('reshape', `free lengths of [${shape.join(', ')}] cannot be told apart`, [x!]);
     return [{ shape, dtype: x!.dtype }];
   },
   emit: (to, node) => {
     const [[x], outputs] = ends(to, node);
-    to.node('Reshape', [x!, to.ints(node.attrs.shape)], outputs);
+    to.node('Reshape', [x!, to.ints(inWords(node.inputs[0]!.shape, node.attrs.shape))], outputs);
   },
   vjp: ({ inputs: [x] }, [dy]) => [reshape(dy!, x!.shape)],
 };

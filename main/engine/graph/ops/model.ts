@@ -63,7 +63,7 @@ const rotaryOp: Op<None> = {
   ],
 };
 
-/** Rows of a table: [rows, d], int64 [n] -> [n, d]. The table's gradient is not defined yet: embeddings are frozen. */
+/** Rows of a table: [rows, d], int64 [n] -> [n, d]. The table's gradient is summed where the table is held (network.ts): few of its rows are touched. */
 const rowsOp: Op<None> = {
   name: 'rows',
   backward: 'keep',
@@ -89,6 +89,28 @@ const pickOp: Op<None> = {
   vjp: () => [undefined, undefined],
 };
 
+interface Depth extends Attrs {
+  readonly depth: number;
+}
+/** int64 [n, 1] -> [n, depth] with a 1 at each row's index. */
+const oneHotOp: Op<Depth> = {
+  name: 'oneHot',
+  backward: 'again',
+  types: ([at], { depth }) => {
+    if (at!.dtype !== 'int64' || at!.shape.length !== 2 || at!.shape[1] !== 1)
+      throw new ShapeError('oneHot', 'needs one index a row', [at!]);
+    return [{ shape: [at!.shape[0]!, depth], dtype: 'float32' }];
+  },
+  emit: (to, node) => {
+    const [[at], [y]] = ends(to, node);
+    const hit = to.fresh();
+    const columns = Array.from({ length: node.attrs.depth }, (_, i) => i);
+    to.node('Equal', [at!, to.ints(columns)], [hit]);
+    to.node('Cast', [hit], [y!], { to: 1 });
+  },
+  vjp: () => [undefined],
+};
+
 /** Root mean square normalisation over the last axis: x [..., d], weight [d]. */
 export const rmsNorm = (x: Value, weight: Value, epsilon: number): Value =>
   x.scope.apply(rmsNormOp, [x, weight], { epsilon })[0]!;
@@ -96,5 +118,6 @@ export const rotary = (x: Value, positions: Value, cos: Value, sin: Value): Valu
   x.scope.apply(rotaryOp, [x, positions, cos, sin], {})[0]!;
 export const rows = (table: Value, ids: Value): Value => table.scope.apply(rowsOp, [table, ids], {})[0]!;
 export const pick = (x: Value, at: Value): Value => x.scope.apply(pickOp, [x, at], {})[0]!;
+export const oneHot = (at: Value, depth: number): Value => at.scope.apply(oneHotOp, [at], { depth })[0]!;
 
-export const MODEL = [rmsNormOp, rotaryOp, rowsOp, pickOp];
+export const MODEL = [rmsNormOp, rotaryOp, rowsOp, pickOp, oneHotOp];

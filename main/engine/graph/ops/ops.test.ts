@@ -16,6 +16,7 @@ import {
   logSoftmax,
   meanLast,
   mul,
+  oneHot,
   OPS,
   pad,
   pick,
@@ -24,6 +25,7 @@ import {
   rmsNorm,
   rotary,
   rows,
+  rsqrt,
   sigmoid,
   silu,
   slice,
@@ -61,6 +63,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'mul, broadcast': { ops: ['mul'], inputs: AB, build: (_, { a, b }) => mul(a!, b!) },
   exp: { ops: ['exp'], inputs: A, build: (_, { a }) => exp(a!) },
   sigmoid: { ops: ['sigmoid'], inputs: A, build: (_, { a }) => sigmoid(a!) },
+  rsqrt: { ops: ['rsqrt'], inputs: A, build: (_, { a }) => rsqrt(exp(a!)) },
   silu: { ops: ['silu'], inputs: A, build: (_, { a }) => silu(a!) },
   reshape: { ops: ['reshape'], inputs: A, build: (_, { a }) => mul(reshape(a!, [2, 6]), reshape(a!, [2, 6])) },
   transpose: { ops: ['transpose'], inputs: { a: [2, 3, 4] }, build: (_, { a }) => transpose(a!, [2, 0, 1]) },
@@ -128,6 +131,12 @@ const CASES: Readonly<Record<string, Case>> = {
     forwardOnly: true,
     fed: { at: integers(Int32Array.of(1, 3, 0), [3, 1]) },
     build: (s, { a }) => pick(a!, s.input('at', [3, 1], 'int64')),
+  },
+  oneHot: {
+    ops: ['oneHot'],
+    inputs: { a: [3, 5] },
+    fed: { at: integers(Int32Array.of(1, 4, 0), [3, 1]) },
+    build: (s, { a }) => mul(a!, oneHot(s.input('at', [3, 1], 'int64'), 5)),
   },
 };
 const EPSILON = 1e-2;

@@ -1,0 +1,213 @@
+/** @file Measuring end to end on a tiny model: what a result names, that it repeats, what is said when something is gone, and the report for the desk. */
+import { mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { hostname, tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeExamples } from '../../test/e2e/examples.ts';
+import { writeTinyModel } from '../../test/fixtures/tiny-model.ts';
+import type { InputOf } from '../contract/api.ts';
+import type { Comparison, Run } from '../contract/entities.ts';
+import { createApp, type App } from '../hosts/app.ts';
+
+/** No report may hold any of it. */
+const UNMISTAKABLE = 'zqx-very-private-folder';
+const folder = mkdtempSync(join(tmpdir(), `fettle-${UNMISTAKABLE}-`));
+const home = join(folder, 'home');
+let app: App;
+let first: Run;
+let second: Run;
+let measured: Comparison;
+
+const train = async (over?: string): Promise<Run> => {
+  const set = { maxSteps: 8, evalEvery: 4, saveEvery: 4, maxLength: 64, batchSize: 2, learningRate: 0.02, rank: 4 };
+  const request = { project: 'shop', model: 'tiny', strategy: 'instruct', set } as const;
+  const run = await app.client.call('runs.start', { ...request, ...(over ? { over } : {}) });
+  await app.core.jobs.settled(app.core.jobs.of('train', run.id)!.id);
+  return app.client.call('runs.show', { run: run.id });
+};
+const compare = async (targets: string[], more: Partial<InputOf<'evaluation.compare'>> = {}): Promise<Comparison> => {
+  const { id } = await app.client.call('evaluation.compare', { project: 'shop', targets, samples: 3, ...more });
+  await app.core.jobs.settled(app.core.jobs.of('compare', id)!.id);
+  return app.client.call('evaluation.show', { comparison: id });
+};
+
+beforeAll(async () => {
+  app = createApp({ home, kind: 'command', threads: 1 });
+  const { client } = app;
+  await client.call('projects.create', { name: 'Shop', goal: 'Answers <b>"kindly"</b> & in our tone' });
+  const added = await client.call('models.add', { path: await writeTinyModel(join(folder, 'tiny')), name: 'tiny' });
+  await app.core.jobs.settled(added.id);
+  const path = await writeExamples(folder);
+  await app.core.jobs.settled((await client.call('datasets.import', { project: 'shop', paths: [path] })).id);
+  await client.call('strategy.answer', { project: 'shop', answers: { task: 'one-job', flexibility: 'no' } });
+  first = await train();
+  second = await train(first.id);
+  measured = await compare(['tiny', first.id, second.id], {
+    suites: ['held-out', 'task', 'prose'],
+    checks: [
+      { kind: 'contains', text: 'Dear' },
+      { kind: 'length', least: 1, most: 400 },
+    ],
+  });
+});
+afterAll(async () => {
+  await app.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe('a comparison', () => {
+  it('names suites with their versions, models, adapters, decoding and seed', () => {
+    const { result } = measured;
+    expect(result!.suites).toEqual([
+      { name: 'held-out', version: `data ${first.dataset}`, items: result!.heldOutRows },
+      { name: 'task', version: expect.stringMatching(/^data \w{12}, checks 1 \(\w{8}\)$/) as string, items: 3 },
+      { name: 'prose', version: expect.stringMatching(/^1 \(\w{8}\)$/) as string, items: 8 },
+    ]);
+    expect(result!.models.map(({ run }) => run?.strategy ?? null)).toEqual([null, 'instruct', 'staged']);
+    expect(result!.models.map(({ adapter }) => adapter?.length ?? 0)).toEqual([0, 64, 64]);
+    expect(new Set(result!.models.map(({ model }) => model.hash)).size).toBe(1);
+    expect(result!.decoding).toMatchObject({ temperature: 0, seed: 0 });
+    expect(result!.answers).toEqual({ flexibility: 'no', task: 'one-job' });
+    expect(result!.scorecard!.prose!.domains).toHaveLength(8);
+  });
+
+  it('judges by all checks and by each, and says what it makes of the strategy', () => {
+    const { goal } = measured.result!.scorecard!;
+    expect(goal!.checks.map(({ check }) => check.kind)).toEqual(['contains', 'length']);
+    for (const { answers } of goal!.items)
+      for (const { score, checks } of answers) expect(score).toBe(Math.min(...checks!));
+    expect(measured.verdicts.map(({ target }) => target)).toEqual([first.id, second.id]);
+    for (const { title, next } of measured.verdicts) expect([title, next[0]?.what]).not.toContain('');
+  });
+
+  it('gives the same figures and answers when it is asked again', async () => {
+    const again = await compare(measured.targets, {
+      suites: ['held-out', 'task', 'prose'],
+      checks: measured.result!.scorecard!.goal!.checks.map(({ check }) => check),
+    });
+    const kept = ({ result }: Comparison): unknown => ({
+      ...result,
+      samples: result!.samples.map(({ answers }) => answers.map(({ text }) => text)),
+    });
+    expect(kept(again)).toEqual(kept(measured));
+  });
+
+  it('measures one model alone, without a verdict, and needs no data for what needs none', async () => {
+    const alone = await compare(['tiny'], { suites: ['prose'] });
+    expect(alone.result).toMatchObject({ losses: [], heldOutRows: 0, differences: [] });
+    expect(alone.result!.scorecard!.prose!.losses).toHaveLength(1);
+    expect(alone.verdicts).toEqual([]);
+  });
+
+  it('is listed without what it measured', async () => {
+    const list = await app.client.call('evaluation.list', { project: 'shop' });
+    expect(list.at(-1)).toMatchObject({
+      id: measured.id,
+      state: 'completed',
+      labels: measured.result!.models.map(({ label }) => label),
+    });
+    expect(JSON.stringify(list)).not.toContain('Dear');
+  });
+});
+
+describe('what goes wrong', () => {
+  const refused = (request: Partial<InputOf<'evaluation.compare'>>, code: string): Promise<void> =>
+    expect(compare(['tiny', first.id], request)).rejects.toMatchObject({ code });
+  it('is said before anything is measured', async () => {
+    await refused({ checks: [{ kind: 'pattern', text: '(' }] }, 'INPUT_INVALID');
+    await refused({ checks: [{ kind: 'json', text: '{"type": 7' }] }, 'INPUT_INVALID');
+    await refused({ checks: [{ kind: 'length', least: 9, most: 3 }] }, 'INPUT_INVALID');
+    await refused({ targets: ['tiny', 'tiny'] }, 'INPUT_INVALID');
+    await refused({ targets: ['tiny', 'nobody'] }, 'MODEL_NOT_FOUND');
+    await refused({ dataset: 'none' }, 'DATASET_NOT_FOUND');
+  });
+
+  it('a checkpoint or a model whose files are gone is named, and nothing half-measured is kept', async () => {
+    const checkpoints = join(home, 'projects/shop/runs', second.id, 'checkpoints');
+    renameSync(checkpoints, `${checkpoints}-away`);
+    await refused({ targets: ['tiny', second.id] }, 'CHECKPOINT_NOT_FOUND');
+    renameSync(`${checkpoints}-away`, checkpoints);
+    const models = join(home, 'models/tiny');
+    renameSync(models, `${models}-away`);
+    await refused({}, 'MODEL_NOT_FOUND');
+    renameSync(`${models}-away`, models);
+    // Asked for while it was there, and gone when its turn came: only the job can say so.
+    const { id } = await app.client.call('evaluation.compare', { project: 'shop', targets: ['tiny', second.id] });
+    renameSync(checkpoints, `${checkpoints}-away`);
+    await app.core.jobs.settled(app.core.jobs.of('compare', id)!.id);
+    renameSync(`${checkpoints}-away`, checkpoints);
+    expect(await app.client.call('evaluation.show', { comparison: id })).toMatchObject({ result: null });
+  });
+
+  it('a cancelled one keeps nothing and says so', async () => {
+    const { id } = await app.client.call('evaluation.compare', {
+      project: 'shop',
+      targets: ['tiny', first.id],
+      suites: ['general', 'task'],
+      samples: 20,
+    });
+    const job = app.core.jobs.of('compare', id)!;
+    await app.client.call('jobs.cancel', { job: job.id });
+    await app.core.jobs.settled(job.id);
+    expect(await app.client.call('evaluation.show', { comparison: id })).toMatchObject({
+      state: 'cancelled',
+      result: null,
+    });
+    await expect(app.client.call('evaluation.report', { run: first.id, comparison: id })).rejects.toMatchObject({
+      code: 'INPUT_INVALID',
+      message: expect.stringContaining('cancelled') as string,
+    });
+  });
+
+  it('a result of a newer Fettle is not guessed at, and spoils no list', async () => {
+    const { result } = app.core.db.prepare('SELECT result FROM comparison WHERE id = ?').get(measured.id) as {
+      result: string;
+    };
+    const put = app.core.db.prepare('UPDATE comparison SET result = ? WHERE id = ?');
+    put.run(JSON.stringify({ ...(JSON.parse(result) as object), version: 3 }), measured.id);
+    const shown = app.client.call('evaluation.show', { comparison: measured.id });
+    await expect(shown).rejects.toMatchObject({ code: 'RESULT_NEWER' });
+    expect(await app.client.call('evaluation.list', { project: 'shop' })).not.toEqual([]);
+    put.run(result, measured.id);
+  });
+});
+
+describe('the report for the desk', () => {
+  it('stands by itself, names what was measured, and nothing of this machine', async () => {
+    const { html, name } = await app.client.call('evaluation.report', { run: first.id, comparison: measured.id });
+    expect(name).toBe(`${first.id}-report.html`);
+    // Nothing is loaded: no address, no script, no picture but those drawn in it.
+    expect(html).not.toMatch(/\bsrc=|\bhref=|url\(|@import|<script|<link|<iframe|<img/i);
+    expect([...html.matchAll(/https?:\/\/[^"'\s<]+/g)].map(([url]) => url)).toEqual(
+      html.match(/http:\/\/www\.w3\.org\/2000\/svg/g) ?? [],
+    );
+    const { username, homedir } = userInfo();
+    for (const secret of [
+      UNMISTAKABLE,
+      folder,
+      home,
+      tmpdir(),
+      hostname(),
+      homedir,
+      ...(username === 'root' ? [] : [username]),
+    ])
+      expect(html).not.toContain(secret);
+    expect(html).toContain('Answers &#60;b&#62;&#34;kindly&#34;&#60;/b&#62; &#38; in our tone');
+    for (const words of ['Verdict on the strategy', 'Precision on the goal', 'Lineage', 'Read before use', 'Seen by'])
+      expect(html).toContain(words);
+    expect(html.match(/<article class="sheet">/g)).toHaveLength(2);
+    expect(html).toContain('went most wrong');
+  });
+
+  it('rests on the comparison with the base where none is named, and says where there is none', async () => {
+    await expect(app.client.call('evaluation.report', { run: second.id })).resolves.toMatchObject({
+      html: expect.stringContaining('Run 2') as string,
+    });
+    const third = await train();
+    await expect(app.client.call('evaluation.report', { run: third.id })).rejects.toMatchObject({
+      code: 'INPUT_INVALID',
+      message: expect.stringContaining('not compared yet') as string,
+    });
+    expect(readdirSync(join(home, 'temporary'))).toEqual([]);
+  });
+});

@@ -1,0 +1,36 @@
+/** @file What a person must read before the tuned model is used: from what was measured and what was not. Pure. */
+import type { Comparison, Model, Run } from '../../contract/entities.ts';
+
+const percent = (share: number): string => `${Math.round(100 * share)}%`;
+
+/** @param which of the comparison's further models is reported. */
+export function cautionsOf(
+  result: NonNullable<Comparison['result']>,
+  which: number,
+  { advice }: Pick<Run, 'advice'>,
+  { license }: Pick<Model, 'license'>,
+): string[] {
+  const { scorecard, answers } = result;
+  const goal = scorecard?.goal;
+  const right = goal?.items.filter((item) => item.answers[which + 1]!.score >= 0.999).length ?? 0;
+  const graded = goal?.checks.some(({ check }) => check.kind === 'f1' || check.kind === 'rouge-l') ?? false;
+  const lost = (scorecard?.skills ?? [])
+    .filter(({ verdicts }) => verdicts[which] === 'worse')
+    .map(({ skill }) => skill.replaceAll('-', ' '));
+  return [
+    goal
+      ? graded
+        ? `Its answers share ${percent(goal.scores[which + 1]!.value)} with what was wanted; that says nothing of whether they are true. Read each before it goes out.`
+        : `${goal.items.length - right} of ${goal.items.length} unseen questions were not answered as wanted. Read each answer before it goes out.`
+      : 'Whether its own answers are right was not measured. Read each before it goes out.',
+    ...(lost.length > 0 ? [`It is worse than before at: ${lost.join(', ')}. Do not use it for these.`] : []),
+    ...(scorecard?.general ? [] : ['What it lost at other things was not measured.']),
+    ...(answers['change'] === 'often' ? ['Its facts change: what it learned is out of date sooner or later.'] : []),
+    ...(answers['cite'] === 'always' || answers['cite'] === 'sometimes'
+      ? ['It cannot say where it read something, and may name a source that does not exist.']
+      : []),
+    'It was measured on rows of the same source as those it learned from; elsewhere it may do otherwise.',
+    ...(advice ? [advice.risk] : []),
+    ...(license ? [] : ['The licence of the base model is not stated in its files: find it out before passing it on.']),
+  ];
+}

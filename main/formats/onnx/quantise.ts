@@ -1,0 +1,102 @@
+/** @file Weights in 8 or 4 bits by blocks of 32, as ONNX Runtime's MatMulNBits and GatherBlockQuantized read them. */
+
+/** Numbers that share a scale. */
+export const BLOCK = 32;
+
+export type Bits = 4 | 8;
+
+export interface Quantised {
+  /** Unsigned; in 4 bits two a byte, the first one low. [rows, columns * bits / 8] */
+  readonly values: Uint8Array;
+  /** [rows, columns / BLOCK] */
+  readonly scales: Float32Array;
+  /** What stands for zero in each block, packed as the values are, each row in whole bytes. Null where it is 128 everywhere. */
+  readonly zeroPoints: Uint8Array | null;
+}
+
+/** Blocks must divide the rows. */
+export const dividesByBlocks = (columns: number): boolean => columns % BLOCK === 0;
+
+/** Bytes of the zero points of one row in 4 bits. */
+export const zeroPointBytes = (columns: number): number => Math.ceil(columns / BLOCK / 2);
+
+/** @param columns length of a row of `weights`, a multiple of BLOCK. */
+export function quantiseBlocks(weights: Float32Array, columns: number, bits: Bits): Quantised {
+  return bits === 8 ? inEight(weights) : inFour(weights, columns);
+}
+
+/** Symmetric: the largest number of a block becomes 127. */
+function inEight(weights: Float32Array): Quantised {
+  const values = new Uint8Array(weights.length);
+  const scales = new Float32Array(weights.length / BLOCK);
+  for (let block = 0; block < scales.length; block++) {
+    const start = block * BLOCK;
+    let largest = 0;
+    for (let i = start; i < start + BLOCK; i++) largest = Math.max(largest, Math.abs(weights[i]!));
+    const scale = (scales[block] = largest / 127);
+    for (let i = start; i < start + BLOCK; i++) values[i] = 128 + (scale > 0 ? Math.round(weights[i]! / scale) : 0);
+  }
+  return { values, scales, zeroPoints: null };
+}
+
+/** Ranges tried for each block, as shares of the one from its smallest to its largest number: a narrower one may be closer for most. */
+const RANGES = [1, 0.95, 0.9, 0.85, 0.8, 0.75];
+
+/** With a zero point a block; scale and zero point are those of the least squared error among the ranges tried. */
+function inFour(weights: Float32Array, columns: number): Quantised {
+  const blocks = columns / BLOCK;
+  const rows = weights.length / columns;
+  const rowBytes = zeroPointBytes(columns);
+  const values = new Uint8Array(weights.length / 2);
+  const scales = new Float32Array(rows * blocks);
+  const zeroPoints = new Uint8Array(rows * rowBytes);
+  const [best, tried] = [new Uint8Array(BLOCK), new Uint8Array(BLOCK)];
+  for (let row = 0; row < rows; row++)
+    for (let block = 0; block < blocks; block++) {
+      const at = row * columns + block * BLOCK;
+      // Zero is always within, so that its stand-in is one of the sixteen.
+      let [low, high] = [0, 0];
+      for (let i = at; i < at + BLOCK; i++) {
+        low = Math.min(low, weights[i]!);
+        high = Math.max(high, weights[i]!);
+      }
+      let [scale, zero, error] = [0, 8, Infinity];
+      best.fill(8);
+      for (const range of high > low ? RANGES : []) {
+        const step = ((high - low) * range) / 15;
+        const shift = Math.min(15, Math.max(0, Math.round((-low * range) / step)));
+        const found = fit(weights, at, step, shift, tried);
+        if (found.error >= error) continue;
+        ({ scale, error } = found);
+        zero = shift;
+        best.set(tried);
+      }
+      scales[row * blocks + block] = scale;
+      for (let i = 0; i < BLOCK; i += 2) values[(at + i) / 2] = best[i]! | (best[i + 1]! << 4);
+      zeroPoints[row * rowBytes + (block >> 1)]! |= zero << (4 * (block & 1));
+    }
+  return { values, scales, zeroPoints };
+}
+
+/** Rounds a block to steps, and takes the scale that is best for what they have become. */
+function fit(
+  weights: Float32Array,
+  at: number,
+  step: number,
+  zero: number,
+  into: Uint8Array,
+): { readonly scale: number; readonly error: number } {
+  let [product, square, total] = [0, 0, 0];
+  for (let i = 0; i < BLOCK; i++) {
+    const weight = weights[at + i]!;
+    const value = Math.min(15, Math.max(0, Math.round(weight / step) + zero));
+    into[i] = value;
+    const centred = value - zero;
+    product += centred * weight;
+    square += centred * centred;
+    total += weight * weight;
+  }
+  const scale = square > 0 ? product / square : 0;
+  // Of the sum of (scale * centred - weight)^2.
+  return { scale, error: total - scale * product };
+}

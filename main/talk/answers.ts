@@ -1,0 +1,286 @@
+/** @file Files of inputs that are answered in the background, row by row: what was answered stays, and they can go on. The only writer of table answer_file. */
+import { existsSync, statSync } from 'node:fs';
+import { access, constants, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
+import { z } from 'zod';
+import type { ParsedInputOf } from '../contract/api.ts';
+import { Sampling, type AnswerFile } from '../contract/entities.ts';
+import { FettleError } from '../contract/errors.ts';
+import type { Core, JobControl } from '../core/context.ts';
+import type { Handlers } from '../core/router.ts';
+import { resolveTarget } from '../evaluation/targets.ts';
+import type { Models } from '../models/index.ts';
+import type { Projects } from '../projects/index.ts';
+import type { Runs } from '../runs/index.ts';
+import type { AnswerEvent, AnswerJob } from '../workers/answer.ts';
+import { lookInto, moreColumn, whichColumn } from './inputs.ts';
+import { besideInput, freeColumn, outputForm } from './outputs.ts';
+
+type Names = 'look' | 'start' | 'resume' | 'list' | 'show';
+
+const Request = z.object({
+  target: z.string(),
+  label: z.string(),
+  input: z.string(),
+  /** Of the input when it was looked into: a file that changed meanwhile has other rows. */
+  size: z.number(),
+  changedAt: z.number(),
+  out: z.string(),
+  columns: z.array(z.string()),
+  column: z.string(),
+  more: z.string().nullable(),
+  answerColumn: z.string(),
+  noteColumn: z.string(),
+  system: z.string(),
+  sampling: Sampling,
+  rows: z.int(),
+  force: z.boolean(),
+});
+type Request = z.infer<typeof Request>;
+const Progress = z.object({ done: z.int(), empty: z.int(), failed: z.int(), bytes: z.int() });
+type Progress = z.infer<typeof Progress>;
+interface Row {
+  readonly id: string;
+  readonly project: string | null;
+  readonly request: string;
+  readonly progress: string;
+  readonly created_at: string;
+}
+
+/** While it is written. */
+const partialOf = (out: string): string => `${out}.part`;
+
+export function createAnswers(
+  core: Core,
+  parts: { readonly projects: Projects; readonly models: Models; readonly runs: Runs },
+): { handlers: Handlers<`answers.${Names}`> } {
+  const { db } = core;
+  const one = db.prepare<[string], Row>('SELECT * FROM answer_file WHERE id = ?');
+  const keep = db.prepare('UPDATE answer_file SET progress = ? WHERE id = ?');
+  /** Tokens a second of those at work. */
+  const speeds = new Map<string, number>();
+
+  const row = (id: string): Row => {
+    const found = one.get(id);
+    if (!found)
+      throw new FettleError(
+        'INPUT_INVALID',
+        `No file was answered under the name ${JSON.stringify(id)}.`,
+        '`fettle answer list` shows those there are.',
+      );
+    return found;
+  };
+  const requestOf = (found: Row): Request => Request.parse(JSON.parse(found.request));
+  const progressOf = (found: Row): Progress => Progress.parse(JSON.parse(found.progress));
+  const view = (found: Row): AnswerFile => {
+    const job = core.jobs.of('answer', found.id);
+    const { target, label, input, out, column, answerColumn, system, sampling, rows } = requestOf(found);
+    const { bytes: _, ...progress } = progressOf(found);
+    return {
+      id: found.id,
+      project: found.project,
+      ...{ target, label, input, out, column, answerColumn, system, sampling, rows },
+      ...progress,
+      state: job?.state ?? 'interrupted',
+      job: job?.id ?? null,
+      tokensPerSecond: speeds.get(found.id) ?? null,
+      secondsLeft: job?.secondsLeft ?? null,
+      error: job?.error ?? null,
+      createdAt: found.created_at,
+    };
+  };
+  const changed = (found: Pick<Row, 'id' | 'project'>): void => core.events.changed('answers', found.id, found.project);
+
+  async function start(input: ParsedInputOf<'answers.start'>): Promise<AnswerFile> {
+    const target = resolveTarget(parts, input.target);
+    const project = input.project ?? target.run?.project ?? null;
+    if (project !== null) parts.projects.show(project);
+    const path = resolve(input.input);
+    const found = await lookInto(path);
+    const columns = found.columns.map(({ name }) => name);
+    const column = input.column ?? found.column;
+    if (column === null) throw whichColumn(found.name, found.columns);
+    if (!columns.includes(column))
+      throw new FettleError(
+        'INPUT_INVALID',
+        `${found.name} has no column named ${JSON.stringify(column)}.`,
+        `It has ${columns.join(', ')}.`,
+      );
+    const out = resolve(input.out ?? besideInput(path));
+    outputForm(out, columns);
+    await checkTarget(path, out, input.force);
+    const { size, mtimeMs } = await stat(path);
+    const answerColumn = freeColumn('answer', columns);
+    const request: Request = {
+      target: target.target,
+      label: target.label,
+      input: path,
+      size,
+      changedAt: mtimeMs,
+      out,
+      columns,
+      column,
+      more: moreColumn(column, columns),
+      answerColumn,
+      noteColumn: freeColumn(`${answerColumn}_note`, columns),
+      system: input.system,
+      sampling: input.sampling,
+      rows: found.rows,
+      force: input.force,
+    };
+    const number =
+      db.prepare<[], { n: number }>('SELECT coalesce(max(number), 0) + 1 AS n FROM answer_file').get()?.n ?? 1;
+    const id = `answers-${number}`;
+    db.prepare(
+      'INSERT INTO answer_file (id, number, project, request, progress, created_at) VALUES (?, ?, ?, ?, ?, ?)',
+    ).run(id, number, project, JSON.stringify(request), JSON.stringify(NOTHING), core.clock.now());
+    return queue(row(id));
+  }
+
+  function queue(found: Row): AnswerFile {
+    const { input } = requestOf(found);
+    core.jobs.enqueue({
+      kind: 'answer',
+      project: found.project,
+      subject: found.id,
+      title: `Answering ${basename(input)}`,
+    });
+    changed(found);
+    return view(row(found.id));
+  }
+
+  /** @throws TARGET_EXISTS, INPUT_INVALID, FILE_UNREADABLE, and where another job is writing it. */
+  async function checkTarget(input: string, out: string, force: boolean): Promise<void> {
+    if (input === out)
+      throw new FettleError('INPUT_INVALID', 'The answers would be written over the inputs.', 'Name another file.');
+    const folder = dirname(out);
+    const is = await stat(folder).catch(() => null);
+    if (!is?.isDirectory())
+      throw new FettleError('FILE_NOT_FOUND', `The folder ${folder} does not exist.`, 'Make it, or name another one.');
+    await access(folder, constants.W_OK).catch((cause: unknown) => {
+      throw new FettleError('FILE_UNREADABLE', `Nothing can be written to ${folder}.`, 'Choose another folder.', {
+        cause,
+      });
+    });
+    const writing = core.jobs
+      .list({ active: true })
+      .some((job) => job.kind === 'answer' && requestOf(row(job.subject)).out === out);
+    if (writing)
+      throw new FettleError('TARGET_EXISTS', `${out} is being written already.`, 'Wait for it, or name another file.');
+    if (existsSync(out) && (!force || statSync(out).isDirectory()))
+      throw new FettleError('TARGET_EXISTS', `${out} is there already.`, 'Name another file, or add --force.');
+  }
+
+  async function resume(id: string): Promise<AnswerFile> {
+    const found = row(id);
+    const { state } = view(found);
+    if (!['cancelled', 'interrupted', 'failed'].includes(state))
+      throw new FettleError('INPUT_INVALID', `${id} is ${state}, so there is nothing to go on with.`);
+    const { input, size, changedAt, target } = requestOf(found);
+    resolveTarget(parts, target);
+    const is = await stat(input).catch(() => null);
+    if (is?.size !== size || is.mtimeMs !== changedAt)
+      throw new FettleError(
+        'INPUT_INVALID',
+        `${basename(input)} is not the file any more that was begun with.`,
+        'Answer it anew, into another file.',
+      );
+    return queue(found);
+  }
+
+  /** What is written so far, to be gone on with under its unfinished name. @throws INPUT_INVALID where it was changed or removed. */
+  async function takeUp({ out }: Request, progress: Progress): Promise<Progress> {
+    const partial = partialOf(out);
+    if (progress.bytes === 0) return NOTHING;
+    if (!existsSync(partial) && existsSync(out)) await rename(out, partial);
+    const size = (await stat(partial).catch(() => null))?.size ?? 0;
+    if (size >= progress.bytes) return progress;
+    throw new FettleError(
+      'INPUT_INVALID',
+      `The ${progress.done} rows that were answered are not at ${out} any more.`,
+      'Answer the file anew.',
+    );
+  }
+  /** An orderly end gives what was answered its name; a file that came there meanwhile is left alone. */
+  async function putDown({ out, force }: Request, { done }: Progress): Promise<void> {
+    const partial = partialOf(out);
+    if (!existsSync(partial)) return;
+    if (done === 0) return rm(partial, { force: true });
+    if (existsSync(out) && !force)
+      throw new FettleError(
+        'TARGET_EXISTS',
+        `${out} came to be there meanwhile.`,
+        `The answers lie beside it, in ${basename(partial)}.`,
+      );
+    await rename(partial, out);
+  }
+
+  async function work(control: JobControl): Promise<'completed' | 'cancelled'> {
+    const found = row(control.job.subject);
+    const request = requestOf(found);
+    const target = resolveTarget(parts, request.target);
+    let progress = await takeUp(request, progressOf(found));
+    const job: AnswerJob = {
+      model: target.modelPath,
+      adapter: target.adapter,
+      under: target.under,
+      threads: core.threads,
+      ...request,
+      partial: partialOf(request.out),
+      from: progress,
+    };
+    const began = progress.done;
+    control.update({ state: 'running', stage: 'Loading', progress: began / request.rows });
+    const heard = ({ tokens, seconds, ...next }: AnswerEvent): void => {
+      progress = Progress.parse(next);
+      keep.run(JSON.stringify(progress), found.id);
+      if (seconds > 0) speeds.set(found.id, tokens / seconds);
+      const fresh = progress.done - began;
+      control.update({
+        stage: stageOf(progress, request.rows, seconds > 0 ? tokens / seconds : 0),
+        progress: Math.min(1, progress.done / request.rows),
+        secondsLeft: fresh > 0 ? (seconds / fresh) * (request.rows - progress.done) : null,
+      });
+      changed(found);
+    };
+    let cancelled = false;
+    const worker = core.workers.run<AnswerEvent, AnswerEvent>('answer', job, heard);
+    control.onAsk(() => {
+      cancelled = true;
+      worker.ask('cancel');
+    });
+    void core.jobs.settled(control.job.id).then(() => changed(found));
+    try {
+      heard(await worker.result);
+      return cancelled && progress.done < request.rows ? 'cancelled' : 'completed';
+    } finally {
+      speeds.delete(found.id);
+      await putDown(request, progress);
+    }
+  }
+  core.jobs.handle('answer', work);
+
+  return {
+    handlers: {
+      'answers.look': ({ path }) => lookInto(resolve(path)),
+      'answers.start': start,
+      'answers.resume': ({ answers }) => resume(answers),
+      'answers.list': ({ project }) =>
+        db
+          .prepare<[], Row>('SELECT * FROM answer_file ORDER BY number DESC')
+          .all()
+          .filter((each) => project === undefined || each.project === project)
+          .map(view),
+      'answers.show': ({ answers }) => view(row(answers)),
+    },
+  };
+}
+
+const stageOf = ({ done, empty }: Progress, rows: number, speed: number): string =>
+  [
+    `${done.toLocaleString('en')} of ${rows.toLocaleString('en')} rows`,
+    ...(empty > 0 ? [`${empty} empty`] : []),
+    `${speed.toFixed(0)} tokens a second`,
+  ].join(', ');
+
+const NOTHING: Progress = { done: 0, empty: 0, failed: 0, bytes: 0 };

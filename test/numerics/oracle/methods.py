@@ -1,0 +1,103 @@
+"""Writes what PyTorch and peft make of a tiny random Llama by each method of training.
+
+usage: python methods.py OUT
+
+OUT/<method>/model/      the base model, a Hugging Face folder (f32)
+OUT/<method>/tuned/      a PEFT adapter with random values, or for `full` the model itself
+OUT/<method>/expected.safetensors, expected.json   as tiny_llama.py writes them; gradients by the names that the files have
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from tiny_llama import ADAMW, LINEARS, STEPS, batch, loss_of
+
+RATIO = 4
+# Times the ratio still small enough that float32's rounding does not grow over the steps.
+RATE = 1e-3
+LORA = {"r": 4, "lora_alpha": 8, "target_modules": LINEARS, "task_type": "CAUSAL_LM"}
+TIED, UNTIED = {"tie_word_embeddings": True}, {"tie_word_embeddings": False}
+METHODS = {
+    "rslora": (TIED, {**LORA, "use_rslora": True}),
+    "dora": (UNTIED, {**LORA, "use_dora": True, "target_modules": ["q_proj", "v_proj", "o_proj", "up_proj", "down_proj"]}),
+    "dora-bias": ({**TIED, "attention_bias": True, "mlp_bias": True}, {**LORA, "use_dora": True}),
+    "saved": (UNTIED, {**LORA, "modules_to_save": ["embed_tokens", "lm_head"]}),
+    "saved-tied": (TIED, {**LORA, "modules_to_save": ["embed_tokens"], "ensure_weight_tying": True}),
+    "full": (UNTIED, None),
+    "full-tied": ({**TIED, "attention_bias": True}, None),
+}
+
+
+def short(name):
+    """A parameter's name as it stands in a file."""
+    name = name.removeprefix("base_model.model.").replace(".default", "").replace(".modules_to_save", "")
+    return re.sub(r"lora_magnitude_vector\.weight$", "lora_magnitude_vector", name)
+
+
+def make(out: Path, method: str, changes: dict, lora: dict | None) -> None:
+    torch.manual_seed(4321)
+    generator = torch.Generator().manual_seed(77)
+    config = LlamaConfig(
+        hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, vocab_size=160,
+        max_position_embeddings=256, bos_token_id=1, eos_token_id=2, initializer_range=0.2, rms_norm_eps=1e-5, **changes,
+    )
+    model = LlamaForCausalLM(config).float().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    folder = out / method
+    model.save_pretrained(folder / "model")
+    if lora:
+        model = get_peft_model(model, LoraConfig(**lora))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    model.save_pretrained(folder / "tuned")
+    trained = {short(name): parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+    ids, labels = batch(generator, config.vocab_size)
+    tensors = {"ids": ids, "labels": labels}
+    with torch.no_grad():
+        tensors["logits"] = model(input_ids=ids).logits.clone()
+    loss = loss_of(model, ids, labels)
+    loss.backward()
+    for name, parameter in trained.items():
+        tensors[f"grad.{name}"] = parameter.grad.clone()
+    model.zero_grad()
+
+    decay = ADAMW["weightDecay"]
+    groups = [
+        {"params": [p], "lr": RATE * (RATIO if ".lora_B." in name and lora.get("use_rslora") else 1), "weight_decay": decay if p.dim() > 1 else 0}
+        for name, p in trained.items()
+    ]
+    optimiser = torch.optim.AdamW(groups, betas=(ADAMW["beta1"], ADAMW["beta2"]), eps=ADAMW["epsilon"])
+    batches = [batch(generator, config.vocab_size) for _ in range(STEPS)]
+    tensors["train.ids"] = torch.stack([b[0] for b in batches])
+    tensors["train.labels"] = torch.stack([b[1] for b in batches])
+    losses, norms = [], []
+    for step_ids, step_labels in batches:
+        step_loss = loss_of(model, step_ids, step_labels)
+        step_loss.backward()
+        norms.append(torch.nn.utils.clip_grad_norm_(list(trained.values()), ADAMW["maxGradNorm"]).item())
+        optimiser.step()
+        optimiser.zero_grad()
+        losses.append(step_loss.item())
+    integers = {k: v.to(torch.int32) for k, v in tensors.items() if not v.is_floating_point()}
+    save_file({**{k: v.contiguous() for k, v in tensors.items() if v.is_floating_point()}, **integers}, folder / "expected.safetensors")
+    facts = {"loss": loss.item(), "adamw": {**ADAMW, "learningRate": RATE, "loraPlusRatio": RATIO if method == "rslora" else 1}, "losses": losses, "gradNorms": norms}
+    (folder / "expected.json").write_text(json.dumps(facts) + "\n")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    for method, (changes, lora) in METHODS.items():
+        make(Path(sys.argv[1]), method, changes, lora)
