@@ -63,6 +63,8 @@ export const Model = z.object({
   layers: z.int(),
   hiddenSize: z.int(),
   vocabSize: z.int(),
+  /** Its linear layers, as PEFT calls them: what an adapter may be on. */
+  modules: z.array(z.string()),
   contextLength: z.int(),
   /** Bytes on disk. */
   bytes: z.int(),
@@ -476,6 +478,8 @@ export const Plan = z.object({
   guards: z.array(Guard),
   dataset: z.string(),
   model: z.string(),
+  /** The model's linear layers: what targetModules may name. */
+  modules: z.array(z.string()),
   estimate: Estimate,
 });
 export type Plan = z.infer<typeof Plan>;

@@ -9,7 +9,7 @@ export type Strategy = z.infer<typeof Strategy>;
 export const Way = z.enum([...STRATEGIES, 'staged']);
 export type Way = z.infer<typeof Way>;
 
-/** The linear layers of a block, by the names PEFT uses. */
+/** The linear layers of a block in most families, by the names PEFT uses; those of a model stand in Model.modules. */
 export const TARGET_MODULES = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
 
 /** Unknown keys are errors: a misspelt setting must not be ignored silently. */
@@ -22,8 +22,9 @@ export const Recipe = z.strictObject({
   rank: z.int().min(1).max(512).default(16),
   /** The adapter's product is scaled by alpha / rank, or with useRslora by alpha / sqrt(rank). */
   alpha: z.number().positive().max(4096).default(32),
+  /** Of the model's modules. */
   targetModules: z
-    .array(z.enum(TARGET_MODULES))
+    .array(z.string().min(1))
     .min(1)
     .default([...TARGET_MODULES]),
   /** Rank-stabilised (Kalajdzievski 2023): ranks above 64 or so learn as fast as small ones. */

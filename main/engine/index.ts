@@ -1,5 +1,6 @@
 /** @file The training engine: what others may use of it. */
 export { readSpec } from './architectures/index.ts';
+export { modulesOf } from './architectures/spec.ts';
 export { fitAdapter } from './model/fit.ts';
 export { BaseModel, loadBase, TunedModel } from './model/model.ts';
 export { checkWeights } from './model/weights.ts';

@@ -93,7 +93,13 @@ describe('a Hugging Face folder', () => {
 });
 
 describe('an adapter', () => {
-  const settings = { rank: 2, alpha: 4, targetModules: ['q_proj'], baseModel: '/home/somebody/models/tiny' };
+  const settings = {
+    rank: 2,
+    alpha: 4,
+    targetModules: ['q_proj'],
+    baseModel: '/home/somebody/models/tiny',
+    transposed: false,
+  };
   const tensors = [
     { name: 'model.layers.0.self_attn.q_proj.lora_A.weight', shape: [2, 3], data: Float32Array.of(1, 2, 3, 4, 5, 6) },
   ];

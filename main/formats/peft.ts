@@ -34,7 +34,15 @@ export const scaleOf = ({
   useRslora = false,
 }: Pick<LoraSettings, 'rank' | 'alpha' | 'useRslora'>): number => alpha / (useRslora ? Math.sqrt(rank) : rank);
 
-/** What PEFT 0.21 writes for such an adapter. The base model is named, never located. */
+/** The base model that an adapter belongs to. */
+export interface AdapterBase {
+  /** It is named, never located. */
+  readonly baseModel: string;
+  /** Its linear layers are kept as [in, out]. A and B are the same in both cases, so reading does not ask. */
+  readonly transposed: boolean;
+}
+
+/** What PEFT 0.21 writes for such an adapter. */
 export function adapterConfig({
   rank,
   alpha,
@@ -43,7 +51,8 @@ export function adapterConfig({
   useDora = false,
   modulesToSave = [],
   baseModel,
-}: LoraSettings & { readonly baseModel: string }): Record<string, unknown> {
+  transposed,
+}: LoraSettings & AdapterBase): Record<string, unknown> {
   return {
     peft_type: 'LORA',
     task_type: 'CAUSAL_LM',
@@ -53,7 +62,7 @@ export function adapterConfig({
     lora_dropout: 0,
     target_modules: [...targetModules],
     bias: 'none',
-    fan_in_fan_out: false,
+    fan_in_fan_out: transposed,
     inference_mode: true,
     init_lora_weights: true,
     modules_to_save: modulesToSave.length > 0 ? [...modulesToSave] : null,
@@ -73,7 +82,7 @@ export function adapterConfig({
 export async function writeAdapter(
   folder: string,
   tensors: readonly TensorToWrite[],
-  settings: LoraSettings & { readonly baseModel: string },
+  settings: LoraSettings & AdapterBase,
 ): Promise<void> {
   await mkdir(folder, { recursive: true });
   await writeSafetensors(
@@ -94,7 +103,6 @@ const Config = z.looseObject({
   lora_alpha: z.number().positive(),
   target_modules: z.union([z.array(z.string()), z.string()]),
   bias: z.string().nullish(),
-  fan_in_fan_out: z.boolean().nullish(),
   modules_to_save: z.array(z.string()).nullish(),
   rank_pattern: z.record(z.string(), z.unknown()).nullish(),
   alpha_pattern: z.record(z.string(), z.unknown()).nullish(),
@@ -106,6 +114,8 @@ const Config = z.looseObject({
 const UNDERSTOOD = new Set([
   ...Object.keys(Config.shape),
   ...['auto_mapping', 'peft_version', 'revision', 'inference_mode', 'lora_dropout', 'runtime_config'],
+  // Of a base that keeps its linear layers the other way round: the adapter's matrices are the same.
+  'fan_in_fan_out',
   // Which modules it is on is seen by the names of the weights.
   ...['exclude_modules', 'layers_to_transform', 'layers_pattern'],
   ...['megatron_core', 'eva_config', 'qalora_group_size'],
@@ -156,7 +166,6 @@ export async function readAdapter(folder: string): Promise<PeftAdapter> {
     [(config.bias ?? 'none') !== 'none', 'trained biases'],
     [saved.some((name) => !SAVEABLE.includes(name)), `whole trained modules (${saved.join(', ')})`],
     [filled(config.rank_pattern) || filled(config.alpha_pattern), 'other ranks for some modules'],
-    [config.fan_in_fan_out === true, 'transposed layers'],
     [(config.task_type ?? 'CAUSAL_LM') !== 'CAUSAL_LM', `the task ${config.task_type}`],
     [
       !PLAIN_BEGINNINGS.includes(config.init_lora_weights),

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import type { Job, Model } from '../contract/entities.ts';
+import { TARGET_MODULES } from '../contract/recipe.ts';
 import { FettleError } from '../contract/errors.ts';
 import type { Core, WorkerHandle } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
@@ -58,7 +59,9 @@ export function createModels(core: Core): Models {
     return found;
   };
   const view = (found: Row): Model => {
-    const facts = JSON.parse(found.facts) as ModelFacts;
+    // Models that were added when Llama was all there was name no modules.
+    const kept = JSON.parse(found.facts) as Omit<ModelFacts, 'modules'> & Partial<ModelFacts>;
+    const facts: ModelFacts = { ...kept, modules: kept.modules ?? [...TARGET_MODULES] };
     const neededBytes = trainingMemory(facts);
     const freeBytes = availableMemory();
     return {

@@ -6,7 +6,7 @@ import { basename, join } from 'node:path';
 import { bytes as inWords } from '../contract/bytes.ts';
 import type { Model } from '../contract/entities.ts';
 import { FettleError, toFettleError } from '../contract/errors.ts';
-import { checkWeights, readSpec } from '../engine/index.ts';
+import { checkWeights, modulesOf, readSpec } from '../engine/index.ts';
 import { openModel } from '../formats/open.ts';
 
 /** What is written down of a model: contract's Model without what the row and the machine add. */
@@ -100,6 +100,7 @@ async function describe(source: string): Promise<{ name: string; facts: ModelFac
         layers: spec.layers,
         hiddenSize: spec.hidden,
         vocabSize: spec.vocab,
+        modules: modulesOf(spec),
         contextLength: spec.maxPositions,
         bytes: model.bytes,
         storage: mostly,

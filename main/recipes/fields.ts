@@ -1,7 +1,7 @@
 /** @file What each setting of a recipe may be, read from its schema: to turn words into values and to say what is allowed. */
 import { z } from 'zod';
 import { FettleError } from '../contract/errors.ts';
-import { Recipe, TARGET_MODULES } from '../contract/recipe.ts';
+import { Recipe } from '../contract/recipe.ts';
 
 type Key = keyof typeof Recipe.shape;
 export const RECIPE_KEYS = Object.keys(Recipe.shape) as Key[];
@@ -16,7 +16,6 @@ const Described = z.looseObject({
   maximum: z.number().optional(),
   exclusiveMinimum: z.number().optional(),
   exclusiveMaximum: z.number().optional(),
-  items: z.looseObject({ enum: z.array(z.unknown()).optional() }).optional(),
 });
 
 /** "a whole number from 1 to 512", "one of cosine, linear, constant". */
@@ -26,7 +25,7 @@ export function allowed(key: Key): string {
   if (schema.const !== undefined) return String(schema.const);
   if (schema.enum) return schema.enum.length === 1 ? words(schema.enum) : `one of ${words(schema.enum)}`;
   if (schema.type === 'boolean') return 'true or false';
-  if (schema.type === 'array') return `some of ${words(schema.items?.enum ?? [])}, with commas between, or all-linear`;
+  if (schema.type === 'array') return 'names of the model’s linear layers with commas between, or all-linear';
   if (schema.type === 'number' || schema.type === 'integer') {
     const from =
       schema.exclusiveMinimum !== undefined ? `above ${schema.exclusiveMinimum}` : `from ${schema.minimum ?? 0}`;
@@ -45,8 +44,7 @@ export function allowed(key: Key): string {
 }
 
 /** A value as given, or as the command's words mean it: "1e-4", "true", "q_proj,v_proj". */
-function readings(key: Key, value: unknown): unknown[] {
-  if (key === 'targetModules' && value === 'all-linear') return [[...TARGET_MODULES]];
+function readings(value: unknown): unknown[] {
   if (typeof value !== 'string') return [value];
   const text = value.trim();
   const list: unknown[] = [value];
@@ -78,7 +76,7 @@ export function readOverrides(values: Readonly<Record<string, unknown>>): Record
       read[key] = undefined;
       continue;
     }
-    const fits = readings(key, value)
+    const fits = readings(value)
       .map((reading) => Recipe.shape[key].safeParse(reading))
       .find((result) => result.success);
     if (!fits)

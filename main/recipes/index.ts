@@ -20,7 +20,7 @@ export function planRecipe(
   context: RecipeContext,
   machine: Machine,
   given: Readonly<Record<string, unknown>>,
-): Pick<Plan, 'recipe' | 'reasons' | 'questions' | 'guards' | 'estimate'> {
+): Pick<Plan, 'recipe' | 'reasons' | 'questions' | 'guards' | 'modules' | 'estimate'> {
   const values = readOverrides(given);
   const { recipe, reasons } = preset(context, values, machine.freeMemoryBytes);
   if (context.data.prose && recipe.lossOn === 'response')
@@ -35,6 +35,7 @@ export function planRecipe(
     reasons,
     questions: doubts(recipe, context, expected.steps),
     guards: guardsOf(recipe, context, expected),
+    modules: context.model.modules,
     estimate: expected,
   };
 }

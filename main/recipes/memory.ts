@@ -2,7 +2,7 @@
 import type { Model } from '../contract/entities.ts';
 import type { Recipe } from '../contract/recipe.ts';
 
-export type ModelSize = Pick<Model, 'parameters' | 'layers' | 'hiddenSize' | 'vocabSize'>;
+export type ModelSize = Pick<Model, 'parameters' | 'layers' | 'hiddenSize' | 'vocabSize' | 'modules'>;
 export type MemoryKeys = Pick<Recipe, 'rank' | 'targetModules' | 'batchSize' | 'maxLength'> &
   Partial<Pick<Recipe, 'method' | 'modulesToSave' | 'activationCheckpointing'>>;
 
@@ -17,12 +17,7 @@ const MICRO_BATCH_TOKENS = 512;
 const HEAD_ROWS = 256;
 const HEAD_COPIES = 3;
 
-const DEFAULTS: MemoryKeys = {
-  rank: 16,
-  targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
-  batchSize: 4,
-  maxLength: 512,
-};
+const DEFAULTS: Omit<MemoryKeys, 'targetModules'> = { rank: 16, batchSize: 4, maxLength: 512 };
 
 /** Widths of all linears of a block together, over its hidden size: (outputs + ...) such that widths * hidden = its parameters. */
 function blockWidth({ parameters, layers, hiddenSize, vocabSize }: ModelSize): number {
@@ -36,13 +31,17 @@ export function trainedParameters(
 ): number {
   if (method === 'full') return model.parameters;
   const saved = modulesToSave.length * model.vocabSize * model.hiddenSize;
-  const share = targetModules.length / DEFAULTS.targetModules.length;
-  const width = blockWidth(model) + DEFAULTS.targetModules.length * model.hiddenSize;
+  const all = model.modules.length;
+  const share = targetModules.length / all;
+  const width = blockWidth(model) + all * model.hiddenSize;
   return Math.round(rank * model.layers * share * width) + saved;
 }
 
 /** Bytes that the training process will hold resident, estimated. */
-export function trainingMemory(model: ModelSize, recipe: MemoryKeys = DEFAULTS): number {
+export function trainingMemory(
+  model: ModelSize,
+  recipe: MemoryKeys = { ...DEFAULTS, targetModules: model.modules },
+): number {
   // Where all weights are trained they are the values themselves.
   const weights = recipe.method === 'full' ? 0 : model.parameters * FLOAT;
   // Values, gradients and the two moments of AdamW.

@@ -10,6 +10,7 @@ const model: RecipeContext['model'] = {
   layers: 30,
   hiddenSize: 576,
   vocabSize: 49152,
+  modules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
   contextLength: 2048,
   kind: { value: 'instruct', evidence: [] },
   hasChatTemplate: true,
@@ -36,6 +37,16 @@ function plan(
 }
 
 describe('a recommended recipe', () => {
+  it('is for all linear layers of the model, by the names that they have there, and for no others', () => {
+    const gpt2 = { ...model, modules: ['c_attn', 'c_proj', 'c_fc'] };
+    expect(plan({ model: gpt2 }).recipe.targetModules).toEqual(gpt2.modules);
+    expect(plan({ model: gpt2 }, { targetModules: 'all-linear' }).recipe.targetModules).toEqual(gpt2.modules);
+    expect(plan({ model: gpt2 }, { targetModules: 'c_attn' }).recipe.targetModules).toEqual(['c_attn']);
+    expect(() => plan({ model: gpt2 }, { targetModules: 'c_attn,q_proj' })).toThrow(
+      expect.objectContaining({ code: 'RECIPE_INVALID', hint: expect.stringContaining('c_fc') as unknown }),
+    );
+  });
+
   it('has more rank for more data, and twice the rank as alpha', () => {
     const ranks = [pairs, { ...pairs, trainRows: 20_000 }, prose, { ...prose, trainTokens: 5e6 }].map((data) => {
       const { rank, alpha } = plan({ data }).recipe;

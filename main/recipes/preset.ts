@@ -1,6 +1,7 @@
 /** @file The recommended recipe: every value from the strategy, the data, the model and the machine, with its reason and its usual range. */
 import type { Model, Plan } from '../contract/entities.ts';
-import { Recipe, TARGET_MODULES, type Strategy } from '../contract/recipe.ts';
+import { Recipe, type Strategy } from '../contract/recipe.ts';
+import { FettleError } from '../contract/errors.ts';
 import { bytes as inWords } from '../contract/bytes.ts';
 import { withRehearsal, type DataSize } from './data.ts';
 import { packedRows, stepsOf } from './estimate.ts';
@@ -63,6 +64,20 @@ function fittingLength(data: DataSize, wanted: number, fits: (maxLength: number)
   return fits(wanted) ? wanted : (shorter.find(fits) ?? wanted);
 }
 
+/** `all-linear` as in PEFT. @throws RECIPE_INVALID for one that the model has not. */
+function modulesFor({ name, modules }: RecipeContext['model'], given: readonly string[] | undefined): string[] {
+  if (!given || given.includes('all-linear')) return [...modules];
+  const stray = given.find((module) => !modules.includes(module));
+  if (stray !== undefined)
+    throw new FettleError(
+      'RECIPE_INVALID',
+      `${name} has no layer named ${JSON.stringify(stray)}, so targetModules cannot name it.`,
+      `targetModules takes ${modules.join(', ')}, with commas between, or all-linear.`,
+      { details: { key: 'targetModules', value: given, allowed: [...modules] } },
+    );
+  return [...new Set(given)];
+}
+
 /** The recipe with `given` values (already checked) in place of recommended ones; what hangs on a given value follows it. */
 export function preset(
   context: RecipeContext,
@@ -79,7 +94,7 @@ export function preset(
   const epochs = partial.epochs ?? epochsFor(context);
   const packing = partial.packing ?? true;
   const wantedLength = lengthFor(context, packing);
-  const targetModules = partial.targetModules ?? [...TARGET_MODULES];
+  const targetModules = modulesFor(model, partial.targetModules);
   const fits = (length: number, rowsAtOnce: number): boolean =>
     trainingMemory(model, { ...partial, rank, maxLength: length, batchSize: rowsAtOnce, targetModules }) <=
     freeMemoryBytes;
@@ -99,7 +114,6 @@ export function preset(
     strategy,
     rank,
     alpha: rank * 2,
-    targetModules,
     learningRate: rateFor(context, partial.method ?? 'lora'),
     maxLength,
     epochs,
@@ -111,6 +125,7 @@ export function preset(
     rehearsal,
     earlyStopping: 3,
     ...given,
+    targetModules,
   });
   const about: Reasons = {
     strategy: { reason: 'Chosen for this run.', usual: 'instruct for examples, non-instruct for text' },
@@ -128,7 +143,7 @@ export function preset(
     alpha: { reason: 'Twice the rank, as in Biderman et al. 2024.', usual: 'rank to 4 times rank' },
     targetModules: {
       reason: 'On all linear layers an adapter learns as well as full tuning on small data (Schulman et al. 2025).',
-      usual: 'all seven',
+      usual: 'all of them',
     },
     useRslora: {
       reason: 'Off: of use above rank 64 or so, where plain LoRA learns slower the larger it is (Kalajdzievski 2023).',

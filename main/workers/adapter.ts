@@ -38,9 +38,15 @@ runChild<AdapterJob, never, AdapterFound>(async ({ from, model, modelName, to })
   try {
     const { stated, ...adapter } = await readPeft(from);
     try {
-      const { targetModules, tensors } = fitAdapter(readSpec(opened.config), adapter, stated.tied);
+      const spec = readSpec(opened.config);
+      const { targetModules, tensors } = fitAdapter(spec, adapter, stated.tied);
       const { rank, alpha, useRslora = false, useDora = false, modulesToSave = [] } = adapter.lora;
-      await writeAdapter(to, tensors, { ...adapter.lora, targetModules, baseModel: modelName });
+      await writeAdapter(to, tensors, {
+        ...adapter.lora,
+        targetModules,
+        baseModel: modelName,
+        transposed: spec.transposed,
+      });
       const hash = createHash('sha256');
       await pipeline(createReadStream(join(from, 'adapter_model.safetensors')), hash);
       return {

@@ -1,5 +1,5 @@
 /** @file Opens a base model, with an adapter on it where one is named: what training, answering, comparing and exporting begin with. */
-import { loadBase, type BaseModel, type TunedModel } from '../engine/index.ts';
+import { loadBase, readSpec, type BaseModel, type TunedModel } from '../engine/index.ts';
 import { mergeableIn, mergedWeights } from '../engine/model/merge.ts';
 import type { ChatTemplate, ModelFiles } from '../formats/model.ts';
 import { openModel } from '../formats/open.ts';
@@ -31,7 +31,8 @@ export async function openStages(path: string, under: readonly string[] = []): P
   };
   try {
     for (const folder of under) stages.push(await readTuned(folder));
-    const weights = stages.reduce((on, stage) => mergedWeights(mergeableIn(stage), on), opened.weights);
+    const spec = readSpec(opened.config);
+    const weights = stages.reduce((on, stage) => mergedWeights(mergeableIn(stage), on, spec), opened.weights);
     return { files: { ...opened, weights }, template: conversationTemplate(opened), close };
   } catch (error) {
     await close();

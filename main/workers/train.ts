@@ -81,7 +81,9 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
       clock: () => performance.now(),
       memory: () => process.resourceUsage().maxRSS * 1024,
       environment: environment(job.threads),
-      ...(recipe.method === 'lora' ? { adapterConfig: adapterConfig({ ...recipe, baseModel: job.modelName }) } : {}),
+      ...(recipe.method === 'lora'
+        ? { adapterConfig: adapterConfig({ ...recipe, baseModel: job.modelName, transposed: model.spec.transposed }) }
+        : {}),
     });
     return result ?? { reason: 'paused' };
   } finally {

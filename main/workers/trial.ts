@@ -142,7 +142,7 @@ export class TrialRun {
       }),
       clock: () => performance.now(),
       memory: () => 0,
-      adapterConfig: adapterConfig({ ...recipe, baseModel: this.#job.modelName }),
+      adapterConfig: adapterConfig({ ...recipe, baseModel: this.#job.modelName, transposed: model.spec.transposed }),
     });
     this.stop();
     return {

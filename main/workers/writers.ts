@@ -5,10 +5,11 @@ import { z } from 'zod';
 import { FettleError } from '../contract/errors.ts';
 import { FLOATS, GGUF_TYPES, ONNX_TYPES } from '../contract/export-types.ts';
 import { onnxBytes, writeOnnxFolder } from '../engine/export/folder.ts';
+import { readSpec } from '../engine/index.ts';
 import { mergeableIn, mergedWeights } from '../engine/model/merge.ts';
 import { writeAdapterGguf } from '../formats/gguf/adapter.ts';
 import { planModelGguf, storedBytes, writeModelGguf } from '../formats/gguf/export.ts';
-import { writeModelFolder, writeTokenizer } from '../formats/huggingface/write.ts';
+import { folderBytes, writeModelFolder, writeTokenizer } from '../formats/huggingface/write.ts';
 import type { ModelFiles } from '../formats/model.ts';
 import { modelfile, ollamaTemplate, type OllamaTemplate } from '../formats/ollama.ts';
 import { concatenateAdapters, PEFT_PREFIX, readAdapter, writeAdapter, type LoraSettings } from '../formats/peft.ts';
@@ -36,10 +37,11 @@ export const needsBase = ({ model, alone, under }: ExportJob): boolean =>
 export async function weightBytes(job: ExportJob, files: ModelFiles): Promise<number> {
   const { format, dtype, card } = job;
   const { config, weights } = files;
+  if (format === 'safetensors') return folderBytes(weights, z.enum(FLOATS).parse(dtype));
   if (format === 'onnx') return onnxBytes(config, weights, z.enum(ONNX_TYPES).parse(dtype));
-  if (format === 'adapter') return job.withBase ? storedBytes(weights, config, 'f32') : 0;
+  if (format === 'adapter') return job.withBase ? folderBytes(weights, 'f32') : 0;
   const type = format === 'gguf-adapter' ? 'f32' : z.enum(GGUF_TYPES).parse(dtype);
-  if (format !== 'safetensors') planModelGguf(files, type, { name: card.title, license: null });
+  planModelGguf(files, type, { name: card.title, license: null });
   const proofAlone = format === 'gguf-adapter' && !(needsBase(job) && (await llamaCppInstalled()));
   return proofAlone ? 0 : storedBytes(weights, config, type);
 }
@@ -73,7 +75,7 @@ export async function writeFiles(
   if (job.format === 'adapter' || job.format === 'gguf-adapter') return writeAdapters(job, folder, files, ownTemplate);
   const tuned = await readTuned(job.adapter);
   try {
-    const merged = { ...files, weights: mergedWeights(mergeableIn(tuned), files.weights) };
+    const merged = { ...files, weights: mergedWeights(mergeableIn(tuned), files.weights, readSpec(files.config)) };
     if (job.format === 'safetensors')
       await writeModelFolder(folder, merged, { dtype: z.enum(FLOATS).parse(job.dtype) });
     else if (job.format === 'onnx') await writeOnnxFolder(folder, merged, z.enum(ONNX_TYPES).parse(job.dtype), tell);
@@ -116,7 +118,8 @@ async function writeAdapters(
       await writeAdapterGguf(join(folder, ggufName(job)), { lora, tensors }, about);
       return lora;
     }
-    await writeAdapter(folder, tensors, { ...lora, baseModel: job.card.base.name });
+    const { transposed } = readSpec(files.config);
+    await writeAdapter(folder, tensors, { ...lora, baseModel: job.card.base.name, transposed });
     // Other programs take the base's own template from the base; one that it has not must travel with the adapter.
     if (files.chatTemplate && !ownTemplate && !job.withBase) await writeTokenizer(folder, files);
     if (job.withBase) await writeBase(job, folder, files);

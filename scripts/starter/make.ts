@@ -202,7 +202,7 @@ try {
     memory: () => process.memoryUsage.rss(),
   });
   await rm(out, { recursive: true, force: true });
-  const weights = mergedWeights(mergeableOf(model), files.weights);
+  const weights = mergedWeights(mergeableOf(model), files.weights, base.spec);
   await writeModelFolder(out, { ...files, weights }, { dtype: 'f16' });
   await writeFile(join(out, 'README.md'), CARD);
   await base.release();

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import type { Export, Run } from '../../main/contract/entities.ts';
 import { FettleError } from '../../main/contract/errors.ts';
 import { ALLOWED } from '../../main/contract/export-types.ts';
+import { readSpec } from '../../main/engine/index.ts';
 import { mergeableIn, mergedWeights } from '../../main/engine/model/merge.ts';
 import { writeModelFolder } from '../../main/formats/huggingface/write.ts';
 import { openModel } from '../../main/formats/open.ts';
@@ -163,7 +164,10 @@ describe('what is exported of one', () => {
     const [opened, adapter] = [await openModel(tiny), await readTuned(checkpointOf(run))];
     const greedy: number[][] = [];
     for (const dtype of ['f32', 'f16', 'bf16'] as const) {
-      const files = { ...opened, weights: mergedWeights(mergeableIn(adapter), opened.weights) };
+      const files = {
+        ...opened,
+        weights: mergedWeights(mergeableIn(adapter), opened.weights, readSpec(opened.config)),
+      };
       await writeModelFolder(at(dtype), files, { dtype, shardBytes: 100_000 });
       const names = readdirSync(at(dtype));
       expect(names).toContain('model.safetensors.index.json');

@@ -132,6 +132,7 @@ describe('SmolLM2-135M-Instruct from its GGUF file', { timeout: PATIENCE }, () =
         alpha: 16,
         targetModules,
         baseModel: 'SmolLM2-135M-Instruct',
+        transposed: false,
       });
       const ids = prompts();
       const { logits } = askTransformers(python, { model: gguf, adapter: join(folder, 'adapter'), logits: ids });

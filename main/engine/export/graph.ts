@@ -1,12 +1,14 @@
 /** @file A whole model as one ONNX graph with free lengths and a cache, from the same description that training runs: input ids in, logits out. */
 import { elementType, nodeProto, valueInfo, type FloatType } from '../../formats/onnx/build.ts';
 import type { NodeProto, TensorProto, ValueInfoProto } from '../../formats/onnx/proto.ts';
-import type { ModelSpec } from '../architectures/spec.ts';
+import { FettleError } from '../../contract/errors.ts';
+import type { LayerKind, ModelSpec } from '../architectures/spec.ts';
 import { write, type WriteOptions } from '../graph/emit.ts';
-import { add, bmm, concat, reshape, rows, softmax, transpose } from '../graph/ops/index.ts';
+import { add, bmm, concat, reshape, softmax, transpose } from '../graph/ops/index.ts';
 import { FREE, Scope, type Value } from '../graph/value.ts';
-import { positioned } from '../layers/attention.ts';
+import { capped, positioned } from '../layers/attention.ts';
 import { BlockBuilder, type Attention } from '../layers/block.ts';
+import { embed } from '../layers/embedding.ts';
 import { logits } from '../layers/head.ts';
 import { attentionMask, lengths, unflatten } from './ops.ts';
 
@@ -28,15 +30,31 @@ export interface GraphOptions {
 export const weightName = (name: string, layer?: number): string =>
   layer === undefined ? `model.${name}` : `model.layers.${layer}.${name}`;
 
-/** Values that all layers share, under the same name in each. */
-const SHARED = ['positions', 'lengths', 'mask', 'cos', 'sin'];
+/** Values that all layers share, or all of one kind. */
+const SHARED = ['lengths'];
+const BY_KIND = ['mask', 'cos', 'sin'];
+
+/** Kinds of layers, each once. Their masks and tables go by `kindName`. */
+export const kindsOf = (spec: ModelSpec): LayerKind[] => [...new Set(spec.kinds)];
+export const kindName = (spec: ModelSpec, name: string, kind: LayerKind): string => {
+  const kinds = kindsOf(spec);
+  return kinds.length === 1 ? name : `${name}.${kinds.indexOf(kind)}`;
+};
 
 /**
  * Inputs: input_ids [batch, time], attention_mask [batch, past + time], position_ids [batch, time], and of each layer
  * past_key_values.N.key and .value [batch, kvHeads, past, headDim]. Outputs: logits [batch, time, vocab], present.N.key
- * and .value. Weights go by `weightName` and are no part of it; neither are `cos` and `sin` [maxPositions, headDim / 2].
+ * and .value. Weights go by `weightName` and are no part of it; neither are `cos` and `sin` [maxPositions, pairs] of each
+ * kind of layers, where positions are not learned.
+ * @throws EXPORT_UNSUPPORTED for positions that change with the length of the text
  */
 export function decoderGraph(spec: ModelSpec, { float, instead }: GraphOptions): DecoderGraph {
+  if (spec.kinds.some(({ rotary }) => rotary?.long && rotary.long.after < spec.maxPositions))
+    throw new FettleError(
+      'EXPORT_UNSUPPORTED',
+      'This model turns positions otherwise in long texts (LongRoPE), which one ONNX graph cannot follow.',
+      'Export the merged model (safetensors), or GGUF.',
+    );
   const nodes: NodeProto[] = [];
   const constants: TensorProto[] = [];
   // Standard operators, as for WebGPU: other programs run them on devices of their own, and the runtime fuses them.
@@ -56,21 +74,26 @@ export function decoderGraph(spec: ModelSpec, { float, instead }: GraphOptions):
   const first = new Scope();
   const ids = first.input('input_ids', [FREE, FREE], 'int64');
   const seen = first.input('attention_mask', [FREE, FREE], 'int64');
-  const embedded = rows(first.input('embedding', [spec.vocab, spec.hidden]), ids);
   put(
     new Map([
-      ['hidden.0', reshape(embedded, [FREE, spec.hidden])],
+      ['hidden.0', reshape(embed(first, spec, ids), [FREE, spec.hidden])],
       ['lengths', lengths(ids)],
-      ['mask', attentionMask(ids, seen)],
+      ...kindsOf(spec).map((kind): [string, Value] => [
+        kindName(spec, 'mask', kind),
+        attentionMask(ids, seen, kind.window),
+      ]),
     ]),
     'first.',
-    { fedAs: (name) => (name === 'embedding' ? weightName(name) : name) },
+    {
+      fedAs: (name) => (name === 'positions' ? 'position_ids' : name.startsWith('embedding') ? weightName(name) : name),
+    },
   );
 
   for (let layer = 0; layer < spec.layers; layer++) {
     const scope = new Scope();
     const outputs = new Map<string, Value>();
-    const attention = freeAttention(spec, (keys, values) => {
+    const kind = spec.kinds[layer]!;
+    const attention = freeAttention(spec, kind, (keys, values) => {
       outputs.set(`present.${layer}.key`, keys);
       outputs.set(`present.${layer}.value`, values);
     });
@@ -83,9 +106,11 @@ export function decoderGraph(spec: ModelSpec, { float, instead }: GraphOptions):
           ? 'position_ids'
           : name.startsWith('past.')
             ? `past_key_values.${layer}.${name.slice(5)}`
-            : SHARED.includes(name)
-              ? name
-              : weightName(name, layer),
+            : BY_KIND.includes(name)
+              ? kindName(spec, name, kind)
+              : SHARED.includes(name)
+                ? name
+                : weightName(name, layer),
     });
   }
 
@@ -125,19 +150,21 @@ function ends(spec: ModelSpec, float: FloatType): Pick<DecoderGraph, 'inputs' | 
  * [batch, 1, 1, time, total], past.key and past.value [batch, kvHeads, past, d], and those of `positioned`. `made`
  * receives all keys and values, [batch, kvHeads, total, d].
  */
-function freeAttention(spec: ModelSpec, made: (keys: Value, values: Value) => void): Attention {
+function freeAttention(spec: ModelSpec, kind: LayerKind, made: (keys: Value, values: Value) => void): Attention {
   const { heads, kvHeads, headDim: d } = spec;
+  const { scale, softCap } = spec.attention;
+  const rotary = kind.rotary && { pairs: kind.rotary.frequencies.length, table: spec.maxPositions };
   return (scope, q0, k0, v0) => {
     const rowsOf = (x: Value): Value => unflatten(x, scope.input('lengths', [2], 'int64'));
-    const shape = { batch: FREE, time: FREE, heads, kvHeads, headDim: d };
-    const [q, k, v] = positioned(scope, shape, spec.maxPositions, rowsOf(q0), rowsOf(k0), rowsOf(v0));
+    const shape = { batch: FREE, time: FREE, heads, kvHeads, headDim: d, scale, softCap, window: undefined, rotary };
+    const [q, k, v] = positioned(scope, shape, rowsOf(q0), rowsOf(k0), rowsOf(v0));
     const all = (name: string, fresh: Value): Value =>
       concat([scope.input(`past.${name}`, [FREE, kvHeads, FREE, d]), fresh], 2);
     const [keys, values] = [all('key', k), all('value', v)];
     made(keys, values);
     // One set of keys for all queries of a group.
     const shared = (x: Value): Value => reshape(x, [FREE, kvHeads, 1, FREE, d]);
-    const scores = bmm(q, shared(keys), { transB: true, alpha: 1 / Math.sqrt(d) });
+    const scores = capped(bmm(q, shared(keys), { transB: true, alpha: scale }), softCap);
     const mask = scope.input('mask', [FREE, 1, 1, FREE, FREE]);
     const output = bmm(softmax(add(scores, mask)), shared(values));
     return reshape(transpose(output, [0, 3, 1, 2, 4]), [FREE, heads * d]);

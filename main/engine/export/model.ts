@@ -10,7 +10,7 @@ import type { Node } from '../graph/value.ts';
 import { rotaryTables } from '../model/network.ts';
 import { numbers } from '../segments/session.ts';
 import { readWanted, wantedBy, type Wanted } from '../model/weights.ts';
-import { decoderGraph, weightName, type DecoderGraph } from './graph.ts';
+import { decoderGraph, kindName, kindsOf, weightName, type DecoderGraph } from './graph.ts';
 
 export type OnnxType = 'f32' | 'f16' | 'q8' | 'q4';
 
@@ -38,12 +38,12 @@ export function onnxModel(spec: ModelSpec, source: WeightSource, type: OnnxType)
       };
     return quantisedGroup(name, wanted, bits, source);
   });
-  return { graph, groups: [...groups, tables(spec, float)] };
+  return { graph, groups: [...groups, ...tables(spec, float)] };
 }
 
 /** What is stored how, by its name in the graph. A tied head is the embedding's own table. */
 function storage(spec: ModelSpec, type: OnnxType): Map<string, Stored> {
-  const { embedding, finalNorm, head, layers } = wantedBy(spec);
+  const { embedding, final, head, layers } = wantedBy(spec);
   const bits = type === 'q8' ? 8 : type === 'q4' ? 4 : undefined;
   // Every answer goes through embedding and head: they keep eight bits.
   const ends = bits === undefined ? undefined : 8;
@@ -51,10 +51,14 @@ function storage(spec: ModelSpec, type: OnnxType): Map<string, Stored> {
     wanted,
     bits: wanted.shape.length === 2 && dividesByBlocks(wanted.shape[1]!) ? bits : undefined,
   });
-  const all = new Map([[weightName('embedding'), of(embedding, ends)]]);
+  const all = new Map<string, Stored>();
+  // Learned positions are few, and stay as they are.
+  for (const wanted of embedding)
+    all.set(weightName(wanted.name), of(wanted, wanted.name === 'embedding' ? ends : undefined));
   if (spec.names.head !== spec.names.embedding) all.set(weightName('head'), of(head, ends));
   layers.forEach((layer, i) => layer.forEach((wanted) => all.set(weightName(wanted.name, i), of(wanted, bits))));
-  return all.set(weightName('finalNorm'), of(finalNorm, undefined));
+  for (const wanted of final) all.set(weightName(wanted.name), of(wanted, undefined));
+  return all;
 }
 
 const quantisedNames = (name: string): Record<'values' | 'scales' | 'zeros', string> => ({
@@ -115,17 +119,20 @@ function writeQuantised(to: Emitter, node: Node, stored: ReadonlyMap<string, Sto
   return true;
 }
 
-/** cos and sin of every position. */
-function tables(spec: ModelSpec, float: FloatType): TensorGroup {
-  const dims = [spec.maxPositions, spec.headDim / 2];
-  return {
-    tensors: ['cos', 'sin'].map((name) => ({ name, type: float, dims })),
-    read: () => {
-      const { cos, sin } = rotaryTables(spec, spec.maxPositions);
-      return Promise.resolve([cos, sin].map((table) => floats(numbers(table), float)));
-    },
-  };
-}
+/** cos and sin of every position, for each kind of layers that turns by them. */
+const tables = (spec: ModelSpec, float: FloatType): TensorGroup[] =>
+  kindsOf(spec)
+    .filter(({ rotary }) => rotary)
+    .map((kind) => {
+      const dims = [spec.maxPositions, kind.rotary!.frequencies.length];
+      return {
+        tensors: ['cos', 'sin'].map((name) => ({ name: kindName(spec, name, kind), type: float, dims })),
+        read: () => {
+          const { cos, sin } = rotaryTables(kind, spec.maxPositions, ['short']);
+          return Promise.resolve([cos!, sin!].map((table) => floats(numbers(table), float)));
+        },
+      };
+    });
 
 const bytes = (data: Float32Array | Uint16Array): Uint8Array =>
   new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

@@ -80,6 +80,13 @@ export class Scope {
     return value;
   }
 
+  /** An input that was asked for before. */
+  declared(name: string): Value {
+    const known = this.#inputs.get(name);
+    if (!known) throw new TypeError(`nothing is fed under ${name}`);
+    return known;
+  }
+
   /** A tensor written into the graph, row-major. */
   constant(data: Float32Array | BigInt64Array, shape: Shape): Value {
     const dtype: DType = data instanceof Float32Array ? 'float32' : 'int64';

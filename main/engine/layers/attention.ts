@@ -1,4 +1,4 @@
-/** @file Causal attention by blocks of queries, with grouped keys and values, rotary positions, and its own way back. */
+/** @file Causal attention by blocks of queries, with grouped keys and values, rotary positions, windows, soft caps, and its own way back. */
 import { keep, withVjp } from '../autodiff/gradient.ts';
 import {
   accumulate,
@@ -14,6 +14,7 @@ import {
   split,
   sub,
   sumLast,
+  tanh,
   transpose,
 } from '../graph/ops/index.ts';
 import type { Scope, Value } from '../graph/value.ts';
@@ -24,9 +25,17 @@ export interface AttentionShape {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
+  /** Factor of the scores. */
+  readonly scale: number;
+  /** Scores s become cap tanh(s / cap). */
+  readonly softCap: number | undefined;
+  /** A token sees itself and window - 1 tokens before it; undefined where that is all there are. */
+  readonly window: number | undefined;
+  /** Pairs of each head that are turned by their positions, and rows of the tables; undefined where positions are learned. */
+  readonly rotary: { readonly pairs: number; readonly table: number } | undefined;
 }
 
-/** Queries in a block: each block skips the keys after its last query. */
+/** Queries in a block: each block skips the keys after its last query, and those before its first one's window. */
 export const QUERY_BLOCK = 128;
 
 /** What is added to a score that must not count; exp of it is 0 in float32, and it is no infinity, so that no row becomes NaN. */
@@ -40,43 +49,50 @@ export function queryBlocks(time: number): (readonly [number, number])[] {
   ]);
 }
 
+/** The first key that a query of the block from `start` on may see. */
+export const firstKey = (start: number, window: number | undefined): number =>
+  window === undefined ? 0 : Math.max(0, start - window + 1);
+
 /**
  * q [rows, heads * d] and k, v [rows, kvHeads * d] turned by their positions and laid out by head:
  * q [batch, kvHeads, group, time, d], k and v [batch, kvHeads, time, d].
- * Inputs it declares: positions int64 [batch, time], cos and sin [table, d / 2].
+ * Inputs it declares: positions int64 [batch, time], cos and sin [table, pairs].
  */
-export function positioned(
-  scope: Scope,
-  s: AttentionShape,
-  table: number,
-  q: Value,
-  k: Value,
-  v: Value,
-): [Value, Value, Value] {
+export function positioned(scope: Scope, s: AttentionShape, q: Value, k: Value, v: Value): [Value, Value, Value] {
   const { batch, time, heads, kvHeads, headDim: d } = s;
-  const positions = scope.input('positions', [batch, time], 'int64');
-  const [cos, sin] = [scope.input('cos', [table, d / 2]), scope.input('sin', [table, d / 2])];
-  const turn = (x: Value, n: number): Value => rotary(reshape(x, [batch, time, n * d]), positions, cos, sin);
   const byHead = (x: Value): Value => transpose(reshape(x, [batch, time, kvHeads, d]), [0, 2, 1, 3]);
+  const turned = (x: Value, n: number): Value => turn(scope, s, x, n);
   return [
-    keep(transpose(reshape(turn(q, heads), [batch, time, kvHeads, heads / kvHeads, d]), [0, 2, 3, 1, 4])),
-    keep(byHead(turn(k, kvHeads))),
+    keep(transpose(reshape(turned(q, heads), [batch, time, kvHeads, heads / kvHeads, d]), [0, 2, 3, 1, 4])),
+    keep(byHead(turned(k, kvHeads))),
     keep(byHead(v)),
   ];
 }
 
+/** x [rows, n * d], each of its n heads turned. */
+function turn(scope: Scope, { batch, time, headDim: d, rotary: r }: AttentionShape, x: Value, n: number): Value {
+  if (!r) return x;
+  const positions = scope.input('positions', [batch, time], 'int64');
+  const [cos, sin] = [scope.input('cos', [r.table, r.pairs]), scope.input('sin', [r.table, r.pairs])];
+  const whole = (heads: Value, width: number): Value =>
+    rotary(reshape(heads, [batch, time, n * width]), positions, cos, sin);
+  if (2 * r.pairs === d) return whole(x, d);
+  const [moving, still] = split(reshape(x, [batch, time, n, d]), [2 * r.pairs, d - 2 * r.pairs], 3);
+  return concat([reshape(whole(moving!, 2 * r.pairs), moving!.shape), still!], 3);
+}
+
 export interface TrainingAttention extends AttentionShape {
-  /** Several documents in a row: each query block's mask is an input `mask.START`, [batch, 1, 1, queries, keys]. */
+  /** Several documents in a row: each query block's mask is an input `mask.START`, [batch, 1, 1, queries, keys from the first it sees]. */
   readonly packed: boolean;
   /** Probabilities are saved for the backward pass; otherwise computed again from q and k, which takes less memory. */
   readonly saveProbabilities: boolean;
 }
 
-/** softmax(q k' / sqrt(d) + mask) v for every query of a row at once. */
+/** softmax(cap(q k' scale) + mask) v for every query of a row at once. */
 export function trainingAttention(s: TrainingAttention): (scope: Scope, q: Value, k: Value, v: Value) => Value {
   const { batch, time, heads, kvHeads, headDim: d } = s;
   const group = heads / kvHeads;
-  const alpha = 1 / Math.sqrt(d);
+  const alpha = s.scale;
   const blocks = queryBlocks(time);
   const sizes = blocks.map(([start, end]) => end - start);
   /** [batch, kvHeads, group, n, m] with the group's queries as rows of one matrix. */
@@ -84,18 +100,19 @@ export function trainingAttention(s: TrainingAttention): (scope: Scope, q: Value
   const unfolded = (x: Value, n: number): Value => reshape(x, [batch, kvHeads, group, n, x.shape[3]!]);
 
   return (scope, q0, k0, v0) => {
-    const [q, k, v] = positioned(scope, s, time, q0, k0, v0);
+    const [q, k, v] = positioned(scope, s, q0, k0, v0);
     const parts = split(q, sizes, 3).map((part, i) => {
       const [start, end] = blocks[i]!;
+      const from = firstKey(start, s.window);
       const mask = s.packed
-        ? scope.input(`mask.${start}`, [batch, 1, 1, end - start, end])
-        : causalMask(scope, start, end);
-      const [queries, keys, values] = [folded(part), slice(k, 2, 0, end), slice(v, 2, 0, end)];
+        ? scope.input(`mask.${start}`, [batch, 1, 1, end - start, end - from])
+        : causalMask(scope, start, end, s.window);
+      const [queries, keys, values] = [folded(part), slice(k, 2, from, end), slice(v, 2, from, end)];
       const scores = bmm(queries, keys, { transB: true, alpha });
-      const probabilities = softmax(add(unfolded(scores, end - start), mask));
+      const probabilities = softmax(add(unfolded(capped(scores, s.softCap), end - start), mask));
       scores.keep = false;
       probabilities.keep = s.saveProbabilities;
-      return { start, end, queries, keys, values, probabilities: folded(probabilities) };
+      return { start, end, from, queries, keys, values, scores, probabilities: folded(probabilities) };
     });
     const joined = concat(
       parts.map((p) => unfolded(bmm(p.probabilities, p.values), p.end - p.start)),
@@ -112,13 +129,14 @@ export function trainingAttention(s: TrainingAttention): (scope: Scope, q: Value
       const dqs: Value[] = [];
       let [dk, dv]: (Value | undefined)[] = [];
       split(byHead(dy, d), sizes, 3).forEach((part, i) => {
-        const { end, queries, keys, values, probabilities } = parts[i]!;
+        const { end, from, queries, keys, values, scores, probabilities } = parts[i]!;
         const dOutput = folded(part);
         const dProbabilities = bmm(dOutput, values, { transB: true });
-        const dScores = mul(probabilities, sub(dProbabilities, folded(dots[i]!)));
+        const dCapped = mul(probabilities, sub(dProbabilities, folded(dots[i]!)));
+        const dScores = s.softCap === undefined ? dCapped : mul(dCapped, capSlope(scores, s.softCap));
         dqs.push(unfolded(bmm(dScores, keys, { alpha }), sizes[i]!));
-        const dKeys = pad(bmm(dScores, queries, { transA: true, alpha }), 2, 0, time - end);
-        const dValues = pad(bmm(probabilities, dOutput, { transA: true }), 2, 0, time - end);
+        const dKeys = pad(bmm(dScores, queries, { transA: true, alpha }), 2, from, time - end);
+        const dValues = pad(bmm(probabilities, dOutput, { transA: true }), 2, from, time - end);
         dk = dk ? accumulate(dk, dKeys) : dKeys;
         dv = dv ? accumulate(dv, dValues) : dValues;
       });
@@ -134,7 +152,7 @@ export interface CachedAttention extends AttentionShape {
 
 /**
  * Attention of `time` new tokens to a cache and to each other. Inputs it declares: past.k and past.v
- * [batch, kvHeads, past, d], mask [batch, 1, 1, 1, past]. `made` receives the new k and v, [batch, kvHeads, time, d].
+ * [batch, kvHeads, past, d], mask [batch, 1, 1, queries, past], where queries is 1 if all see the same of the cache. `made` receives the new k and v, [batch, kvHeads, time, d].
  */
 export function cachedAttention(
   s: CachedAttention,
@@ -142,18 +160,18 @@ export function cachedAttention(
 ): (scope: Scope, q: Value, k: Value, v: Value) => Value {
   const { batch, time, past, heads, kvHeads, headDim: d } = s;
   const group = heads / kvHeads;
-  const alpha = 1 / Math.sqrt(d);
+  const alpha = s.scale;
   return (scope, q0, k0, v0) => {
-    const [q, k, v] = positioned(scope, s, past + time, q0, k0, v0);
+    const [q, k, v] = positioned(scope, s, q0, k0, v0);
     made(k, v);
     const queries = reshape(q, [batch, kvHeads, group * time, d]);
     const scores = (keys: Value, length: number): Value =>
-      reshape(bmm(queries, keys, { transB: true, alpha }), [batch, kvHeads, group, time, length]);
-    const fresh = time === 1 ? scores(k, time) : add(scores(k, time), causalMask(scope, 0, time));
+      reshape(capped(bmm(queries, keys, { transB: true, alpha }), s.softCap), [batch, kvHeads, group, time, length]);
+    const fresh = time === 1 ? scores(k, time) : add(scores(k, time), causalMask(scope, 0, time, s.window));
     const all: Value[] = [fresh];
     const values = [v];
     if (past > 0) {
-      const mask = scope.input('mask', [batch, 1, 1, 1, past]);
+      const mask = scope.input('mask', [batch, 1, 1, s.window === undefined ? 1 : time, past]);
       all.unshift(add(scores(scope.input('past.k', [batch, kvHeads, past, d]), past), mask));
       values.unshift(scope.input('past.v', [batch, kvHeads, past, d]));
     }
@@ -166,9 +184,22 @@ export function cachedAttention(
   };
 }
 
-/** Zero where key <= query, MASKED elsewhere: [end - start, end]. */
-function causalMask(scope: Scope, start: number, end: number): Value {
-  const data = new Float32Array((end - start) * end);
-  for (let i = start; i < end; i++) data.fill(MASKED, (i - start) * end + i + 1, (i - start + 1) * end);
-  return scope.constant(data, [end - start, end]);
+/** cap tanh(x / cap) (Gemma Team 2024, section 2). */
+export const capped = (x: Value, cap: number | undefined): Value =>
+  cap === undefined ? x : mul(tanh(mul(x, x.scope.scalar(1 / cap))), x.scope.scalar(cap));
+
+/** Its derivative, 1 - tanh(x / cap)^2. */
+export function capSlope(x: Value, cap: number): Value {
+  const t = tanh(mul(x, x.scope.scalar(1 / cap)));
+  return sub(x.scope.scalar(1), mul(t, t));
+}
+
+/** Zero where a query sees a key, MASKED elsewhere: [end - start, end - first key]. */
+function causalMask(scope: Scope, start: number, end: number, window: number | undefined): Value {
+  const from = firstKey(start, window);
+  const width = end - from;
+  const data = new Float32Array((end - start) * width).fill(MASKED);
+  for (let query = start; query < end; query++)
+    data.fill(0, (query - start) * width + firstKey(query, window) - from, (query - start) * width + query + 1 - from);
+  return scope.constant(data, [end - start, width]);
 }

@@ -3,7 +3,7 @@ import { withVjp } from '../autodiff/gradient.ts';
 import { add, concat, gemm, mul, pad, reshape, rsqrt, split, sumLast } from '../graph/ops/index.ts';
 import type { Scope } from '../graph/value.ts';
 import { type Value } from '../graph/value.ts';
-import type { ModelSpec, Projection } from '../architectures/spec.ts';
+import type { ModelSpec, Projection, Vectors } from '../architectures/spec.ts';
 
 /** The adapters of a model (LoRA, Hu et al. 2021): the same in every block. */
 export interface AdapterShape {
@@ -47,7 +47,7 @@ interface Linear {
   readonly start: Value | undefined;
 }
 
-export class BlockBuilder {
+export class BlockBuilder implements Vectors {
   readonly scope: Scope;
   /** Inputs that are trained, in the order they were met. */
   readonly trained: Value[] = [];
@@ -65,7 +65,7 @@ export class BlockBuilder {
     this.#training = training;
   }
 
-  /** A norm's weight, [size]. */
+  /** A norm's weight or bias, [size]. */
   vector(name: string): Value {
     const found = this.#spec.vectors.find((v) => v.name === name);
     if (!found) throw new TypeError(`the architecture has no vector ${name}`);

@@ -1,12 +1,13 @@
 /** @file Generation token by token with a cache of keys and values. */
 import type { Tensor } from 'onnxruntime-node';
 import { FettleError } from '../../contract/errors.ts';
-import { MASKED } from '../layers/attention.ts';
+import { firstKey, MASKED } from '../layers/attention.ts';
 import { numbers, integers, tensor, zeros, type Tensors } from '../segments/session.ts';
 import { Workspace } from '../segments/workspace.ts';
 import type { Decoder } from '../types.ts';
-import { rotaryTables, type Network, type Trained } from './network.ts';
-import { decodeSegment } from './segments.ts';
+import type { LayerKind } from '../architectures/spec.ts';
+import { byLayer, rotaryTables, type Network, type Trained } from './network.ts';
+import { decodeSegment, windowIn } from './segments.ts';
 
 /** The cache grows by so many tokens; a program is compiled for each size. */
 const CACHE_STEP = 128;
@@ -24,6 +25,8 @@ export class CachedDecoder implements Decoder {
   #cache: { k: Tensor; v: Tensor }[] = [];
   #capacity = 0;
   #length = 0;
+  /** What was read so far, for a start from anew where a longer text is turned otherwise (LongRoPE). */
+  #ids: number[] = [];
 
   constructor(network: Network, trained: Trained | undefined) {
     this.#network = network;
@@ -37,6 +40,7 @@ export class CachedDecoder implements Decoder {
   async prefill(ids: readonly number[]): Promise<Float32Array> {
     if (ids.length === 0) throw new FettleError('INPUT_INVALID', 'There is nothing to continue: the prompt is empty.');
     this.#length = 0;
+    this.#ids = [...ids];
     let logits: Float32Array | undefined;
     for (let start = 0; start < ids.length; start += PREFILL_TOKENS) {
       const piece = ids.slice(start, start + PREFILL_TOKENS);
@@ -48,12 +52,15 @@ export class CachedDecoder implements Decoder {
 
   async step(id: number): Promise<Float32Array> {
     if (this.#length === 0) throw new FettleError('INPUT_INVALID', 'Generation begins with a prompt.');
-    return (await this.#advance([id], 1, true))!;
+    this.#ids.push(id);
+    // Keys in the cache were turned as a shorter text's are: they are of no use from here on.
+    const crossing = this.#network.spec.kinds.some(({ rotary }) => rotary?.long?.after === this.#length);
+    return crossing ? this.prefill(this.#ids) : (await this.#advance([id], 1, true))!;
   }
 
   async release(): Promise<void> {
     this.#cache = [];
-    this.#capacity = this.#length = 0;
+    this.#capacity = this.#length = this.#ids.length = 0;
     this.#workspace.release();
   }
 
@@ -70,13 +77,16 @@ export class CachedDecoder implements Decoder {
     if (past > this.#capacity) this.#grow(past);
     // A shorter document than the one before leaves a larger cache: its size is as good.
     const shape = { time, past: this.#length === 0 ? 0 : this.#capacity, trained: this.#trained?.shape };
-    const segment = await decodeSegment(cache, spec, shape);
-    const shared = this.#shared(shape.past, time);
+    const layers = await byLayer(spec, async (kind) => ({
+      segment: await decodeSegment(cache, spec, { ...shape, kind }),
+      shared: this.#shared(kind, shape.past, time),
+    }));
     const padded = new Int32Array(time);
     padded.set(ids);
-    let x = await this.#network.embed(padded, this.#trained);
+    let x = await this.#network.embed(padded, this.#positions(time), this.#trained);
     const made: Tensors[] = [];
     for (let layer = 0; layer < spec.layers; layer++) {
+      const { segment, shared } = layers[layer]!;
       const out = this.#workspace.tensors(layer, segment.forward.program.outputs);
       const known = this.#cache[layer];
       const past: Tensors = known ? { 'past.k': known.k, 'past.v': known.v } : {};
@@ -91,14 +101,25 @@ export class CachedDecoder implements Decoder {
     return wantLogits ? this.#network.logits(numbers(x), Int32Array.of(ids.length - 1), this.#trained) : undefined;
   }
 
-  #shared(past: number, time: number): Tensors {
+  /** Of the next tokens; padding after the last position there is counts as that, and is never looked at. */
+  #positions(time: number): Int32Array {
+    return Int32Array.from({ length: time }, (_, i) => Math.min(this.#length + i, this.maxTokens - 1));
+  }
+
+  #shared(kind: LayerKind, past: number, time: number): Tensors {
+    const after = kind.rotary?.long?.after ?? Infinity;
     const positions = Int32Array.from({ length: time }, (_, i) => this.#length + i);
-    const mask = new Float32Array(past).fill(MASKED, Math.min(past, this.#length));
-    return {
+    const tables = {
       positions: integers(positions, [1, time]),
-      ...rotaryTables(this.#network.spec, past + time),
-      ...(past > 0 ? { mask: tensor(mask, [1, 1, 1, 1, past]) } : {}),
+      ...rotaryTables(kind, past + time, [this.#ids.length > after ? 'long' : 'short']),
     };
+    if (past === 0) return tables;
+    const window = windowIn(kind, past + time);
+    const queries = window === undefined ? 1 : time;
+    const mask = new Float32Array(queries * past).fill(MASKED);
+    for (let query = 0; query < queries; query++)
+      mask.fill(0, query * past + firstKey(this.#length + query, window), query * past + Math.min(past, this.#length));
+    return { ...tables, mask: tensor(mask, [1, 1, 1, queries, past]) };
   }
 
   #grow(capacity: number): void {

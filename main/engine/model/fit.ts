@@ -83,7 +83,7 @@ function savedOf(
   },
 ): TensorToWrite[] {
   if (modules.length === 0) return [];
-  const found = ['model.embed_tokens.weight', 'lm_head.weight'].filter((name) => held.has(name));
+  const found = [names.embedding, 'lm_head.weight'].filter((name) => held.has(name));
   if (names.head !== names.embedding) return found.map((name) => taken(name, [vocab, hidden]));
   // One weight in the base: trained apart, the two are no longer one.
   if (!tied) throw refused(`it trained ${modules.join(', ')} apart from the embedding, which is the same weight here`);

@@ -1,8 +1,10 @@
 /** @file What was trained, folded into the weights it stands on: W + scale * B A (Hu et al. 2021, section 4.1), or weights that took their place. */
 import type { WeightSource } from '../../formats/model.ts';
+import type { ModelSpec } from '../architectures/spec.ts';
 import { scaleOf, type LoraSettings } from '../../formats/peft.ts';
 import type { TunedModel } from './model.ts';
 import { MAGNITUDE, parameter } from './parameters.ts';
+import { transposedWeights, turned } from './weights.ts';
 
 /** What was trained, by the base model's names: `model.layers.0.self_attn.q_proj.lora_A.weight`, `lm_head.weight`. */
 export interface Mergeable {
@@ -13,23 +15,27 @@ export interface Mergeable {
 }
 
 /** The base's weights by the same names, each read as it is after training. float32. */
-export function mergedWeights({ lora, has, read }: Mergeable, base: WeightSource): WeightSource {
+export function mergedWeights({ lora, has, read }: Mergeable, base: WeightSource, spec: ModelSpec): WeightSource {
+  const transposed = transposedWeights(spec);
   return {
     names: base.names,
     info: (name) => ({ shape: base.info(name).shape, storage: 'F32' }),
     async read(name) {
-      if (has(name)) return (await read(name)).slice();
-      const weight = await base.read(name);
+      const { shape } = base.info(name);
+      // Here a linear layer is [out, in], as it is trained; some files keep it the other way round.
+      const stored = (own: Float32Array): Float32Array => (transposed.has(name) ? turned(own, shape[1]!) : own);
+      if (has(name)) return stored((await read(name)).slice());
       const part = (what: string): string => name.replace(/\.weight$/, `.${what}`);
+      const weight = await base.read(name);
       if (!lora || !has(part('lora_A.weight'))) return weight;
       const merged = addProduct(
-        weight,
+        transposed.has(name) ? turned(weight, shape[0]!) : weight,
         await read(part('lora_B.weight')),
         await read(part('lora_A.weight')),
         lora.rank,
         scaleOf(lora),
       );
-      return lora.useDora ? withLengths(merged, await read(part(MAGNITUDE))) : merged;
+      return stored(lora.useDora ? withLengths(merged, await read(part(MAGNITUDE))) : merged);
     },
   };
 }

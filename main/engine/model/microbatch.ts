@@ -1,7 +1,7 @@
 /** @file Cuts a batch into micro-batches that fit the cache, of lengths from a small set, and lists their labelled rows. */
 import { FettleError } from '../../contract/errors.ts';
 import type { Batch } from '../types.ts';
-import { MASKED, queryBlocks } from '../layers/attention.ts';
+import { firstKey, MASKED, queryBlocks } from '../layers/attention.ts';
 
 /** Some rows of a batch, cut or padded to a length for which programs are compiled. */
 export interface MicroBatch {
@@ -127,19 +127,36 @@ function checkBatch(batch: Batch): void {
 }
 
 /**
- * What is added to the scores of each query block, by the block's input name: 0 where query and key are of one document
- * and the key is not later, MASKED elsewhere. [rows, 1, 1, queries, keys]. Padding sees padding, so that no row is empty.
+ * What is added to the scores of each query block, by the block's input name: 0 where query and key are of one document,
+ * the key is not later and within the window; MASKED elsewhere. [rows, 1, 1, queries, keys from the first it sees].
+ * Padding sees padding, so that no row is empty.
  */
-export function packedMasks(micro: MicroBatch): { name: string; data: Float32Array; shape: number[] }[] {
+export function packedMasks(
+  micro: MicroBatch,
+  window: number | undefined,
+): { name: string; data: Float32Array; shape: number[] }[] {
   const { rows, length, documents } = micro;
   return queryBlocks(length).map(([start, end]) => {
-    const data = new Float32Array(rows * (end - start) * end).fill(MASKED);
+    const from = firstKey(start, window);
+    const data = new Float32Array(rows * (end - start) * (end - from)).fill(MASKED);
     for (let row = 0; row < rows; row++)
       for (let query = start; query < end; query++) {
         const document = documents[row * length + query];
-        const base = (row * (end - start) + query - start) * end;
-        for (let key = 0; key <= query; key++) if (documents[row * length + key] === document) data[base + key] = 0;
+        const base = (row * (end - start) + query - start) * (end - from) - from;
+        for (let key = firstKey(query, window); key <= query; key++)
+          if (documents[row * length + key] === document) data[base + key] = 0;
       }
-    return { name: `mask.${start}`, data, shape: [rows, 1, 1, end - start, end] };
+    return { name: `mask.${start}`, data, shape: [rows, 1, 1, end - start, end - from] };
   });
+}
+
+/** Tokens of the document that each token belongs to. */
+export function documentLengths({ rows, length, documents }: MicroBatch): Int32Array {
+  const lengths = new Int32Array(rows * length);
+  for (let row = 0; row < rows; row++)
+    for (let start = row * length, end = start; start < (row + 1) * length; start = end) {
+      while (end < (row + 1) * length && documents[end] === documents[start]) end++;
+      lengths.fill(end - start, start, end);
+    }
+  return lengths;
 }

@@ -3,15 +3,15 @@ import { FettleError } from '../../contract/errors.ts';
 import type { HfConfig, WeightSource } from '../../formats/model.ts';
 import { scaleOf, type LoraSettings } from '../../formats/peft.ts';
 import { readSpec } from '../architectures/index.ts';
-import type { ModelSpec } from '../architectures/spec.ts';
-import { SessionCache, type RuntimeOptions } from '../segments/session.ts';
+import { modulesOf, type ModelSpec } from '../architectures/spec.ts';
+import { SessionCache, type RuntimeOptions, type Tensors } from '../segments/session.ts';
 import type { Batch, Decoder, ParameterSet, Trainable } from '../types.ts';
 import type { TrainedShape } from '../layers/block.ts';
 import { CachedDecoder } from './decoder.ts';
 import { microBatches, type MicroBatch } from './microbatch.ts';
 import { Network, type Trained } from './network.ts';
 import { initialise, readParameters, trainedParameters, trainedTensors, type TrainedParameters } from './parameters.ts';
-import { OUTER, readWeights, weightsByName, type BaseWeights, type Outer } from './weights.ts';
+import { readWeights, weightsByName, type BaseWeights } from './weights.ts';
 
 export interface LoadOptions {
   /** Threads of the runtime; results are the same bits only for the same number. */
@@ -38,7 +38,8 @@ export interface LoraOptions extends LoraSettings, TrainOptions {
  */
 export async function loadBase(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<BaseModel> {
   const spec = readSpec(config);
-  const cache = new SessionCache({ device: options.device ?? 'cpu', threads: options.threads });
+  const kinds = new Set(spec.kinds).size;
+  const cache = new SessionCache({ device: options.device ?? 'cpu', threads: options.threads }, kinds);
   return new BaseModel(new Network(spec, await readWeights(spec, weights), cache));
 }
 
@@ -66,15 +67,16 @@ export class BaseModel {
       dora,
       dropout,
     } as const;
-    const saved = new Set(modulesToSave.map((name) => SAVED[name]!));
+    const inputs = saveable(this.spec);
+    const saved = new Set(modulesToSave.map((name) => inputs.get(name)!));
     // What a tied head and its embedding share is trained once, for both.
-    if (saved.size > 0 && isTied(this.spec)) saved.add('embedding').add('head');
+    if (isTied(this.spec) && saved.has('embedding')) saved.add('head');
     return new TunedModel(this.#network, shape, saved, options, options);
   }
 
   /** This model with all its weights to be trained; the base stays as it is. */
   withAllTrained(options: TrainOptions): TunedModel {
-    return new TunedModel(this.#network, { kind: 'whole' }, new Set(OUTER), options, null);
+    return new TunedModel(this.#network, { kind: 'whole' }, new Set(), options, null);
   }
 
   /** The same, and the base is given up for it: it is no longer in memory besides, and this model gives what is trained. */
@@ -106,29 +108,34 @@ export class BaseModel {
   }
 }
 
-/** modules_to_save by PEFT's names: weights that are trained in whole beside an adapter. */
-export const SAVED: Readonly<Record<string, Outer>> = { embed_tokens: 'embedding', lm_head: 'head' };
+/** modules_to_save: weights before and after the blocks that can be trained in whole, by PEFT's names, with their input names. */
+function saveable(spec: ModelSpec): ReadonlyMap<string, string> {
+  const module = (weight: string): string => weight.split('.').at(-2)!;
+  const { embedding, head } = spec.names;
+  return new Map([[module(embedding), 'embedding'], ...(isTied(spec) ? [] : [[module(head), 'head'] as const])]);
+}
 
 const isTied = ({ names }: ModelSpec): boolean => names.head === names.embedding;
 
 /** Throws RECIPE_INVALID. */
 function checkModules(spec: ModelSpec, targets: readonly string[], saved: readonly string[]): void {
-  const known = spec.projections.flatMap((p) => p.parts.map((part) => part.module));
-  const choice = (list: readonly string[], from: readonly string[]): string | undefined =>
-    list.find((module) => !from.includes(module));
-  const stray = choice(targets, known);
-  if (stray !== undefined || targets.length === 0)
+  const stray = (list: readonly string[], known: readonly string[]): string | undefined =>
+    list.find((module) => !known.includes(module));
+  const modules = modulesOf(spec);
+  const target = stray(targets, modules);
+  if (target !== undefined || targets.length === 0)
     throw new FettleError(
       'RECIPE_INVALID',
-      stray === undefined ? 'No target modules are chosen.' : `The model has no module ${stray}.`,
-      `Choose from ${known.join(', ')}.`,
+      target === undefined ? 'No target modules are chosen.' : `The model has no module ${target}.`,
+      `Choose from ${modules.join(', ')}.`,
     );
-  const other = choice(saved, Object.keys(SAVED));
+  const whole = [...saveable(spec).keys()];
+  const other = stray(saved, whole);
   if (other !== undefined)
     throw new FettleError(
       'RECIPE_INVALID',
-      `${other} cannot be trained in whole beside an adapter.`,
-      `Choose from ${Object.keys(SAVED).join(', ')}.`,
+      `${other} cannot be trained in whole beside an adapter of this model.`,
+      `Choose from ${whole.join(', ')}.`,
     );
 }
 
@@ -144,14 +151,14 @@ export class TunedModel implements Trainable {
   constructor(
     network: Network,
     shape: TrainedShape,
-    outer: ReadonlySet<Outer>,
+    saved: ReadonlySet<string>,
     options: TrainOptions,
     lora: LoraSettings | null,
   ) {
     this.lora = lora;
     this.#options = options;
     this.#network = network;
-    this.#parameters = trainedParameters(network.spec, shape, outer);
+    this.#parameters = trainedParameters(network.spec, shape, saved);
     initialise(this.#parameters, () => weightsByName(network.spec, network.weights), options.seed);
     this.#trained = { shape, ...trainedTensors(this.#parameters) };
   }
@@ -162,12 +169,15 @@ export class TunedModel implements Trainable {
 
   /** Where all weights are trained: they, as a base's. */
   get weights(): BaseWeights {
-    const { embedding, finalNorm, head } = this.#trained.outer.values;
+    const { values } = this.#trained.outer;
+    const { embedding, final } = this.#network.weights;
+    const own = (names: Tensors): Tensors =>
+      Object.fromEntries(Object.keys(names).map((name) => [name, values[name]!]));
     return {
-      embedding: embedding!,
-      finalNorm: finalNorm!,
-      head: head!,
-      layers: this.#trained.layers.map(({ values }) => values),
+      embedding: own(embedding),
+      final: own(final),
+      head: values['head']!,
+      layers: this.#trained.layers.map((layer) => layer.values),
     };
   }
 

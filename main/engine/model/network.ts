@@ -1,16 +1,32 @@
 /** @file Runs a model's segments over a micro-batch: embedding, blocks, head; and back. */
 import type { Tensor } from 'onnxruntime-node';
 import { FettleError } from '../../contract/errors.ts';
-import type { ModelSpec } from '../architectures/spec.ts';
+import type { LayerKind, ModelSpec } from '../architectures/spec.ts';
+import { sizeOf } from '../graph/value.ts';
 import { tensorNames, type TrainedShape } from '../layers/block.ts';
 import { Random } from '../random.ts';
-import { sizeOf } from '../graph/value.ts';
-import { integers, numbers, tensor, type Session, type SessionCache, type Tensors } from '../segments/session.ts';
+import {
+  integers,
+  numbers,
+  tensor,
+  zeros,
+  type Session,
+  type SessionCache,
+  type Tensors,
+} from '../segments/session.ts';
 import { Workspace } from '../segments/workspace.ts';
-import { blockSegment, embedSegment, headSegment, trainingSegment, type BlockShape } from './segments.ts';
-import { packedMasks, type MicroBatch } from './microbatch.ts';
+import {
+  blockSegment,
+  embedSegment,
+  headSegment,
+  longTexts,
+  trainingSegment,
+  windowIn,
+  type BlockShape,
+} from './segments.ts';
+import { documentLengths, packedMasks, type MicroBatch } from './microbatch.ts';
 import type { TrainedTensors } from './parameters.ts';
-import { OUTER, type BaseWeights } from './weights.ts';
+import type { BaseWeights } from './weights.ts';
 
 /** What is trained on a model: its values take the place of the base's weights of the same names. */
 export interface Trained {
@@ -50,10 +66,13 @@ export class Network {
   /** Hidden states before the final norm, [rows * length, hidden]; valid until the next call. */
   async forward(micro: MicroBatch, trained: Trained | undefined): Promise<Float32Array> {
     const { spec } = this;
-    const segment = await blockSegment(this.cache, spec, blockShape(micro, trained));
-    const shared = this.#shared(micro);
-    let x = await this.embed(micro.ids, trained);
+    const layers = await byLayer(spec, async (kind) => ({
+      segment: await blockSegment(this.cache, spec, blockShape(kind, micro, trained)),
+      shared: this.#shared(kind, micro),
+    }));
+    let x = await this.embed(micro.ids, micro.positions, trained);
     for (let layer = 0; layer < spec.layers; layer++) {
+      const { segment, shared } = layers[layer]!;
       const out = this.#workspace.tensors(layer % 2, segment.forward.program.outputs);
       await segment.forward.run([shared, ...this.layerWeights(layer, trained), { x }], out);
       x = out['y']!;
@@ -68,17 +87,20 @@ export class Network {
   async train(micro: MicroBatch, trained: Trained, settings: TrainSettings): Promise<Float32Array> {
     const { spec } = this;
     const { recompute } = settings;
-    const segment = await trainingSegment(this.cache, spec, blockShape(micro, trained));
-    const shared = this.#shared(micro);
+    const layers = await byLayer(spec, async (kind) => ({
+      segment: await trainingSegment(this.cache, spec, blockShape(kind, micro, trained)),
+      shared: this.#shared(kind, micro),
+    }));
     const fed = (layer: number): Tensors[] => [
-      shared,
+      layers[layer]!.shared,
       ...this.layerWeights(layer, trained),
-      this.#dropped(segment.forward, trained.shape, settings.seed + layer),
+      this.#dropped(layers[layer]!.segment.forward, trained.shape, settings.seed + layer),
       { x: inputs[layer]! },
     ];
-    const inputs: Tensor[] = [await this.embed(micro.ids, trained)];
-    const { y, ...kept } = Object.fromEntries(segment.forward.program.outputs);
+    const inputs: Tensor[] = [await this.embed(micro.ids, micro.positions, trained)];
     const forward = async (layer: number): Promise<Tensors> => {
+      const { segment } = layers[layer]!;
+      const { y, ...kept } = Object.fromEntries(segment.forward.program.outputs);
       const out = {
         ...this.#workspace.tensors(recompute ? 0 : layer, new Map(Object.entries(kept))),
         ...this.#workspace.tensors(spec.layers + 6 + layer, new Map([['y', y!]])),
@@ -95,14 +117,16 @@ export class Network {
     const { losses, dx } = await this.#headBackward(micro, numbers(inputs[spec.layers]!), settings.weight, trained);
     let dy = dx;
     for (let layer = spec.layers - 1; layer >= 0; layer--) {
+      const { segment } = layers[layer]!;
       const { gradients } = trained.layers[layer]!;
       const next = this.#tensor(spec.layers + 1 + (layer % 2), 'd.x', dy.dims);
       const held = recompute ? await forward(layer) : saved[layer]!;
       await segment.backward.run([...fed(layer), gradients, held, { dy }], { ...gradients, 'd.x': next });
       dy = next;
     }
-    const dTable = trained.outer.gradients['d.embedding'];
-    if (dTable) addRows(numbers(dTable), micro.ids, numbers(dy), spec.hidden);
+    const { 'd.embedding': dTable, 'd.embedding.positions': dPlaces } = trained.outer.gradients;
+    if (dTable) addRows(numbers(dTable), micro.ids, numbers(dy), spec.embeddingScale);
+    if (dPlaces) addRows(numbers(dPlaces), micro.positions, numbers(dy), 1);
     return losses;
   }
 
@@ -188,7 +212,8 @@ export class Network {
     ) => Promise<void>,
   ): Promise<void> {
     const size = this.spec.hidden;
-    const own = kind === 'train' ? OUTER.filter((name) => trained?.outer.values[name]) : [];
+    const ofHead = ['head', ...Object.keys(this.weights.final)];
+    const own = kind === 'train' ? ofHead.filter((name) => trained?.outer.values[name]) : [];
     for (let start = 0; start < micro.places.length; start += HEAD_ROWS) {
       const count = Math.min(HEAD_ROWS, micro.places.length - start);
       const rows = count === 1 ? 1 : Math.ceil(count / HEAD_STEP) * HEAD_STEP;
@@ -202,14 +227,14 @@ export class Network {
       data.fill(0, count * size);
       const labels = new Int32Array(rows);
       labels.set(micro.labels.subarray(start, start + count));
-      const { finalNorm, head } = this.weights;
-      const feeds = { finalNorm, head, ...trained?.outer.values, x, labels: integers(labels, [rows, 1]) };
+      const { final, head } = this.weights;
+      const feeds = { ...final, head, ...trained?.outer.values, x, labels: integers(labels, [rows, 1]) };
       await each(segment, feeds, start, count);
     }
   }
 
-  /** Embeddings [n, hidden] of ids [n]; valid until the next call. Throws INPUT_INVALID. */
-  async embed(ids: Int32Array, trained: Trained | undefined): Promise<Tensor> {
+  /** Embeddings [n, hidden] of ids [n] at their positions [n]; valid until the next call. Throws INPUT_INVALID. */
+  async embed(ids: Int32Array, positions: Int32Array, trained: Trained | undefined): Promise<Tensor> {
     const { vocab } = this.spec;
     const n = ids.length;
     const wrong = ids.find((id) => id < 0 || id >= vocab);
@@ -221,19 +246,21 @@ export class Network {
       );
     const segment = await embedSegment(this.cache, this.spec, n);
     const out = this.#workspace.tensors(this.spec.layers, segment.forward.program.outputs);
-    const table = trained?.outer.values['embedding'] ?? this.weights.embedding;
-    await segment.forward.run([{ ids: integers(ids, [n]), embedding: table }], out);
+    const feeds = { ids: integers(ids, [n]), positions: integers(positions, [n]) };
+    await segment.forward.run([this.weights.embedding, trained?.outer.values ?? {}, feeds], out);
     return out['x']!;
   }
 
-  /** What all blocks of a micro-batch take: positions, rotary tables, masks. */
-  #shared(micro: MicroBatch): Tensors {
+  /** What all blocks of a kind take of a micro-batch: positions, rotary tables, masks. */
+  #shared(kind: LayerKind, micro: MicroBatch): Tensors {
     const { rows, length } = micro;
     const shared: Record<string, Tensor> = {
-      positions: integers(micro.positions, [rows, length]),
-      ...rotaryTables(this.spec, length),
+      positions: integers(turnedPositions(kind, micro), [rows, length]),
+      ...rotaryTables(kind, length, longTexts(kind, length) ? ['short', 'long'] : ['short']),
     };
-    if (micro.packed) for (const { name, data, shape } of packedMasks(micro)) shared[name] = tensor(data, shape);
+    if (micro.packed)
+      for (const { name, data, shape } of packedMasks(micro, windowIn(kind, length)))
+        shared[name] = tensor(data, shape);
     return shared;
   }
 
@@ -267,28 +294,52 @@ function dropoutMask(random: Random, size: number, share: number): Float32Array 
   return mask;
 }
 
-/** Adds rows [n, width] to the rows `ids` of a table. */
-function addRows(table: Float32Array, ids: Int32Array, rows: Float32Array, width: number): void {
+/** Adds `factor` times rows [n, width] to the rows `ids` of a table. */
+function addRows(table: Float32Array, ids: Int32Array, rows: Float32Array, factor: number): void {
+  const width = rows.length / ids.length;
   ids.forEach((id, row) => {
-    for (let i = 0; i < width; i++) table[id * width + i]! += rows[row * width + i]!;
+    for (let i = 0; i < width; i++) table[id * width + i]! += factor * rows[row * width + i]!;
   });
 }
 
-const blockShape = (micro: MicroBatch, trained: Trained | undefined): BlockShape => ({
+const blockShape = (kind: LayerKind, micro: MicroBatch, trained: Trained | undefined): BlockShape => ({
+  kind,
   batch: micro.rows,
   time: micro.length,
   packed: micro.packed,
   trained: trained?.shape,
 });
 
-/** cos and sin of each position's angles, [positions, headDim / 2]. */
-export function rotaryTables(spec: ModelSpec, positions: number): { cos: Tensor; sin: Tensor } {
-  const half = spec.headDim / 2;
-  const [cos, sin] = [new Float32Array(positions * half), new Float32Array(positions * half)];
-  for (let p = 0; p < positions; p++)
-    for (let i = 0; i < half; i++) {
-      cos[p * half + i] = Math.cos(p * spec.frequencies[i]!);
-      sin[p * half + i] = Math.sin(p * spec.frequencies[i]!);
-    }
-  return { cos: tensor(cos, [positions, half]), sin: tensor(sin, [positions, half]) };
+/** What `make` gives for each layer, made once for each kind of them. */
+export async function byLayer<T>(spec: ModelSpec, make: (kind: LayerKind) => Promise<T>): Promise<T[]> {
+  const made = new Map<LayerKind, T>();
+  for (const kind of new Set(spec.kinds)) made.set(kind, await make(kind));
+  return spec.kinds.map((kind) => made.get(kind)!);
+}
+
+/** Rows of the rotary tables: a token's position, in LongRoPE's second set where its document is long. */
+function turnedPositions(kind: LayerKind, micro: MicroBatch): Int32Array {
+  const { positions, length } = micro;
+  if (!longTexts(kind, length)) return positions;
+  const lengths = documentLengths(micro);
+  return positions.map((p, i) => (lengths[i]! > kind.rotary!.long!.after ? length + p : p));
+}
+
+/** cos and sin of each position's angles, [positions, pairs] for each set of frequencies, one after the other; none where positions are learned. */
+export function rotaryTables({ rotary }: LayerKind, positions: number, sets: readonly ('short' | 'long')[]): Tensors {
+  if (!rotary) return {};
+  const pairs = rotary.frequencies.length;
+  const shape = [sets.length * positions, pairs];
+  const [cos, sin] = [zeros(shape), zeros(shape)];
+  const [c, s] = [numbers(cos), numbers(sin)];
+  let at = 0;
+  for (const set of sets) {
+    const frequencies = set === 'long' ? rotary.long!.frequencies : rotary.frequencies;
+    for (let p = 0; p < positions; p++)
+      for (let i = 0; i < pairs; i++, at++) {
+        c[at] = rotary.factor * Math.cos(p * frequencies[i]!);
+        s[at] = rotary.factor * Math.sin(p * frequencies[i]!);
+      }
+  }
+  return { cos, sin };
 }

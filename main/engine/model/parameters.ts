@@ -9,7 +9,7 @@ import { tensorNames, type AdapterShape, type TrainedShape } from '../layers/blo
 import { Random } from '../random.ts';
 import { tensor, type Tensors } from '../segments/session.ts';
 import type { ParameterSet } from '../types.ts';
-import { OUTER, wantedBy, type Outer, type Wanted } from './weights.ts';
+import { wantedBy, type Wanted } from './weights.ts';
 
 type Entry = ParameterSet['entries'][number];
 
@@ -23,8 +23,8 @@ interface View {
 export interface TrainedParameters extends ParameterSet {
   /** A layer's trained inputs. */
   readonly layers: readonly (readonly View[])[];
-  /** Of embedding, final norm and head those that are trained themselves. A tied head is the embedding. */
-  readonly outer: ReadonlyMap<Outer, View>;
+  /** Of the weights before and after the blocks those that are trained themselves. A tied head is the embedding. */
+  readonly outer: readonly View[];
 }
 
 /** Tensors over the flat buffers: what a forward pass reads, and where gradients are (`g.`) and go (`d.`). */
@@ -35,9 +35,10 @@ export interface TrainedTensors {
 
 /**
  * With adapters the matrices A [rank, in] and B [out, rank] for every target of every layer, in a projection first all A,
- * then all B, then DoRA's magnitudes; and the weights of `outer`. With `whole` all the model's own weights.
+ * then all B, then DoRA's magnitudes. With `whole` all the model's own weights.
+ * @param saved input names of weights before and after the blocks that are trained in whole beside an adapter
  */
-export function trainedParameters(spec: ModelSpec, shape: TrainedShape, outer: ReadonlySet<Outer>): TrainedParameters {
+export function trainedParameters(spec: ModelSpec, shape: TrainedShape, saved: ReadonlySet<string>): TrainedParameters {
   const entries: Entry[] = [];
   let offset = 0;
   const entry = (name: string, shape: readonly number[]): number => {
@@ -46,25 +47,27 @@ export function trainedParameters(spec: ModelSpec, shape: TrainedShape, outer: R
     offset += sizeOf(shape);
     return at;
   };
-  const whole = ({ name, shape, from }: Wanted): View => {
-    const [first] = from.map((part) => entry(part.name, part.shape));
+  const whole = ({ name, shape, from, transposed = false }: Wanted): View => {
+    // In memory linear layers are [out, in], however the files keep them.
+    const [first] = from.map((part) => entry(part.name, transposed ? part.shape.toReversed() : part.shape));
     return { name, shape, offset: first! };
   };
   const wanted = wantedBy(spec);
   const layers = wanted.layers.map((weights, layer) =>
     shape.kind === 'whole' ? weights.map(whole) : adapterViews(spec, shape, spec.layer(layer), entry),
   );
-  const outerViews = new Map<Outer, View>();
-  for (const name of OUTER) {
-    if (!outer.has(name)) continue;
-    const tied = name === 'head' && spec.names.head === spec.names.embedding ? outerViews.get('embedding') : undefined;
-    outerViews.set(name, tied ? { ...tied, name } : whole(wanted[name]));
+  const outer: View[] = [];
+  for (const each of [...wanted.embedding, ...wanted.final, wanted.head]) {
+    if (shape.kind === 'adapter' && !saved.has(each.name)) continue;
+    const tied = each === wanted.head && spec.names.head === spec.names.embedding;
+    const table = tied ? outer.find(({ name }) => name === 'embedding') : undefined;
+    outer.push(table ? { ...table, name: each.name } : whole(each));
   }
   let gradients: Float32Array | undefined;
   return {
     entries,
     layers,
-    outer: outerViews,
+    outer,
     whole: shape.kind === 'whole',
     values: new Float32Array(offset),
     // Made when it is first asked for: a model that only answers needs none.
@@ -140,8 +143,7 @@ export function trainedTensors(parameters: TrainedParameters): {
   readonly layers: readonly TrainedTensors[];
   readonly outer: TrainedTensors;
 } {
-  const over = (views: Iterable<View>): TrainedTensors => {
-    const list = [...views];
+  const over = (list: readonly View[]): TrainedTensors => {
     const cut = (flat: Float32Array, { shape, offset }: View): Tensor =>
       tensor(flat.subarray(offset, offset + sizeOf(shape)), shape);
     let gradients: Tensors | undefined;
@@ -160,7 +162,7 @@ export function trainedTensors(parameters: TrainedParameters): {
       },
     };
   };
-  return { layers: parameters.layers.map(over), outer: over(parameters.outer.values()) };
+  return { layers: parameters.layers.map(over), outer: over(parameters.outer) };
 }
 
 /** The values of one parameter, as a view. Throws MODEL_INCOMPLETE. */

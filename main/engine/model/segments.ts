@@ -1,17 +1,18 @@
 /** @file The segments of a model, compiled for a shape: embedding, block, head. */
-import type { ModelSpec } from '../architectures/spec.ts';
+import type { LayerKind, ModelSpec } from '../architectures/spec.ts';
 import { gradient } from '../autodiff/gradient.ts';
 import { emit } from '../graph/emit.ts';
-import { accumulate, rows as tableRows } from '../graph/ops/index.ts';
+import { accumulate } from '../graph/ops/index.ts';
 import { Scope, type Value } from '../graph/value.ts';
-import { cachedAttention, queryBlocks, trainingAttention } from '../layers/attention.ts';
+import { cachedAttention, queryBlocks, trainingAttention, type AttentionShape } from '../layers/attention.ts';
 import { BlockBuilder, type TrainedShape } from '../layers/block.ts';
+import { embed } from '../layers/embedding.ts';
 import { crossEntropy, logits } from '../layers/head.ts';
 import { compileWithBackward } from '../segments/compile.ts';
 import { Session, type SessionCache } from '../segments/session.ts';
-import type { Outer } from './weights.ts';
 
 export interface BlockShape {
+  readonly kind: LayerKind;
   readonly batch: number;
   readonly time: number;
   readonly packed: boolean;
@@ -27,14 +28,37 @@ function trainedKey(shape: TrainedShape | undefined): string {
   const { rank, scale, targets, dora, dropout } = shape;
   return `r${rank} s${scale} ${[...targets].sort().join()}${dora ? ' dora' : ''}${dropout > 0 ? ` dropout ${dropout}` : ''}`;
 }
-const shapeKey = ({ batch, time, packed, trained }: BlockShape): string =>
-  `${batch}x${time}${packed ? ' packed' : ''} ${trainedKey(trained)}`;
+const shapeKey = ({ kind, batch, time, packed, trained }: BlockShape): string =>
+  `${batch}x${time}${packed ? ' packed' : ''} ${kindKey(kind, time)} ${trainedKey(trained)}`;
+/** Kinds whose programs are the same over `time` tokens share them. */
+const kindKey = (kind: LayerKind, time: number): string =>
+  `${kind.rotary?.frequencies.length ?? 0} ${longTexts(kind, time) ? 'long ' : ''}${windowIn(kind, time) ?? ''}`;
+
+/** The window where it hides anything of `time` tokens. */
+export const windowIn = ({ window }: LayerKind, time: number): number | undefined =>
+  window !== undefined && window < time ? window : undefined;
+
+/** Whether a text of `time` tokens may be one that LongRoPE turns otherwise: its tables then follow the others. */
+export const longTexts = ({ rotary }: LayerKind, time: number): boolean =>
+  rotary?.long !== undefined && time > rotary.long.after;
+
+/** @param table rows of the rotary tables. @param time all tokens that it sees, cached ones included. */
+function attentionOf(
+  spec: ModelSpec,
+  kind: LayerKind,
+  time: number,
+  table: number,
+): Omit<AttentionShape, 'batch' | 'time'> {
+  const { heads, kvHeads, headDim, attention } = spec;
+  const rotary = kind.rotary && { pairs: kind.rotary.frequencies.length, table };
+  return { heads, kvHeads, headDim, ...attention, window: windowIn(kind, time), rotary };
+}
 
 /** `x` [n, hidden] for `ids` [n]. */
 export function embedSegment(cache: SessionCache, spec: ModelSpec, n: number): Promise<{ forward: Session }> {
   return cache.get(`embed ${n}`, async () => {
     const scope = new Scope();
-    const x = tableRows(scope.input('embedding', [spec.vocab, spec.hidden]), scope.input('ids', [n], 'int64'));
+    const x = embed(scope, spec, scope.input('ids', [n], 'int64'));
     return { forward: await Session.create(emit(new Map([['x', x]]), cache.options.device), cache.options) };
   });
 }
@@ -67,12 +91,10 @@ function block(spec: ModelSpec, shape: BlockShape, training = false): { builder:
   const { batch, time, packed } = shape;
   const scope = new Scope();
   const attention = trainingAttention({
+    ...attentionOf(spec, shape.kind, time, longTexts(shape.kind, time) ? 2 * time : time),
     batch,
     time,
     packed,
-    heads: spec.heads,
-    kvHeads: spec.kvHeads,
-    headDim: spec.headDim,
     saveProbabilities: probabilityBytes(spec, batch, time) <= PROBABILITY_BYTES,
   });
   const builder = new BlockBuilder(scope, spec, shape.trained, attention, training);
@@ -84,14 +106,19 @@ function block(spec: ModelSpec, shape: BlockShape, training = false): { builder:
 export function decodeSegment(
   cache: SessionCache,
   spec: ModelSpec,
-  shape: { readonly time: number; readonly past: number; readonly trained: TrainedShape | undefined },
+  shape: {
+    readonly kind: LayerKind;
+    readonly time: number;
+    readonly past: number;
+    readonly trained: TrainedShape | undefined;
+  },
 ): Promise<{ forward: Session }> {
-  const { time, past, trained } = shape;
-  return cache.get(`decode ${time} after ${past} ${trainedKey(trained)}`, async () => {
+  const { kind, time, past, trained } = shape;
+  return cache.get(`decode ${time} after ${past} ${kindKey(kind, past + time)} ${trainedKey(trained)}`, async () => {
     const scope = new Scope();
-    const { heads, kvHeads, headDim } = spec;
     const outputs = new Map<string, Value>();
-    const attention = cachedAttention({ batch: 1, time, past, heads, kvHeads, headDim }, (k, v) => {
+    const sees = attentionOf(spec, kind, past + time, past + time);
+    const attention = cachedAttention({ ...sees, batch: 1, time, past }, (k, v) => {
       outputs.set('k', k);
       outputs.set('v', v);
     });
@@ -106,15 +133,15 @@ export const probabilityBytes = (spec: ModelSpec, batch: number, time: number): 
   4 * spec.layers * batch * spec.heads * queryBlocks(time).reduce((sum, [start, end]) => sum + (end - start) * end, 0);
 
 /**
- * Of `rows` rows: 'loss' gives `loss`; 'train' gives `loss` and `d.x` for `dy` [rows, 1], and for each of `trained` its
- * gradient added to what is fed; 'logits' gives `logits`.
+ * Of `rows` rows: 'loss' gives `loss`; 'train' gives `loss` and `d.x` for `dy` [rows, 1], and for each of `trained` (its
+ * weights by their input names) the gradient added to what is fed; 'logits' gives `logits`.
  */
 export function headSegment(
   cache: SessionCache,
   spec: ModelSpec,
   kind: 'loss' | 'train' | 'logits',
   rows: number,
-  trained: readonly Outer[] = [],
+  trained: readonly string[] = [],
 ): Promise<{ session: Session; rows: number }> {
   return cache.get(`head ${kind} ${rows} ${trained.join()}`, async () => {
     const scope = new Scope();
@@ -125,15 +152,11 @@ export function headSegment(
       const loss = crossEntropy(scope, spec, x, scope.input('labels', [rows, 1], 'int64'), trained.includes('head'));
       outputs.set('loss', loss);
       if (kind === 'train') {
-        const weights = {
-          finalNorm: scope.input('finalNorm', [spec.hidden]),
-          head: scope.input('head', [spec.vocab, spec.hidden]),
-        };
-        const own = trained.flatMap((name) => (name === 'embedding' ? [] : [[name, weights[name]] as const]));
-        const [dx, ...gradients] = gradient(loss, scope.input('dy', [rows, 1]), [x, ...own.map(([, value]) => value)]);
+        const own = trained.map((name) => scope.declared(name));
+        const [dx, ...gradients] = gradient(loss, scope.input('dy', [rows, 1]), [x, ...own]);
         outputs.set('d.x', dx!);
-        own.forEach(([name, { shape }], i) =>
-          outputs.set(`d.${name}`, accumulate(scope.input(`g.${name}`, shape), gradients[i]!)),
+        trained.forEach((name, i) =>
+          outputs.set(`d.${name}`, accumulate(scope.input(`g.${name}`, own[i]!.shape), gradients[i]!)),
         );
       }
     }

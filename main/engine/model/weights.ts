@@ -8,19 +8,15 @@ import { tensorNames } from '../layers/block.ts';
 import { numbers, tensor, type Tensors } from '../segments/session.ts';
 
 export interface BaseWeights {
-  /** [vocab, hidden] */
-  readonly embedding: Tensor;
-  /** [hidden] */
-  readonly finalNorm: Tensor;
+  /** `embedding` [vocab, hidden]; `embedding.positions` where they are learned. */
+  readonly embedding: Tensors;
+  /** The final norm's vectors, [hidden]. */
+  readonly final: Tensors;
   /** [vocab, hidden]; the embedding itself where the head is tied. */
   readonly head: Tensor;
   /** One record a layer, by the input names of a block. */
   readonly layers: readonly Tensors[];
 }
-
-/** Weights outside the blocks. */
-export const OUTER = ['embedding', 'finalNorm', 'head'] as const;
-export type Outer = (typeof OUTER)[number];
 
 export interface Wanted {
   /** Input name in a segment. */
@@ -28,39 +24,53 @@ export interface Wanted {
   readonly shape: Shape;
   /** Hugging Face names and shapes that make it up, row after row. */
   readonly from: readonly { readonly name: string; readonly shape: Shape }[];
+  /** Each of them is kept the other way round, [in, out]. */
+  readonly transposed?: boolean;
 }
 
 /** Throws MODEL_INCOMPLETE, naming the tensor, before anything is read. */
 export async function readWeights(spec: ModelSpec, source: WeightSource): Promise<BaseWeights> {
-  const { embedding, finalNorm, head, layers } = wantedBy(spec);
+  const { embedding, final, head, layers } = wantedBy(spec);
   checkWeights(spec, source);
-  const embeddingTensor = await read(embedding, source);
+  const record = async (wanted: readonly Wanted[]): Promise<Record<string, Tensor>> => {
+    const tensors: Record<string, Tensor> = {};
+    for (const w of wanted) tensors[w.name] = await read(w, source);
+    return tensors;
+  };
+  const embeddings = await record(embedding);
   return {
-    embedding: embeddingTensor,
-    finalNorm: await read(finalNorm, source),
-    head: spec.names.head === spec.names.embedding ? embeddingTensor : await read(head, source),
-    layers: await sequentially(layers, async (wanted) => {
-      const record: Record<string, Tensor> = {};
-      for (const w of wanted) record[w.name] = await read(w, source);
-      return record;
-    }),
+    embedding: embeddings,
+    final: await record(final),
+    head: spec.names.head === spec.names.embedding ? embeddings['embedding']! : await read(head, source),
+    layers: await sequentially(layers, record),
   };
 }
 
 /** Whether a source has every tensor that the model needs, in its shape. Throws MODEL_INCOMPLETE, naming the tensor. */
 export function checkWeights(spec: ModelSpec, source: WeightSource): void {
-  const { embedding, finalNorm, head, layers } = wantedBy(spec);
+  const { embedding, final, head, layers } = wantedBy(spec);
   const names = new Set(source.names);
-  for (const wanted of [embedding, finalNorm, head, ...layers.flat()]) check(wanted, names, source);
+  for (const wanted of [...embedding, ...final, head, ...layers.flat()]) check(wanted, names, source);
+}
+
+export interface WantedWeights {
+  readonly embedding: readonly Wanted[];
+  readonly final: readonly Wanted[];
+  readonly head: Wanted;
+  readonly layers: readonly Wanted[][];
 }
 
 /** What a model needs, by the input names of its segments. */
-export function wantedBy(spec: ModelSpec): Record<Outer, Wanted> & { readonly layers: Wanted[][] } {
+export function wantedBy(spec: ModelSpec): WantedWeights {
   const single = (name: string, from: string, shape: Shape): Wanted => ({ name, shape, from: [{ name: from, shape }] });
+  const { embedding, positions, head } = spec.names;
   return {
-    embedding: single('embedding', spec.names.embedding, [spec.vocab, spec.hidden]),
-    finalNorm: single('finalNorm', spec.names.finalNorm, [spec.hidden]),
-    head: single('head', spec.names.head, [spec.vocab, spec.hidden]),
+    embedding: [
+      single('embedding', embedding, [spec.vocab, spec.hidden]),
+      ...(positions ? [single('embedding.positions', positions, [spec.maxPositions, spec.hidden])] : []),
+    ],
+    final: spec.finalVectors.map((v) => single(v.name, v.path, [v.size])),
+    head: single('head', head, [spec.vocab, spec.hidden]),
     layers: Array.from({ length: spec.layers }, (_, i) => blockWeights(spec, spec.layer(i))),
   };
 }
@@ -76,7 +86,11 @@ function blockWeights(spec: ModelSpec, prefix: string): Wanted[] {
     const weight: Wanted = {
       name: tensorNames.weight(p),
       shape: [to, p.from],
-      from: p.parts.map((part) => ({ name: `${prefix}${part.path}.weight`, shape: [part.to, p.from] })),
+      from: p.parts.map((part) => ({
+        name: `${prefix}${part.path}.weight`,
+        shape: spec.transposed ? [p.from, part.to] : [part.to, p.from],
+      })),
+      transposed: spec.transposed,
     };
     const bias: Wanted = {
       name: tensorNames.bias(p),
@@ -111,13 +125,15 @@ function check(wanted: Wanted, names: ReadonlySet<string>, source: WeightSource)
 const read = async (wanted: Wanted, source: WeightSource): Promise<Tensor> =>
   tensor(await readWanted(wanted, source), wanted.shape);
 
+/** The numbers of a segment's input, row after row. Throws MODEL_INCOMPLETE. */
 export async function readWanted(wanted: Wanted, source: WeightSource): Promise<Float32Array> {
   const [first] = wanted.from;
-  if (wanted.from.length === 1) return readOne(first!.name, first!.shape, source);
+  if (wanted.from.length === 1 && !wanted.transposed) return readOne(first!.name, first!.shape, source);
   const data = new Float32Array(sizeOf(wanted.shape));
   let offset = 0;
   for (const { name, shape } of wanted.from) {
-    data.set(await readOne(name, shape, source), offset);
+    const stored = await readOne(name, shape, source);
+    data.set(wanted.transposed ? turned(stored, shape[0]!) : stored, offset);
     offset += sizeOf(shape);
   }
   return data;
@@ -140,17 +156,37 @@ async function sequentially<A, B>(list: readonly A[], each: (item: A) => Promise
   return results;
 }
 
-/** Views of all weights in memory by their Hugging Face names. */
+/** Views of all weights in memory by their Hugging Face names; linear layers as [out, in], however the files keep them. */
 export function weightsByName(spec: ModelSpec, weights: BaseWeights): Map<string, Float32Array> {
-  const { layers, ...outer } = wantedBy(spec);
+  const { embedding, final, head, layers } = wantedBy(spec);
   const found = new Map<string, Float32Array>();
-  const cut = (wanted: Wanted, from: Tensor): void => {
-    let offset = 0;
-    for (const { name, shape } of wanted.from) {
-      found.set(name, numbers(from).subarray(offset, (offset += sizeOf(shape))));
+  const cut = (list: readonly Wanted[], from: Tensors): void => {
+    for (const wanted of list) {
+      let offset = 0;
+      for (const { name, shape } of wanted.from)
+        found.set(name, numbers(from[wanted.name]!).subarray(offset, (offset += sizeOf(shape))));
     }
   };
-  for (const name of OUTER) cut(outer[name], weights[name]);
-  layers.forEach((list, layer) => list.forEach((wanted) => cut(wanted, weights.layers[layer]![wanted.name]!)));
+  cut(embedding, weights.embedding);
+  cut(final, weights.final);
+  cut([head], { head: weights.head });
+  layers.forEach((list, layer) => cut(list, weights.layers[layer]!));
   return found;
+}
+
+/** Names of the weights that the files keep as [in, out] (GPT-2's Conv1D). */
+export const transposedWeights = (spec: ModelSpec): ReadonlySet<string> =>
+  new Set(
+    wantedBy(spec).layers.flatMap((list) =>
+      list.filter(({ transposed }) => transposed).flatMap(({ from }) => from.map(({ name }) => name)),
+    ),
+  );
+
+/** [rows, columns] as [columns, rows]. */
+export function turned(data: Float32Array, rows: number): Float32Array {
+  const columns = data.length / rows;
+  const out = new Float32Array(data.length);
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++) out[column * rows + row] = data[row * columns + column]!;
+  return out;
 }

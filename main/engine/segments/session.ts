@@ -59,16 +59,19 @@ export class Session {
   }
 }
 
+/** Compiled segments kept for each kind of layer; each holds working memory of its own. */
+const SEGMENTS_KEPT = 12;
+
 /** The compiled segments in use, by kind and shape; the one that was not used longest goes when there are too many. */
 export class SessionCache {
   readonly options: RuntimeOptions;
   readonly #limit: number;
   readonly #entries = new Map<string, { readonly sessions: readonly Session[]; readonly value: unknown }>();
 
-  /** @param limit compiled segments kept; each holds working memory of its own. */
-  constructor(options: RuntimeOptions, limit = 12) {
+  /** @param kinds of layers, each compiled by itself. */
+  constructor(options: RuntimeOptions, kinds: number) {
     this.options = options;
-    this.#limit = limit;
+    this.#limit = SEGMENTS_KEPT * kinds;
   }
 
   /** The segment known by `key` (which must name all that its programs depend on), compiled by `build` if it is not here. */

@@ -6,7 +6,8 @@ import { scaleOf, type LoraSettings } from '../peft.ts';
 import { readExactly } from '../read-exactly.ts';
 import type { TensorToWrite } from '../safetensors.ts';
 import type { Tuned } from '../tuned.ts';
-import { ggufName, huggingFaceName, metadataOf, permute, permutedHeads, unpermute } from './llama.ts';
+import { describe } from './config.ts';
+import { ggufName, huggingFaceName, type Change, type Family } from './names.ts';
 import { readGgufHeader, type GgufTensor } from './read.ts';
 import { writeGguf, type GgufTensorToWrite } from './write.ts';
 
@@ -23,9 +24,9 @@ export async function writeAdapterGguf(
   { config, name, type }: { readonly config: HfConfig; readonly name: string; readonly type: AdapterGgufType },
 ): Promise<void> {
   // Refuses what the base itself could not be written as.
-  const [architecture] = metadataOf(config);
+  const { family } = describe(config);
   const metadata = [
-    architecture!,
+    ['general.architecture', ['string', family.name]],
     ['general.type', ['string', 'adapter']],
     ['general.name', ['string', name]],
     ['adapter.type', ['string', 'lora']],
@@ -37,28 +38,38 @@ export async function writeAdapterGguf(
   await writeGguf(
     path,
     metadata,
-    tensors.map((tensor) => toWrite(tensor, config, type)),
+    tensors.map((tensor) => toWrite(tensor, family, config, type)),
   );
 }
 
-function toWrite({ name, shape, data }: TensorToWrite, config: HfConfig, type: AdapterGgufType): GgufTensorToWrite {
+/** Of B, whose rows are the base's; where the base's axes change places, the adapter's matrices stay as they are. */
+function changeOf(base: string, part: string, family: Family, config: HfConfig): Change | undefined {
+  const change = part.toUpperCase() === 'B' ? family.change(base, config) : undefined;
+  return change?.turned ? undefined : change;
+}
+
+function toWrite(
+  { name, shape, data }: TensorToWrite,
+  family: Family,
+  config: HfConfig,
+  type: AdapterGgufType,
+): GgufTensorToWrite {
   const [, stem, part] = /^(.+)\.lora_([AB])\.weight$/.exec(name) ?? [];
-  const base = stem === undefined ? undefined : ggufName(`${stem}.weight`);
+  const base = stem === undefined ? undefined : ggufName(family, `${stem}.weight`);
   if (base === undefined)
     throw new FettleError(
       'EXPORT_UNSUPPORTED',
       `llama.cpp has no name for the tensor ${name}.`,
       'Export as a PEFT adapter.',
     );
-  // The base's rows of q and k stand in another order there, and B's rows are those.
-  const heads = part === 'B' ? permutedHeads(base, config) : 0;
+  const change = changeOf(base, part!, family, config);
   return {
     name: `${base}.lora_${part!.toLowerCase()}`,
     shape,
     storage: type === 'f16' ? 'F16' : 'F32',
     read: async () => {
       const numbers = (typeof data === 'function' ? await data() : data) as Float32Array;
-      return heads === 0 ? numbers : permute(numbers, heads, shape[1]!);
+      return change ? change.toGguf(numbers, shape) : numbers;
     },
   };
 }
@@ -76,10 +87,11 @@ export async function readAdapterGguf(path: string, config: HfConfig): Promise<T
     const alpha = metadata.get('adapter.lora.alpha');
     if (metadata.get('general.type') !== 'adapter' || metadata.get('adapter.type') !== 'lora' || !(Number(alpha) > 0))
       throw new FettleError('FORMAT_INVALID', `${path} holds no LoRA adapter.`, 'Give a GGUF file of an adapter.');
-    const byName = new Map<string, { tensor: GgufTensor; heads: number }>();
+    const { family } = describe(config);
+    const byName = new Map<string, Placed>();
     for (const tensor of tensors) {
       const [, base, part] = /^(.+)\.lora_([ab])$/.exec(tensor.name) ?? [];
-      const name = base === undefined ? undefined : huggingFaceName(base);
+      const name = base === undefined ? undefined : huggingFaceName(family, base);
       if (name === undefined)
         throw new FettleError(
           'MODEL_UNSUPPORTED',
@@ -88,7 +100,7 @@ export async function readAdapterGguf(path: string, config: HfConfig): Promise<T
         );
       byName.set(`${name.replace(/\.weight$/, '')}.lora_${part!.toUpperCase()}.weight`, {
         tensor,
-        heads: part === 'b' ? permutedHeads(base!, config) : 0,
+        change: changeOf(base!, part!, family, config),
       });
     }
     const names = [...byName.keys()];
@@ -109,12 +121,13 @@ export async function readAdapterGguf(path: string, config: HfConfig): Promise<T
   }
 }
 
-function weightsIn(
-  file: FileHandle,
-  path: string,
-  byName: ReadonlyMap<string, { readonly tensor: GgufTensor; readonly heads: number }>,
-): WeightSource {
-  const found = (name: string): { readonly tensor: GgufTensor; readonly heads: number } => {
+interface Placed {
+  readonly tensor: GgufTensor;
+  readonly change: Change | undefined;
+}
+
+function weightsIn(file: FileHandle, path: string, byName: ReadonlyMap<string, Placed>): WeightSource {
+  const found = (name: string): Placed => {
     const entry = byName.get(name);
     if (!entry) throw new FettleError('MODEL_INCOMPLETE', `${path} has no tensor ${name}.`, 'Get the complete file.');
     return entry;
@@ -123,11 +136,11 @@ function weightsIn(
     names: [...byName.keys()],
     info: (name) => ({ shape: found(name).tensor.shape, storage: found(name).tensor.block.storage }),
     async read(name) {
-      const { tensor, heads } = found(name);
+      const { tensor, change } = found(name);
       const bytes = new Uint8Array(tensor.bytes);
       await readExactly(file, path, bytes, tensor.start);
       const numbers = tensor.block.widen(bytes);
-      return heads === 0 ? numbers : unpermute(numbers, heads, tensor.shape[1]!);
+      return change ? change.toHuggingFace(numbers, tensor.shape) : numbers;
     },
   };
 }

@@ -90,9 +90,29 @@ describe('a model written as GGUF', () => {
     await expect(writeModelGguf(path, model, 'f16', facts)).rejects.toThrow();
   });
 
+  it.each([
+    { rope_type: 'linear', factor: 4 },
+    {
+      rope_type: 'llama3',
+      factor: 32,
+      low_freq_factor: 1,
+      high_freq_factor: 4,
+      original_max_position_embeddings: 8192,
+    },
+    { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 3, original_max_position_embeddings: 256 },
+    { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 128, beta_fast: 32, beta_slow: 1 },
+  ])('keeps rotary positions scaled by $rope_type', async (scaling) => {
+    const path = join(folder, `${scaling.rope_type}-${scaling.factor}.gguf`);
+    const config = { ...model.config, rope_theta: 500000, rope_scaling: scaling };
+    await writeModelGguf(path, { ...model, config }, 'f32', facts);
+    const again = await openGguf(path);
+    expect(again.config['rope_scaling']).toEqual(scaling);
+    await again.close();
+  });
+
   it('is refused where llama.cpp has no place for it', async () => {
     const path = join(folder, 'refused.gguf');
-    const scaled = { ...model, config: { ...model.config, rope_scaling: { rope_type: 'yarn', factor: 4 } } };
+    const scaled = { ...model, config: { ...model.config, rope_scaling: { rope_type: 'dynamic', factor: 4 } } };
     await expect(writeModelGguf(path, scaled, 'f32', facts)).rejects.toMatchObject({ code: 'EXPORT_UNSUPPORTED' });
     const odd = { ...model, weights: { ...model.weights, names: [...model.weights.names, 'model.odd.weight'] } };
     await expect(writeModelGguf(path, odd, 'f32', facts)).rejects.toMatchObject({ code: 'EXPORT_UNSUPPORTED' });

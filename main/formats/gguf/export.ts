@@ -1,7 +1,8 @@
 /** @file A model as one GGUF file: names, order of rows, metadata, tokenizer, and which tensor is stored how. */
 import { FettleError } from '../../contract/errors.ts';
 import type { ModelFiles, WeightSource } from '../model.ts';
-import { ggufName, metadataOf, permute, permutedHeads } from './llama.ts';
+import { describe } from './config.ts';
+import { ggufName } from './names.ts';
 import { blockSize, quantisedBytes, type QuantisedType } from './quantise.ts';
 import { tokenizerMetadata } from './write-tokenizer.ts';
 import { writeGguf, type GgufTensorToWrite, type Metadata } from './write.ts';
@@ -48,10 +49,11 @@ export function planModelGguf(
   facts: GgufFacts,
 ): { readonly metadata: Metadata; readonly tensors: readonly GgufTensorToWrite[] } {
   const { config, weights } = files;
-  const rows = weights.info('model.embed_tokens.weight').shape[0]!;
-  const architecture = metadataOf({ ...config, vocab_size: rows });
+  const { family } = describe(config);
+  const rows = weights.info(family.whole['token_embd.weight']!).shape[0]!;
+  const described = describe({ ...config, vocab_size: rows });
   const metadata = [
-    ...architecture,
+    ...described.metadata,
     ['general.type', ['string', 'model']],
     ['general.name', ['string', facts.name]],
     ...(facts.license ? ([['general.license', ['string', facts.license]]] as const) : []),
@@ -62,7 +64,7 @@ export function planModelGguf(
   return { metadata, tensors: tensorsOf(weights, files, quant) };
 }
 
-/** Bytes that the numbers of a model take so stored, in a GGUF file or any other. */
+/** Bytes that the numbers of a model take so stored. @throws EXPORT_UNSUPPORTED */
 export function storedBytes(weights: WeightSource, config: ModelFiles['config'], quant: GgufQuant): number {
   return tensorsOf(weights, { config }, quant).reduce(
     (sum, { shape, storage }) =>
@@ -80,37 +82,46 @@ function tensorsOf(
   { config }: Pick<ModelFiles, 'config'>,
   quant: GgufQuant,
 ): GgufTensorToWrite[] {
+  const { family, tables } = describe(config);
   // A tied head is the embedding; llama.cpp takes it where the file has no output.
   const names = weights.names.filter((name) => !(config['tie_word_embeddings'] === true && name === 'lm_head.weight'));
-  const layers = Number(config['num_hidden_layers']);
-  return names.map((name) => {
-    const called = ggufName(name);
+  const layers = Number(config['num_hidden_layers'] ?? config['n_layer']);
+  const own = tables.map(({ name, numbers }): GgufTensorToWrite => ({
+    name,
+    shape: [numbers.length],
+    storage: 'F32',
+    read: () => Promise.resolve(numbers),
+  }));
+  const tensors = names.map((name): GgufTensorToWrite => {
+    const called = ggufName(family, name);
     if (called === undefined)
       throw new FettleError(
         'EXPORT_UNSUPPORTED',
         `llama.cpp has no name for the tensor ${name}.`,
         'Export as safetensors.',
       );
-    const { shape } = weights.info(name);
-    const heads = permutedHeads(called, config);
+    const ours = weights.info(name).shape;
+    const change = family.change(called, config);
+    const shape = change?.turned ? ours.toReversed() : ours;
     return {
       name: called,
       shape,
       storage: storageOf(called, shape, quant, layers),
       read: async () => {
         const numbers = await weights.read(name);
-        return heads === 0 ? numbers : permute(numbers, heads, shape.length === 1 ? 1 : shape.at(-1)!);
+        return change?.toGguf(numbers, ours) ?? numbers;
       },
     };
   });
+  return [...own, ...tensors];
 }
 
 /** What stands in where rows do not divide by 256: as llama.cpp chooses. */
 const FALLBACK: Partial<Readonly<Record<QuantisedType, QuantisedType>>> = { Q4_K: 'Q5_0', Q5_K: 'Q5_1', Q6_K: 'Q8_0' };
 
-/** Vectors stay whole numbers of 32 bits; embedding and head keep six or eight bits, since every answer goes through them. */
+/** Vectors and learned positions keep all their 32 bits; embedding and head keep six or eight bits, since every answer goes through them. */
 function storageOf(name: string, shape: readonly number[], quant: GgufQuant, layers: number): QuantisedType {
-  if (shape.length === 1) return 'F32';
+  if (shape.length === 1 || name === 'position_embd.weight') return 'F32';
   const wanted = storageWanted(name, quant, layers);
   const width = shape.at(-1)!;
   if (width % blockSize(wanted) === 0) return wanted;
@@ -128,5 +139,7 @@ function storageWanted(name: string, quant: GgufQuant, layers: number): Quantise
   const eighth = Math.floor(layers / 8);
   const more = layer < eighth || layer >= layers - eighth || (layer - eighth) % 3 === 2;
   if (more && /\.(attn_v|ffn_down)\.weight$/.test(name)) return 'Q6_K';
+  // Where values share their tensor with queries and keys, all three get a step more.
+  if (name.endsWith('.attn_qkv.weight')) return quant === 'q4_k_m' ? 'Q5_K' : 'Q6_K';
   return quant === 'q4_k_m' ? 'Q4_K' : 'Q5_K';
 }

@@ -7,7 +7,8 @@ import { kindOf, turnEndIds } from '../kind.ts';
 import type { HfConfig, ModelFiles, WeightSource } from '../model.ts';
 import { readExactly } from '../read-exactly.ts';
 import { tokenizerFromJson } from '../tokenizer.ts';
-import { COMPUTED, configOf, huggingFaceName, permutedHeads, unpermute } from './llama.ts';
+import { configOf } from './config.ts';
+import { COMPUTED, FAMILY_NAMES, familyOf, huggingFaceName } from './names.ts';
 import { readGgufHeader, type GgufHeader, type GgufTensor } from './read.ts';
 import { tokenizerJson, type GgufTokenizer } from './tokenizer.ts';
 
@@ -16,20 +17,23 @@ export async function openGguf(path: string): Promise<ModelFiles> {
   const file = await open(path, 'r');
   try {
     const header = await readGgufHeader(file, path);
-    return describe(file, path, header);
+    return await describe(file, path, header);
   } catch (error) {
     await file.close();
     throw error;
   }
 }
 
-function describe(file: FileHandle, path: string, header: GgufHeader): ModelFiles {
+async function describe(file: FileHandle, path: string, header: GgufHeader): Promise<ModelFiles> {
   const { metadata } = header;
   const text = (key: string): string | null => {
     const value = metadata.get(key);
     return typeof value === 'string' && value !== '' ? value : null;
   };
-  const config = configOf(header);
+  const config = await configOf(header, async (name) => {
+    const tensor = header.tensors.find((each) => each.name === name);
+    return tensor ? readTensor(file, path, tensor) : null;
+  });
   const { json, tokens, bosId, eosId, endIds } = tokenizerOf(header, config);
   const rows = config['vocab_size'];
   if (typeof rows === 'number' && tokens.length > rows)
@@ -68,25 +72,26 @@ function tokenizerOf(header: GgufHeader, config: HfConfig): GgufTokenizer {
   try {
     return tokenizerJson(header);
   } catch (error) {
-    if (config['model_type'] === 'llama') throw error;
+    if (familyOf(config)) throw error;
     throw new FettleError(
       'MODEL_UNSUPPORTED',
       `Models of the architecture ${String(config['model_type'])} are not supported.`,
-      'GGUF files of Llama models are.',
+      `GGUF files of these are: ${FAMILY_NAMES.join(', ')}.`,
       { cause: error },
     );
   }
 }
 
 function weightsOf(file: FileHandle, path: string, { tensors }: GgufHeader, config: HfConfig): WeightSource {
+  const family = familyOf(config);
   const byName = new Map<string, GgufTensor>();
   for (const tensor of tensors) {
-    const name = huggingFaceName(tensor.name);
+    const name = family && huggingFaceName(family, tensor.name);
     if (name !== undefined) byName.set(name, tensor);
-    else if (config['model_type'] === 'llama' && !COMPUTED.test(tensor.name))
+    else if (family && !COMPUTED.test(tensor.name))
       throw new FettleError(
         'MODEL_UNSUPPORTED',
-        `${path} has a tensor that Llama models do not have: ${tensor.name}.`,
+        `${path} has a tensor that models of the architecture ${family.name} do not have: ${tensor.name}.`,
         'Choose another model.',
       );
   }
@@ -98,16 +103,20 @@ function weightsOf(file: FileHandle, path: string, { tensors }: GgufHeader, conf
   return {
     names: [...byName.keys()],
     info(name) {
-      const { shape, block } = tensorOf(name);
-      return { shape, storage: block.storage };
+      const { name: theirs, shape, block } = tensorOf(name);
+      const turned = family?.change(theirs, config)?.turned;
+      return { shape: turned ? shape.toReversed() : shape, storage: block.storage };
     },
     async read(name) {
       const tensor = tensorOf(name);
-      const bytes = new Uint8Array(tensor.bytes);
-      await readExactly(file, path, bytes, tensor.start);
-      const numbers = tensor.block.widen(bytes);
-      const heads = permutedHeads(tensor.name, config);
-      return heads === 0 ? numbers : unpermute(numbers, heads, tensor.shape.length === 1 ? 1 : tensor.shape.at(-1)!);
+      const numbers = await readTensor(file, path, tensor);
+      return family?.change(tensor.name, config)?.toHuggingFace(numbers, tensor.shape) ?? numbers;
     },
   };
+}
+
+async function readTensor(file: FileHandle, path: string, tensor: GgufTensor): Promise<Float32Array> {
+  const bytes = new Uint8Array(tensor.bytes);
+  await readExactly(file, path, bytes, tensor.start);
+  return tensor.block.widen(bytes);
 }

@@ -49,7 +49,7 @@ export async function openHuggingFace(folder: string): Promise<ModelFiles> {
   const card = existsSync(join(folder, 'README.md')) ? frontMatter(await readText(folder, 'README.md')) : {};
   const stated = config['_name_or_path'];
   const name = (typeof stated === 'string' && stated.split('/').at(-1)) || basename(folder);
-  const weights = await openWeights(folder);
+  const weights = wholeNames(await openWeights(folder), config);
   return {
     format: 'huggingface',
     config,
@@ -66,6 +66,24 @@ export async function openHuggingFace(folder: string): Promise<ModelFiles> {
 }
 
 type Weights = WeightSource & { readonly bytes: number; close(): Promise<void> };
+
+/** What training left in the files and no program reads: masks and tables that are computed. */
+const LEFT_OVER = /\.(attn\.(masked_)?bias|rotary_emb\.inv_freq)$/;
+
+/** Names as the whole model has them: some files (GPT-2's own among them) hold the model without what its head adds to them. */
+function wholeNames(weights: Weights, config: HfConfig): Weights {
+  const prefix = config['model_type'] === 'gpt2' ? 'transformer.' : 'model.';
+  const names = weights.names.filter((name) => !LEFT_OVER.test(name));
+  if (names.some((name) => name.startsWith(prefix))) return { ...weights, names };
+  const stored = new Map(names.map((name) => [name.startsWith('lm_head.') ? name : prefix + name, name]));
+  const own = (name: string): string => stored.get(name) ?? name;
+  return {
+    ...weights,
+    names: [...stored.keys()],
+    info: (name) => weights.info(own(name)),
+    read: (name) => weights.read(own(name)),
+  };
+}
 
 async function openWeights(folder: string): Promise<Weights> {
   const files = await weightFiles(folder);

@@ -59,6 +59,13 @@ export async function writeTokenizer(
   });
 }
 
+/** Bytes of the weights so written. */
+export const folderBytes = (weights: ModelFiles['weights'], dtype: keyof typeof TYPES): number =>
+  weights.names.reduce(
+    (sum, name) => sum + weights.info(name).shape.reduce((product, size) => product * size, TYPES[dtype][2]),
+    0,
+  );
+
 async function writeWeights(
   folder: string,
   weights: ModelFiles['weights'],

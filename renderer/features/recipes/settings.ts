@@ -55,12 +55,12 @@ const NAMES: ReadonlyMap<string, string> = new Map([
 ]);
 export const nameOf = (key: string): string => NAMES.get(key) ?? key;
 
-/** "all 7 linear layers" and its like: a value as it is read. */
-export function shown(value: unknown): string {
+/** "all 7 linear layers" and its like: a value as it is read. @param modules that the model has. */
+export function shown(value: unknown, modules: readonly string[] = TARGET_MODULES): string {
   if (value === undefined || value === null) return 'not set';
   if (typeof value === 'boolean') return value ? 'on' : 'off';
   if (Array.isArray(value))
-    return value.length === TARGET_MODULES.length ? `all ${value.length} linear layers` : value.join(', ') || 'none';
+    return value.length === modules.length ? `all ${value.length} linear layers` : value.join(', ') || 'none';
   return String(value);
 }
 

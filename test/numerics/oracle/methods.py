@@ -4,7 +4,7 @@ usage: python methods.py OUT
 
 OUT/<method>/model/      the base model, a Hugging Face folder (f32)
 OUT/<method>/tuned/      a PEFT adapter with random values, or for `full` the model itself
-OUT/<method>/expected.safetensors, expected.json   as tiny_llama.py writes them; gradients by the names that the files have
+OUT/<method>/expected.safetensors, expected.json   as tiny_models.py writes them; gradients by the names that the files have
 """
 
 import json
@@ -17,8 +17,9 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tiny_llama import ADAMW, LINEARS, STEPS, batch, loss_of
+from tiny_models import ADAMW, STEPS, batch, loss_of
 
+LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 RATIO = 4
 # Times the ratio still small enough that float32's rounding does not grow over the steps.
 RATE = 1e-3

@@ -76,12 +76,33 @@ const rsqrtOp = unary(
   (_x, y, dy) => mul(dy, mul(mul(y, mul(y, y)), y.scope.scalar(-0.5))),
 );
 
+const tanhOp = unary('tanh', plain('Tanh'), (_x, y, dy) => mul(dy, sub(y.scope.scalar(1), mul(y, y))));
+/**
+ * 0.5 x (1 + tanh(u)) with u = sqrt(2 / pi) (x + 0.044715 x^3) (Hendrycks & Gimpel 2016): what GPT-2 and Gemma mean by
+ * GELU. Its derivative is 0.5 (1 + t) + 0.5 x (1 - t^2) u'.
+ */
+const geluOp = unary(
+  'gelu',
+  (to, node) => to.node('FastGelu', ...ends(to, node), {}, CONTRIB),
+  (x, _y, dy) => {
+    const number = (n: number): Value => x.scope.scalar(n);
+    const c = Math.sqrt(2 / Math.PI);
+    const square = mul(x, x);
+    const t = tanh(mul(x, add(number(c), mul(square, number(0.044715 * c)))));
+    const inner = add(number(c), mul(square, number(3 * 0.044715 * c)));
+    const slope = mul(mul(x, sub(number(1), mul(t, t))), inner);
+    return mul(dy, mul(add(add(t, number(1)), slope), number(0.5)));
+  },
+);
+
 const two = (op: Op<None>, a: Value, b: Value): Value => a.scope.apply(op, [a, b], {})[0]!;
 export const add = (a: Value, b: Value): Value => two(addOp, a, b);
 export const sub = (a: Value, b: Value): Value => two(subOp, a, b);
 export const mul = (a: Value, b: Value): Value => two(mulOp, a, b);
 export const exp = (x: Value): Value => x.scope.apply(expOp, [x], {})[0]!;
 export const sigmoid = (x: Value): Value => x.scope.apply(sigmoidOp, [x], {})[0]!;
+export const tanh = (x: Value): Value => x.scope.apply(tanhOp, [x], {})[0]!;
+export const gelu = (x: Value): Value => x.scope.apply(geluOp, [x], {})[0]!;
 export const silu = (x: Value): Value => x.scope.apply(siluOp, [x], {})[0]!;
 export const rsqrt = (x: Value): Value => x.scope.apply(rsqrtOp, [x], {})[0]!;
 
@@ -103,4 +124,4 @@ export function accumulate(a: Value, b: Value): Value {
   return add(a, b);
 }
 
-export const ELEMENTWISE = [addOp, subOp, mulOp, expOp, sigmoidOp, siluOp, rsqrtOp];
+export const ELEMENTWISE = [addOp, subOp, mulOp, expOp, sigmoidOp, siluOp, rsqrtOp, tanhOp, geluOp];

@@ -6,9 +6,9 @@ import { PRODUCTS } from './products.ts';
 import { REDUCE } from './reduce.ts';
 import type { Op } from '../op.ts';
 
-export { accumulate, add, exp, mul, rsqrt, sigmoid, silu, sub } from './elementwise.ts';
+export { accumulate, add, exp, gelu, mul, rsqrt, sigmoid, silu, sub, tanh } from './elementwise.ts';
 export { concat, pad, reshape, slice, split, transpose } from './layout.ts';
-export { oneHot, pick, rmsNorm, rotary, rows } from './model.ts';
+export { layerNorm, oneHot, pick, rmsNorm, rotary, rows } from './model.ts';
 export { bmm, gemm } from './products.ts';
 export { logSoftmax, meanLast, reduceSum, softmax, sumLast } from './reduce.ts';
 

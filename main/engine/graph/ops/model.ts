@@ -1,4 +1,4 @@
-/** @file Ops that only language models need: RMS normalisation, rotary positions, rows of a table, one element a row. */
+/** @file Ops that only language models need: RMS and layer normalisation, rotary positions, rows of a table, one element a row. */
 import { CONTRIB, ends, plain, type Op } from '../op.ts';
 import { ShapeError, type Attrs, type Value } from '../value.ts';
 import { mul, sub } from './elementwise.ts';
@@ -36,6 +36,33 @@ const rmsNormOp: Op<Epsilon> = {
     const dx = sub(mul(scaled, r!), mul(x!, mul(meanLast(mul(dy!, y!)), mul(r!, r!))));
     const rows = dy!.shape.slice(0, -1).map((_, i) => i);
     return [dx, reshape(reduceSum(mul(dy!, mul(x!, r!)), rows), w!.shape)];
+  },
+};
+
+/**
+ * y = n w + b with n = (x - mean(x)) r and r = 1 / sqrt(variance(x) + epsilon) over the last axis (Ba et al. 2016).
+ * Results: y, the mean and r with the last axis kept as 1. dx = r (dn - mean(dn) - n mean(dn n)) for dn = dy w.
+ */
+const layerNormOp: Op<Epsilon> = {
+  name: 'layerNorm',
+  backward: 'again',
+  types: ([x, w, b]) => {
+    const size = x!.shape.at(-1);
+    if ([w!, b!].some((v) => v.shape.length !== 1 || v.shape[0] !== size))
+      throw new ShapeError('layerNorm', 'weight and bias must be as long as the last axis', [x!, w!, b!]);
+    const one = { shape: [...x!.shape.slice(0, -1), 1], dtype: 'float32' } as const;
+    return [{ shape: x!.shape, dtype: 'float32' }, one, one];
+  },
+  emit: (to, node) => {
+    const { epsilon } = node.attrs;
+    to.node('LayerNormalization', ...ends(to, node), { axis: -1, epsilon: { float: epsilon }, stash_type: 1 });
+  },
+  vjp: ({ inputs: [x, w, b], outputs: [, mean, r] }, [dy]) => {
+    const n = mul(sub(x!, mean!), r!);
+    const dn = mul(dy!, w!);
+    const dx = mul(r!, sub(sub(dn, meanLast(dn)), mul(n, meanLast(mul(dn, n)))));
+    const rows = dy!.shape.slice(0, -1).map((_, i) => i);
+    return [dx, reshape(reduceSum(mul(dy!, n), rows), w!.shape), reshape(reduceSum(dy!, rows), b!.shape)];
   },
 };
 
@@ -114,10 +141,13 @@ const oneHotOp: Op<Depth> = {
 /** Root mean square normalisation over the last axis: x [..., d], weight [d]. */
 export const rmsNorm = (x: Value, weight: Value, epsilon: number): Value =>
   x.scope.apply(rmsNormOp, [x, weight], { epsilon })[0]!;
+/** Normalisation to mean 0 and variance 1 over the last axis: x [..., d], weight and bias [d]. */
+export const layerNorm = (x: Value, weight: Value, bias: Value, epsilon: number): Value =>
+  x.scope.apply(layerNormOp, [x, weight, bias], { epsilon })[0]!;
 export const rotary = (x: Value, positions: Value, cos: Value, sin: Value): Value =>
   x.scope.apply(rotaryOp, [x, positions, cos, sin], {})[0]!;
 export const rows = (table: Value, ids: Value): Value => table.scope.apply(rowsOp, [table, ids], {})[0]!;
 export const pick = (x: Value, at: Value): Value => x.scope.apply(pickOp, [x, at], {})[0]!;
 export const oneHot = (at: Value, depth: number): Value => at.scope.apply(oneHotOp, [at], { depth })[0]!;
 
-export const MODEL = [rmsNormOp, rotaryOp, rowsOp, pickOp, oneHotOp];
+export const MODEL = [rmsNormOp, layerNormOp, rotaryOp, rowsOp, pickOp, oneHotOp];

@@ -12,7 +12,9 @@ import {
   bmm,
   concat,
   exp,
+  gelu,
   gemm,
+  layerNorm,
   logSoftmax,
   meanLast,
   mul,
@@ -32,6 +34,7 @@ import {
   softmax,
   split,
   sub,
+  tanh,
   transpose,
 } from './index.ts';
 
@@ -65,6 +68,8 @@ const CASES: Readonly<Record<string, Case>> = {
   sigmoid: { ops: ['sigmoid'], inputs: A, build: (_, { a }) => sigmoid(a!) },
   rsqrt: { ops: ['rsqrt'], inputs: A, build: (_, { a }) => rsqrt(exp(a!)) },
   silu: { ops: ['silu'], inputs: A, build: (_, { a }) => silu(a!) },
+  tanh: { ops: ['tanh'], inputs: A, build: (_, { a }) => tanh(a!) },
+  gelu: { ops: ['gelu'], inputs: A, build: (_, { a }) => gelu(a!) },
   reshape: { ops: ['reshape'], inputs: A, build: (_, { a }) => mul(reshape(a!, [2, 6]), reshape(a!, [2, 6])) },
   transpose: { ops: ['transpose'], inputs: { a: [2, 3, 4] }, build: (_, { a }) => transpose(a!, [2, 0, 1]) },
   concat: { ops: ['concat'], inputs: { a: [2, 3], b: [2, 4] }, build: (_, { a, b }) => concat([a!, b!, a!], 1) },
@@ -111,6 +116,11 @@ const CASES: Readonly<Record<string, Case>> = {
   softmax: { ops: ['softmax'], inputs: A, build: (_, { a }) => softmax(a!) },
   logSoftmax: { ops: ['logSoftmax'], inputs: A, build: (_, { a }) => logSoftmax(a!) },
   rmsNorm: { ops: ['rmsNorm'], inputs: { a: [3, 8], w: [8] }, build: (_, { a, w }) => rmsNorm(a!, w!, 1e-5) },
+  layerNorm: {
+    ops: ['layerNorm'],
+    inputs: { a: [3, 8], w: [8], b: [8] },
+    build: (_, { a, w, b }) => layerNorm(a!, w!, b!, 1e-5),
+  },
   rotary: {
     ops: ['rotary'],
     inputs: { a: [2, 3, 8] },

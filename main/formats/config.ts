@@ -1,6 +1,6 @@
 /** @file Reads values of a config.json with errors that name the key. */
-import { FettleError } from '../../contract/errors.ts';
-import type { HfConfig } from '../../formats/model.ts';
+import { FettleError } from '../contract/errors.ts';
+import type { HfConfig } from './model.ts';
 
 const invalid = (key: string, what: string): FettleError =>
   new FettleError(

@@ -1,4 +1,4 @@
-/** @file Tiny random Llamas against transformers, peft and PyTorch: logits, gradients, optimiser steps, cached generation. Fixtures are made by oracle/tiny_llama.py; where PyTorch is at hand (in CI it must be) they are made anew and must agree as well. */
+/** @file Tiny random models of every architecture against transformers, peft and PyTorch: logits, gradients, optimiser steps, cached generation. oracle/tiny_models.py makes them; two Llamas are fixtures as well, for where PyTorch is not at hand (in CI it must be). */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +8,8 @@ import { loadBase, type BaseModel, type TunedModel } from '../../main/engine/ind
 import { AdamW, clipGradients } from '../../main/engine/train/adamw.ts';
 import { openModelFolder } from '../support/models.ts';
 import { openSafetensors } from '../../main/formats/safetensors.ts';
+import { modulesOf } from '../../main/engine/architectures/spec.ts';
+import { readAdapter } from '../../main/formats/peft.ts';
 import { found, need } from '../support/needs.ts';
 import { batchOf, runOracle } from '../support/oracle.ts';
 import { relativeError, worstDifference } from '../support/numbers.ts';
@@ -27,12 +29,7 @@ const Expected = z.object({
   prompt: z.array(z.number()),
   greedy: z.array(z.number()),
 });
-const LORA = {
-  rank: 4,
-  alpha: 8,
-  targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
-  seed: 1,
-};
+const LORA = { rank: 4, alpha: 8, seed: 1 };
 /** Absolute, for logits of a few units. */
 const LOGITS = 1e-4;
 /** Relative in norm, for each gradient. */
@@ -41,24 +38,38 @@ const GRADIENT = 1e-3;
 const LOSS = 1e-3;
 
 const fixtures = join(import.meta.dirname, '../fixtures/tiny-llama');
+const FIXTURES = ['tied', 'untied'];
+const CASES = [
+  ...FIXTURES,
+  'llama-linear',
+  'llama-llama3',
+  'llama-yarn',
+  'mistral',
+  'qwen2',
+  'qwen3',
+  'gemma2',
+  'gemma3',
+  'phi3',
+  'phi3-longrope',
+  'gpt2',
+];
 
-describe.each(['tied', 'untied'])('a tiny Llama with a head that is %s', (name) => {
-  describe('against the fixtures', () => checks(() => join(fixtures, name)));
+let folder: string | undefined;
+/** All of them are made at once, by the first test that needs one. */
+const made = (test: Parameters<typeof need>[0]): string => {
+  const python = need(test, 'oracle', found.python);
+  if (!folder) {
+    folder = mkdtempSync(join(tmpdir(), 'fettle-tiny-'));
+    runOracle(python, 'tiny_models.py', [folder, ...CASES]);
+  }
+  return folder;
+};
+afterAll(() => folder && rmSync(folder, { recursive: true, force: true }));
 
-  describe('against live PyTorch', () => {
-    let folder: string | undefined;
-    const made = (test: Parameters<typeof need>[0]): string => {
-      const python = need(test, 'oracle', found.python);
-      if (!folder) {
-        folder = mkdtempSync(join(tmpdir(), 'fettle-tiny-'));
-        runOracle(python, 'tiny_llama.py', [folder]);
-      }
-      return folder;
-    };
-    afterAll(() => folder && rmSync(folder, { recursive: true, force: true }));
-    checks((test) => join(made(test), name));
-  });
-});
+describe.each(FIXTURES)('a tiny Llama with a head that is %s, from the fixtures', (name) =>
+  checks(() => join(fixtures, name)),
+);
+describe.each(CASES)('%s, from live PyTorch', (name) => checks((test) => join(made(test), name)));
 
 function checks(folderOf: (test: { skip(note?: string): void }) => string): void {
   const opened: { release(): Promise<void> }[] = [];
@@ -81,9 +92,12 @@ function checks(folderOf: (test: { skip(note?: string): void }) => string): void
     return { folder, base, expected, facts, integers };
   };
   const adapted = async (base: BaseModel, folder: string): Promise<TunedModel> => {
-    const model = base.withLora(LORA);
-    const adapter = releasing(await openSafetensors(join(folder, 'adapter/adapter_model.safetensors')));
-    await model.load(withoutPrefix(adapter));
+    const adapter = await readAdapter(join(folder, 'adapter'));
+    releasing(adapter);
+    expect(adapter.lora).toMatchObject({ rank: LORA.rank, alpha: LORA.alpha });
+    expect([...adapter.lora.targetModules].sort()).toEqual(modulesOf(base.spec).sort());
+    const model = base.withLora({ ...LORA, targetModules: adapter.lora.targetModules });
+    await model.load(adapter.weights);
     return model;
   };
 
@@ -157,17 +171,4 @@ function checks(folderOf: (test: { skip(note?: string): void }) => string): void
     await decoder.release();
     expect(ids).toEqual(facts.greedy);
   });
-}
-
-/** PEFT's names without what it puts before them. */
-function withoutPrefix(
-  adapter: Awaited<ReturnType<typeof openSafetensors>>,
-): Awaited<ReturnType<typeof openSafetensors>> {
-  const prefix = 'base_model.model.';
-  return {
-    ...adapter,
-    names: adapter.names.map((name) => name.replace(prefix, '')),
-    info: (name) => adapter.info(prefix + name),
-    read: (name) => adapter.read(prefix + name),
-  };
 }
