@@ -47,6 +47,9 @@ export const NEXT: Partial<Readonly<Record<ExportType, ExportType>>> = {
   f16: 'f32',
 };
 
+/** A share as percent with two decimals; what rounds to nothing has no sign. */
+export const inPercent = (share: number): string => `${(100 * share).toFixed(2).replace(/^-(0\.0+)$/, '$1')}%`;
+
 /** The proof in one sentence. */
 export function proofInWords({
   tokensEqual,
@@ -59,5 +62,5 @@ export function proofInWords({
   const tokens = `read by ${by}: ${tokensEqual} of ${tokensCompared} tokens equal to the run in Fettle on ${prompts} prompts, largest difference of a logit ${largestLogitDifference.toExponential(1)}`;
   return likelihood === null
     ? tokens
-    : `${tokens}; loss on ${likelihood.rows} unseen rows ${likelihood.files.toFixed(4)} nats a token, ${(100 * likelihood.change).toFixed(2)}% off (${(100 * likelihood.allowed).toFixed(1)}% allowed)`;
+    : `${tokens}; loss on ${likelihood.rows} unseen rows ${likelihood.files.toFixed(4)} nats a token, ${inPercent(likelihood.change)} off (${(100 * likelihood.allowed).toFixed(1)}% allowed)`;
 }

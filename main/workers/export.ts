@@ -163,7 +163,7 @@ async function prove(
   tell(0.7);
   const read = await loadModel(gguf, job.threads);
   try {
-    const own = { answers: found, questions, lossOf: lossWith(read.base) };
+    const own = { by: proof.by, answers: found, questions, lossOf: lossWith(read.base) };
     const other = await askLlamaCpp(gguf, files, own, { threads: job.threads, exact: isExact(job) });
     return { ...proof, readers: other ? [other] : [] };
   } finally {
@@ -192,7 +192,7 @@ async function proveOnnx(
   try {
     const found = await ask(reader, questions, (share) => tell(0.7 * share));
     const proof = compareAnswers(expected, found, job.dtype, RUNTIME);
-    const own = { answers: found, questions, lossOf: lossWith(reader) };
+    const own = { by: proof.by, answers: found, questions, lossOf: lossWith(reader) };
     const other = await askTransformersJs(folder, files, own, { threads, exact: isExact(job) });
     return { ...proof, readers: other ? [other] : [] };
   } finally {
