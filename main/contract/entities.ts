@@ -621,12 +621,20 @@ export const ComparedModel = z.object({
       strategy: Way,
       checkpoint: z.string(),
       step: z.int(),
-      /** Of the run, when it was measured: its steps, and the best of them by the loss on unseen rows. */
+      /** Of the run, when it was measured: its steps, those it was planned for, and the best of them by the loss on unseen rows. */
       steps: z.int(),
+      planned: z.int(),
       best: z.object({ step: z.int(), loss: z.number() }).nullable(),
       lastLoss: z.number().nullable(),
       trainRows: z.int().nullable(),
-      recipe: Recipe.pick({ epochs: true, learningRate: true, rank: true, rehearsal: true, seed: true }),
+      recipe: Recipe.pick({
+        epochs: true,
+        maxSteps: true,
+        learningRate: true,
+        rank: true,
+        rehearsal: true,
+        seed: true,
+      }),
       advised: AdviceStrategy.nullable(),
       overruled: z.boolean(),
     })

@@ -196,6 +196,7 @@ test('a run is compared with its base, and with another run', async ({ page, hos
 
 test('a prompt is answered by the run and the base', async ({ page, host }) => {
   await open(page, host, `${PROJECT}/try`, 'Talk to it');
+  await page.getByText('How it chooses words').click();
   await page.getByLabel('Longest answer, tokens').fill('12');
   await page.getByLabel('Your message').fill('Ana writes that the lamp leaks.');
   await page.keyboard.press('Enter');
