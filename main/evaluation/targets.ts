@@ -49,7 +49,7 @@ export function resolveTarget(
       );
     return {
       target,
-      label: `Run ${run.number}, step ${checkpoint.step}`,
+      label: run.imported ? `Run ${run.number}, ${run.imported.name}` : `Run ${run.number}, step ${checkpoint.step}`,
       ...modelOf(models, run.model),
       run,
       checkpoint: checkpoint.name,
@@ -87,6 +87,8 @@ function modelOf(models: Models, id: string): { readonly model: Model; readonly 
   );
 }
 
+type Kept = NonNullable<ComparedModel['run']>;
+
 /** What is kept of a target with what was measured: it may be gone when that is looked at. */
 export async function compared(
   { label, target, model, run, checkpoint, adapter }: ResolvedTarget,
@@ -99,7 +101,8 @@ export async function compared(
     model: { id: model.id, name: model.name, hash: model.hash },
     adapter: adapter === null ? null : await hashOf(learnedIn(adapter) ?? adapter),
     run:
-      run === null || !at
+      // Of an adapter that was made elsewhere nothing is known that a verdict could rest on.
+      run === null || !at || run.recipe === null || run.strategy === null
         ? null
         : {
             id: run.id,
@@ -108,6 +111,7 @@ export async function compared(
             checkpoint: at.name,
             step: at.step,
             steps: run.step,
+            planned: run.steps,
             best: run.best,
             lastLoss: run.heldOutLoss,
             trainRows,
@@ -120,11 +124,19 @@ export async function compared(
 
 const recipeOf = ({
   epochs,
+  maxSteps,
   learningRate,
   rank,
   rehearsal,
   seed,
-}: Run['recipe']): NonNullable<ComparedModel['run']>['recipe'] => ({ epochs, learningRate, rank, rehearsal, seed });
+}: NonNullable<Run['recipe']>): Kept['recipe'] => ({
+  epochs,
+  learningRate,
+  rank,
+  rehearsal,
+  seed,
+  ...(maxSteps === undefined ? {} : { maxSteps }),
+});
 
 async function hashOf(file: string): Promise<string> {
   const hash = createHash('sha256');

@@ -55,6 +55,8 @@ export interface ChatTemplate {
   readonly source: string;
   /** Whether it has a place for tools, and writes calls of them and what they gave back. */
   readonly takesTools: boolean;
+  /** Whether a system message comes through. */
+  readonly takesSystem: boolean;
   /** Throws TEMPLATE_FAILED with the template's own words. */
   render(messages: readonly ChatMessage[], options?: RenderOptions): string;
 }

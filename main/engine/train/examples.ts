@@ -2,7 +2,7 @@
 import { FettleError } from '../../contract/errors.ts';
 import type { ChatMessage, ChatTemplate, RenderOptions, Tokenizer, ToolDefinition } from '../../formats/model.ts';
 import type { Example } from '../types.ts';
-import { withTools, type Told } from './tools.ts';
+import { toldTo, type Told } from './conversation.ts';
 
 export interface ChatForm {
   readonly tokenizer: Tokenizer;
@@ -23,9 +23,9 @@ export interface ChatOptions {
 export function chatExample(
   messages: readonly ChatMessage[],
   { tokenizer, template }: ChatForm,
-  { tools = [] }: ChatOptions = {},
+  { tools }: ChatOptions = {},
 ): Example {
-  const guard = guardSpecial(withTools(messages, tools, template), tokenizer);
+  const guard = guardSpecial(toldTo(template, messages, tools), tokenizer);
   const render = renderer(guard, template);
   const whole = render(guard.messages);
   const answers = guard.messages.flatMap((message, i) =>
@@ -66,9 +66,9 @@ export function chatExample(
 export function chatPrompt(
   messages: readonly ChatMessage[],
   { tokenizer, template }: ChatForm,
-  { tools = [] }: ChatOptions = {},
+  { tools }: ChatOptions = {},
 ): number[] {
-  const guard = guardSpecial(withTools(messages, tools, template), tokenizer);
+  const guard = guardSpecial(toldTo(template, messages, tools), tokenizer);
   const text = renderer(guard, template)(guard.messages, { addGenerationPrompt: true });
   return sectionsOf(text, tokenizer).flatMap((section) =>
     typeof section === 'number' ? [section] : tokenizer.encode(guard.restore(section)),
