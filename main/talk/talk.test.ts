@@ -1,4 +1,5 @@
 /** @file Talking to tiny models: conversations that are kept, files that are answered, votes without names, and what goes wrong in between. */
+import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -134,7 +135,26 @@ describe('a conversation', () => {
     expect(next.turns[1]!.answers[0]!.answer?.tokens).toBe(6);
   });
 
-  it('two at once both get their answers, and three models share the room of two', async () => {
+  it.skipIf(process.platform === 'win32')(
+    'whose process is killed says so, and the next message is answered',
+    async () => {
+      const sampling = { maxTokens: 400, temperature: 1 };
+      const begun = await app.client.call('chats.send', { project, targets: ['first'], prompt: 'Talk', sampling });
+      const generation = begun.turns[0]!.answers[0]!.generation!;
+      await new Promise<void>((resolve) => {
+        app.client.subscribe(`generation:${generation}`, 0, (_, event) => event.type === 'piece' && resolve());
+      });
+      const pids = execFileSync('pgrep', ['-P', String(process.pid), '-f', 'workers/generate'])
+        .toString()
+        .trim();
+      for (const pid of pids.split('\n')) process.kill(Number(pid), 'SIGKILL');
+      expect((await whole(begun)).turns[0]!.answers[0]!.error).toMatchObject({ code: 'WORKER_CRASHED' });
+      const next = await send({ chat: begun.id, targets: ['first'], prompt: 'Still there?' });
+      expect(next.turns[1]!.answers[0]!.answer?.tokens).toBe(6);
+    },
+  );
+
+  it('two at once both get their answers, and a third model waits for its turn', async () => {
     const chats = await Promise.all(
       ['first', 'second', 'third', 'first'].map((target) =>
         app.client.call('chats.send', { project, targets: [target], prompt: 'At once', sampling: { maxTokens: 8 } }),
