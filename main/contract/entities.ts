@@ -850,6 +850,8 @@ export const InputFile = z.object({
   column: z.string().nullable(),
   /** A column whose text follows after a blank line, as in training. */
   more: z.string().nullable(),
+  /** Where the answers could be written: beside it, under a name that is free. */
+  out: z.string(),
 });
 export type InputFile = z.infer<typeof InputFile>;
 /** A file of inputs, answered row by row in the background. */
