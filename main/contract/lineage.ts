@@ -66,7 +66,7 @@ export function lineageOf(current: readonly string[], runs: readonly Origin[]): 
             kind: 'run',
             title: `Run ${run.number}`,
             note: [
-              `${run.strategy} on ${run.datasetName}, rank ${run.recipe.rank}, ${run.step} steps`,
+              `${run.strategy} on ${run.datasetName}, ${run.recipe.method === 'full' ? 'all weights' : `rank ${run.recipe.rank}`}, ${run.step} steps`,
               ...(how === '' ? [] : [how]),
             ].join('; '),
             depth,

@@ -5,6 +5,7 @@ import { basename, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { ComparedModel, Model, Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
+import { WHOLE_FILE } from '../formats/tuned.ts';
 import type { Models } from '../models/index.ts';
 import type { Runs } from '../runs/index.ts';
 import { checkpointNamed } from '../runs/train.ts';
@@ -24,6 +25,9 @@ export interface ResolvedTarget {
 }
 
 const ADAPTER_FILE = 'adapter_model.safetensors';
+/** An adapter, or all weights where all were trained. */
+const weightsIn = (folder: string): string | undefined =>
+  [ADAPTER_FILE, WHOLE_FILE].map((name) => join(folder, name)).find((path) => existsSync(path));
 
 /** @throws MODEL_NOT_FOUND, CHECKPOINT_NOT_FOUND, also where files were taken away meanwhile */
 export function resolveTarget(
@@ -36,7 +40,7 @@ export function resolveTarget(
     const checkpoint = checkpointNamed(run.id, run.checkpoints, checkpointName);
     const adapter = runs.checkpointFolder(run, checkpoint.name);
     const under = runs.under(run.id);
-    const gone = [...under, adapter].find((folder) => !existsSync(join(folder, ADAPTER_FILE)));
+    const gone = [...under, adapter].find((folder) => weightsIn(folder) === undefined);
     if (gone !== undefined)
       throw new FettleError(
         'CHECKPOINT_NOT_FOUND',
@@ -90,12 +94,13 @@ export async function compared(
   { label, target, model, run, checkpoint, adapter }: ResolvedTarget,
   trainRows: number | null,
 ): Promise<ComparedModel> {
+  const file = adapter === null ? undefined : weightsIn(adapter);
   const at = run?.checkpoints.find(({ name }) => name === checkpoint);
   return {
     target,
     label,
     model: { id: model.id, name: model.name, hash: model.hash },
-    adapter: adapter === null ? null : await hashOf(join(adapter, ADAPTER_FILE)),
+    adapter: file === undefined ? null : await hashOf(file),
     run:
       run === null || !at
         ? null
