@@ -52,7 +52,7 @@ export const NEXT: Partial<Readonly<Record<ExportType, ExportType>>> = {
 export const readByLlamaCpp = (format: ExportFormat): boolean => ['gguf', 'gguf-adapter', 'ollama'].includes(format);
 
 /** Rounded, and never "-0.00%". */
-const percent = (share: number): string => `${(Math.round(share * 1e4) / 100 || 0).toFixed(2)}%`;
+export const percent = (share: number): string => `${(Math.round(share * 1e4) / 100 || 0).toFixed(2)}%`;
 
 /** The proof in one sentence. */
 export function proofInWords({

@@ -1,5 +1,6 @@
 /** @file Asks a model, and exported files of it, the same questions: prompts gone on from, and held-out rows. */
 import type { Proof } from '../contract/entities.ts';
+import { percent } from '../contract/export-types.ts';
 import { readRows } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
 import { evaluate } from '../engine/train/evaluate.ts';
@@ -194,7 +195,7 @@ async function askOther(
     const change = theirs / ours - 1;
     if (!(Math.abs(change) <= allowed)) faults.push(`the likelihood of a row differs by ${(100 * change).toFixed(1)}%`);
     const total = own.answers.replays.reduce((sum, { ids }) => sum + ids.length, 0);
-    const found = `${same} of ${total} tokens as Fettle reads the file, likelihood ${(100 * change).toFixed(2)}% off`;
+    const found = `${same} of ${total} tokens as Fettle reads the file, likelihood ${percent(change)} off`;
     return { name, found: faults.length === 0 ? found : faults.join('; '), agrees: faults.length === 0 };
   } finally {
     await model.close();
