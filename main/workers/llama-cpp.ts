@@ -40,21 +40,33 @@ async function load(): Promise<Module | null> {
   );
 }
 
+export const llamaCppInstalled = async (): Promise<boolean> => (await load()) !== null;
+
 /** Null where it is not installed. @throws what llama.cpp says of a file that it cannot load. */
 export async function openWithLlamaCpp(
   path: string,
-  { contextSize, threads }: { readonly contextSize: number; readonly threads: number },
+  {
+    contextSize,
+    threads,
+    lora,
+  }: {
+    readonly contextSize: number;
+    readonly threads: number;
+    /** A GGUF adapter to put on it. */ readonly lora?: string;
+  },
 ): Promise<OtherReader | null> {
   const module = await load();
   if (!module) return null;
-  // With its own choice of threads it spins.
-  const llama = await module.getLlama({ build: 'never', gpu: false, logLevel: 'fatal', maxThreads: threads });
+  // They spin while they wait for each other: of a machine that has something else to do, one is left free.
+  const own = Math.max(1, threads - 1);
+  const llama = await module.getLlama({ build: 'never', gpu: false, logLevel: 'fatal', maxThreads: own });
   const model = await llama.loadModel({ modelPath: path, gpuLayers: 0 });
   const context = await model.createContext({
     contextSize,
-    threads: { ideal: threads, min: 1 },
+    threads: { ideal: own, min: 1 },
     experimentalKvCacheKeyType: 'F32',
     experimentalKvCacheValueType: 'F32',
+    ...(lora === undefined ? {} : { lora }),
   });
   const sequence = context.getSequence();
   return {

@@ -18,11 +18,12 @@ export interface LoadedModel extends OpenedModel {
 }
 
 /**
+ * Opens the files; numbers are read when they are asked for.
  * @param under folders of what earlier stages learned, first to last: it is merged into the weights as those are
  * read, so that what is loaded is the model that the last stage stood on. The files stay as they are.
  * @throws FORMAT_*, MODEL_UNSUPPORTED
  */
-export async function openOver(path: string, under: readonly string[] = []): Promise<OpenedModel> {
+export async function openStages(path: string, under: readonly string[] = []): Promise<OpenedModel> {
   const opened = await openModel(path);
   const stages: Tuned[] = [];
   const close = async (): Promise<void> => {
@@ -40,9 +41,9 @@ export async function openOver(path: string, under: readonly string[] = []): Pro
   }
 }
 
-/** Opens a model and loads its weights in float32. @throws FORMAT_*, MODEL_UNSUPPORTED, MODEL_INCOMPLETE */
+/** Takes the model that `openStages` opens into memory. @throws as openStages */
 export async function loadModel(path: string, threads: number, under: readonly string[] = []): Promise<LoadedModel> {
-  const opened = await openOver(path, under);
+  const opened = await openStages(path, under);
   try {
     const base = await loadBase(opened.files.config, opened.files.weights, { threads });
     return {
@@ -62,7 +63,11 @@ export async function loadModel(path: string, threads: number, under: readonly s
 /** The base model itself, or the same with what a folder holds: an adapter, or weights of its own. @throws FORMAT_*, MODEL_INCOMPLETE */
 export async function withAdapter(base: BaseModel, folder: string | null): Promise<BaseModel | TunedModel> {
   if (folder === null) return base;
-  const { lora, weights, close } = await readTuned(folder);
+  return withOpened(base, await readTuned(folder));
+}
+
+/** The same with what is open; it is closed then. */
+export async function withOpened(base: BaseModel, { lora, weights, close }: Tuned): Promise<TunedModel> {
   try {
     const model = lora ? base.withLora({ ...lora, seed: 0 }) : base.withAllTrained({ seed: 0 });
     await model.load(weights);

@@ -8,7 +8,7 @@ import { generate } from '../engine/generate/generate.ts';
 import { loadBase, measureRounding, type BaseModel, type TunedModel } from '../engine/index.ts';
 import type { Rounding } from '../engine/quantise/freeze.ts';
 import { savedRounding } from '../engine/train/checkpoint.ts';
-import { chatPrompt, type ChatForm } from '../engine/train/examples.ts';
+import { chatPrompt, textPrompt, type ChatForm } from '../engine/train/examples.ts';
 import { train } from '../engine/train/trainer.ts';
 import type { Example } from '../engine/types.ts';
 import { runtimeVersion } from '../engine/version.ts';
@@ -16,7 +16,7 @@ import { adapterConfig, readAdapter } from '../formats/peft.ts';
 import { generalExamples, rehearse } from '../recipes/rehearsal.ts';
 import { checkpointsOf } from '../runs/folders.ts';
 import { runChild, type ChildContext } from './child.ts';
-import { openOver } from './load.ts';
+import { openStages } from './load.ts';
 
 export interface TrainJob {
   /** The run's id, kept in its checkpoints. */
@@ -51,7 +51,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
   const { recipe } = job;
   const stage = (text: string): void => context.emit({ type: 'state', state: 'running', stage: text });
   stage('Opening the model');
-  const { files, template, close } = await openOver(job.model, job.under);
+  const { files, template, close } = await openStages(job.model, job.under);
   let base: BaseModel | undefined;
   try {
     const text = { tokenizer: files.tokenizer, template } satisfies ChatForm;
@@ -139,7 +139,7 @@ async function readExamples(
 function openingOf(row: StoredRow, { tokenizer, template }: ChatForm): Opening | null {
   if (row.text !== undefined) {
     const prompt = row.text.split(/\s+/).slice(0, OPENING_WORDS).join(' ');
-    return { prompt, ids: tokenizer.encode(prompt) };
+    return { prompt, ids: textPrompt(prompt, tokenizer) };
   }
   const messages = row.messages ?? [];
   const asked = messages.slice(

@@ -121,28 +121,30 @@ function block(
   return { builder, x, y: spec.block(builder, x) };
 }
 
-/** `y`, and `k` and `v` [1, kvHeads, time, headDim] for the cache, for `x` after `past` cached tokens. */
+/** `y`, and `k` and `v` [batch, kvHeads, time, headDim] for the cache, for `x` after `past` cached tokens. */
 export function decodeSegment(
   cache: SessionCache,
   spec: ModelSpec,
   shape: {
     readonly kind: LayerKind;
+    readonly batch: number;
     readonly time: number;
     readonly past: number;
     readonly trained: TrainedShape | undefined;
   },
 ): Promise<{ forward: Session }> {
-  const { kind, time, past, trained } = shape;
-  return cache.get(`decode ${time} after ${past} ${kindKey(kind, past + time)} ${trainedKey(trained)}`, async () => {
+  const { kind, batch, time, past, trained } = shape;
+  const key = `decode ${batch}x${time} after ${past} ${kindKey(kind, past + time)} ${trainedKey(trained)}`;
+  return cache.get(key, async () => {
     const scope = new Scope();
     const outputs = new Map<string, Value>();
     const sees = attentionOf(spec, kind, past + time, past + time);
-    const attention = cachedAttention({ ...sees, batch: 1, time, past }, (k, v) => {
+    const attention = cachedAttention({ ...sees, batch, time, past }, (k, v) => {
       outputs.set('k', k);
       outputs.set('v', v);
     });
     const builder = new BlockBuilder(scope, spec, trained, attention, { precision: cache.options.precision });
-    const y = spec.block(builder, scope.input('x', [time, spec.hidden]));
+    const y = spec.block(builder, scope.input('x', [batch * time, spec.hidden]));
     outputs.set('y', y);
     return { forward: await Session.create(emit(outputs, cache.options.device), cache.options) };
   });
