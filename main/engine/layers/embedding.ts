@@ -3,7 +3,7 @@ import type { Precision } from '../../contract/recipe.ts';
 import { add, mul, rows } from '../graph/ops/index.ts';
 import type { Scope, Value } from '../graph/value.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
-import { frozenRows } from './frozen.ts';
+import { frozenCentre, frozenRows } from './frozen.ts';
 import { HEAD } from './head.ts';
 
 /**
@@ -12,14 +12,14 @@ import { HEAD } from './head.ts';
  */
 export function embed(scope: Scope, spec: ModelSpec, ids: Value, precision: Precision = 'fp32'): Value {
   const shape = [spec.vocab, spec.hidden] as const;
-  const tied = spec.names.head === spec.names.embedding;
+  const table = spec.names.head === spec.names.embedding ? HEAD : 'embedding';
   // In int4 the table is kept in 8 bits, which a tied head has already.
   const plain =
     precision === 'int4'
-      ? frozenRows('int8', tied ? HEAD : 'embedding', ids, shape)
+      ? add(frozenRows('int8', table, ids, shape), frozenCentre(scope, table, spec.hidden))
       : rows(scope.input('embedding', shape), ids);
   const x = spec.embeddingScale === 1 ? plain : mul(plain, scope.scalar(spec.embeddingScale));
   if (spec.names.positions === undefined) return x;
-  const table = scope.input('embedding.positions', [spec.maxPositions, spec.hidden]);
-  return add(x, rows(table, scope.input('positions', ids.shape, 'int64')));
+  const places = scope.input('embedding.positions', [spec.maxPositions, spec.hidden]);
+  return add(x, rows(places, scope.input('positions', ids.shape, 'int64')));
 }

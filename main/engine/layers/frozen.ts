@@ -117,6 +117,10 @@ export function frozenGradient(
   );
 }
 
+/** The mean of a table's rows [from], which `frozenGradient` and `frozenRows` leave out of a head in int8. */
+export const frozenCentre = (scope: Scope, name: string, from: number): Value =>
+  scope.input(int8Names(name).centre, [from]);
+
 /** Rows of the weight that `frozenGradient` multiplies with, by int64 ids [n]: [n, from]. */
 export function frozenRows(
   precision: Exclude<Precision, 'int4'>,

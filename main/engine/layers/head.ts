@@ -1,11 +1,11 @@
 /** @file The head: final norm, logits, and cross-entropy with its own way back, on the rows that carry a label. */
 import type { Precision } from '../../contract/recipe.ts';
 import { withVjp } from '../autodiff/gradient.ts';
-import { columnPeaks, gemm, log, mul, oneHot, pick, reshape, softmax, sub } from '../graph/ops/index.ts';
+import { add, columnPeaks, gemm, log, mul, oneHot, pick, reshape, softmax, sub, sumLast } from '../graph/ops/index.ts';
 import type { Scope, Value } from '../graph/value.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { capped, capSlope } from './attention.ts';
-import { frozenGradient, frozenInput, frozenRows } from './frozen.ts';
+import { frozenCentre, frozenGradient, frozenInput, frozenRows } from './frozen.ts';
 
 /** Name of the head's weight [vocab, hidden] as an input of a segment. */
 export const HEAD = 'head';
@@ -53,7 +53,12 @@ export function crossEntropy(
     const wanted = frozenRows(kept, HEAD, reshape(labels, [labels.shape[0]!]), shape);
     if (spec.logitSoftCap === undefined) return [mul(sub(expected(p), wanted), dy)];
     const slope = capSlope(raw, spec.logitSoftCap);
-    return [mul(sub(expected(mul(p, slope)), mul(wanted, pick(slope, labels))), dy)];
+    const [sloping, own] = [mul(p, slope), pick(slope, labels)];
+    const off = sub(expected(sloping), mul(wanted, own));
+    if (kept === 'fp32') return [mul(off, dy)];
+    // The shares no longer add up to what the label takes, so that what all rows have in common counts.
+    const common = mul(sub(sumLast(sloping), own), frozenCentre(scope, HEAD, spec.hidden));
+    return [mul(add(off, common), dy)];
   });
 }
 

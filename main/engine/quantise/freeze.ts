@@ -1,13 +1,14 @@
 /** @file Puts a base's weights into the precision that it is kept in. */
+import type { Tensor } from 'onnxruntime-node';
 import type { Precision } from '../../contract/recipe.ts';
 import { FettleError } from '../../contract/errors.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { HEAD } from '../layers/head.ts';
-import type { Freeze, LinearWeight } from '../model/weights.ts';
+import type { Freeze } from '../model/weights.ts';
 import { numbers, type Tensors } from '../segments/session.ts';
 import { peaksName, type Calibration } from './calibration.ts';
 import { int4Weight } from './int4.ts';
-import { int8Table, int8Weight, roughness, smoothTensors } from './int8.ts';
+import { int8Head, int8Table, int8Weight, roughness, smoothTensors, type Weight } from './int8.ts';
 
 /** What a base in fewer bits was rounded by: kept with a run's checkpoints, since it decides every bit that follows. */
 export interface Rounding {
@@ -29,27 +30,36 @@ export function freezer(spec: ModelSpec, precision: Precision, rounding: Roundin
   if (!rounding) throw new TypeError('fewer bits need to be told how to round');
   const { largest, peaks } = rounding;
 
-  function int8(projection: string, weights: readonly LinearWeight[], rough: Float32Array): Tensors {
-    const each = weights.map(({ name, tensor }) => int8Weight({ name, data: numbers(tensor) }, rough, largest));
-    return Object.assign(smoothTensors(projection, rough), ...each) as Tensors;
-  }
+  const head = (weight: Tensor, rough: Float32Array): Tensors => ({
+    ...smoothTensors(HEAD, rough),
+    ...int8Head({ name: HEAD, data: numbers(weight) }, rough, largest),
+  });
   const evenly = (from: number): Float32Array => new Float32Array(from).fill(1);
   if (precision === 'int4')
     return {
       linear: (_layer, _projection, weights) =>
         Object.assign({}, ...weights.map(({ name, tensor }) => int4Weight(name, tensor))) as Tensors,
-      head: (weight) => int8(HEAD, [{ name: HEAD, tensor: weight }], evenly(spec.hidden)),
+      head: (weight) => head(weight, evenly(spec.hidden)),
       // A tied head has the embedding as its way back.
-      embedding: (weight, head) =>
-        head ?? int8Table({ name: 'embedding', data: numbers(weight) }, evenly(spec.hidden), largest),
+      embedding: (weight, tied) =>
+        tied ?? int8Table({ name: 'embedding', data: numbers(weight) }, evenly(spec.hidden), largest),
     };
 
-  function rounded(layer: number | undefined, projection: string, weights: readonly LinearWeight[]): Tensors {
+  /** What the weights of one input share, from what was seen of it. */
+  function shared(layer: number | undefined, projection: string, weights: readonly Weight[]): Float32Array {
     const seen = peaks.get(peaksName(spec, layer, projection));
-    if (!seen || seen.length !== weights[0]!.tensor.dims[1])
+    if (!seen || weights.some(({ data }) => data.length % seen.length !== 0))
       throw new FettleError('CHECKPOINT_INVALID', 'What int8 was rounded by belongs to another model.');
-    const plainWeights = weights.map(({ name, tensor }) => ({ name, data: numbers(tensor) }));
-    return int8(projection, weights, roughness(plainWeights, seen));
+    return roughness(weights, seen);
   }
-  return { ...plain, linear: rounded, head: (tensor) => rounded(undefined, HEAD, [{ name: HEAD, tensor }]) };
+  return {
+    ...plain,
+    linear: (layer, projection, given) => {
+      const weights = given.map(({ name, tensor }) => ({ name, data: numbers(tensor) }));
+      const rough = shared(layer, projection, weights);
+      const each = weights.map((weight) => int8Weight(weight, rough, largest));
+      return Object.assign(smoothTensors(projection, rough), ...each) as Tensors;
+    },
+    head: (weight) => head(weight, shared(undefined, HEAD, [{ name: HEAD, data: numbers(weight) }])),
+  };
 }

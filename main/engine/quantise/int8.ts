@@ -10,6 +10,8 @@ export const int8Names = (weight: string) => ({
   /** int8 [to, from], and a scale an input [from]. */
   backward: `${weight}.backward`,
   backwardScale: `${weight}.backward.scale`,
+  /** Of a table: the mean of its rows [from], which they are kept without. */
+  centre: `${weight}.centre`,
 });
 
 /** Names of what the weights of one input share, [from]: the input is multiplied by `smooth` before it is rounded, since the weights were by its inverse, `rough`. */
@@ -54,7 +56,38 @@ export const smoothTensors = (projection: string, rough: Float32Array): Tensors 
  * A weight [to, from], its inputs multiplied by `rough` [from], as the tensors of `int8Names`.
  * @param largest what the largest magnitude of a channel is rounded to: 127, or 63 where the CPU's products saturate.
  */
-export function int8Weight({ name, data }: Weight, rough: Float32Array, largest: number): Tensors {
+export const int8Weight = (weight: Weight, rough: Float32Array, largest: number): Tensors => ({
+  ...forwardCopy(weight, rough, largest),
+  ...backwardCopy(weight, rough, largest),
+});
+
+/**
+ * A head's weight, whose way back is kept without the mean of its rows. The gradient of the head's input is
+ * sum p_j (E_j - E_label), which any vector may be taken from, and shares p_j that are rounded to nothing (a tenth of all
+ * together, where a model is unsure) then lose what is near zero, not what all rows have in common.
+ */
+export const int8Head = (weight: Weight, rough: Float32Array, largest: number): Tensors => ({
+  ...forwardCopy(weight, rough, largest),
+  ...int8Table(weight, rough, largest),
+});
+
+/** A table of which rows are looked up, kept without their mean. */
+export function int8Table({ name, data }: Weight, rough: Float32Array, largest: number): Tensors {
+  const from = rough.length;
+  const centre = new Float64Array(from);
+  for (let i = 0; i < data.length; i++) centre[i % from]! += data[i]!;
+  for (let k = 0; k < from; k++) centre[k]! /= data.length / from;
+  const away = data.map((x, i) => x - centre[i % from]!);
+  return {
+    ...backwardCopy({ name, data: away }, rough, largest),
+    [int8Names(name).centre]: tensor(
+      rough.map((r, k) => r * centre[k]!),
+      [from],
+    ),
+  };
+}
+
+function forwardCopy({ name, data }: Weight, rough: Float32Array, largest: number): Tensors {
   const from = rough.length;
   const to = data.length / from;
   const rowPeaks = new Float32Array(to);
@@ -66,14 +99,12 @@ export function int8Weight({ name, data }: Weight, rough: Float32Array, largest:
     for (let k = 0; k < from; k++) forward[k * to + o] = Math.round((data[o * from + k]! * rough[k]!) / scale[o]!);
   const names = int8Names(name);
   return {
-    ...int8Table({ name, data }, rough, largest),
     [names.forward]: new Tensor('int8', forward, [from, to]),
     [names.forwardScale]: tensor(scale, [to]),
   };
 }
 
-/** The copy by rows alone: for the way back, and for rows that are looked up. */
-export function int8Table({ name, data }: Weight, rough: Float32Array, largest: number): Tensors {
+function backwardCopy({ name, data }: Weight, rough: Float32Array, largest: number): Tensors {
   const from = rough.length;
   const scale = columnPeaks(data, from).map((column, k) => Math.max(SMALLEST, column * rough[k]!) / largest);
   const backward = new Int8Array(data.length);

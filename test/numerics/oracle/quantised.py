@@ -118,9 +118,11 @@ for index, layer in enumerate(decoder.layers):
 
 head = model.base_model.model.get_output_embeddings().weight.data
 rough = torch.ones(head.shape[1]) if int4 else roughness(head, rounding["peaks.head"])
-forward, backward = int8_rounded(head * rough, largest)
+forward, centre = int8_rounded(head * rough, largest)[0], head.mean(0)
+# The way back is kept without the mean of its rows.
+backward = int8_rounded((head - centre) * rough, largest)[1]
 if int4:
-    model.base_model.model.get_input_embeddings().weight = torch.nn.Parameter(backward.clone(), requires_grad=False)
+    model.base_model.model.get_input_embeddings().weight = torch.nn.Parameter(backward + centre, requires_grad=False)
 ids = torch.tensor(request["ids"])
 hidden = decoder(input_ids=ids).last_hidden_state
 scaled = hidden / rough
