@@ -8,6 +8,7 @@ export const ONNX_TYPES = ['q8', 'f32', 'f16', 'q4'] as const;
 /** The first is recommended. */
 export const TYPES_OF: Readonly<Record<ExportFormat, readonly ExportType[]>> = {
   adapter: ['f32'],
+  'gguf-adapter': ['f32', 'f16'],
   safetensors: FLOATS,
   gguf: ['q8_0', ...GGUF_TYPES.filter((type) => type !== 'q8_0')],
   ollama: ['q8_0', ...GGUF_TYPES.filter((type) => type !== 'q8_0')],
@@ -46,6 +47,9 @@ export const NEXT: Partial<Readonly<Record<ExportType, ExportType>>> = {
   bf16: 'f32',
   f16: 'f32',
 };
+
+/** llama.cpp reads such files, where it is installed. */
+export const readByLlamaCpp = (format: ExportFormat): boolean => ['gguf', 'gguf-adapter', 'ollama'].includes(format);
 
 /** A share as percent with two decimals; what rounds to nothing has no sign. */
 export const inPercent = (share: number): string => `${(100 * share).toFixed(2).replace(/^-(0\.0+)$/, '$1')}%`;

@@ -26,8 +26,8 @@ export interface ResolvedTarget {
 }
 
 /** What a checkpoint holds: an adapter, or where all was trained, the weights. */
-const learnedIn = (folder: string): string | undefined =>
-  [ADAPTER_FILE, WHOLE_FILE].map((name) => join(folder, name)).find(existsSync);
+const weightsIn = (folder: string): string | undefined =>
+  [ADAPTER_FILE, WHOLE_FILE].map((name) => join(folder, name)).find((path) => existsSync(path));
 
 /** @throws MODEL_NOT_FOUND, CHECKPOINT_NOT_FOUND, also where files were taken away meanwhile */
 export function resolveTarget(
@@ -40,7 +40,7 @@ export function resolveTarget(
     const checkpoint = checkpointNamed(run.id, run.checkpoints, checkpointName);
     const adapter = runs.checkpointFolder(run, checkpoint.name);
     const under = runs.under(run.id);
-    const gone = [...under, adapter].find((folder) => learnedIn(folder) === undefined);
+    const gone = [...under, adapter].find((folder) => weightsIn(folder) === undefined);
     if (gone !== undefined)
       throw new FettleError(
         'CHECKPOINT_NOT_FOUND',
@@ -49,7 +49,7 @@ export function resolveTarget(
       );
     return {
       target,
-      label: `Run ${run.number}, step ${checkpoint.step}`,
+      label: run.imported ? `Run ${run.number}, ${run.imported.name}` : `Run ${run.number}, step ${checkpoint.step}`,
       ...modelOf(models, run.model),
       run,
       checkpoint: checkpoint.name,
@@ -94,14 +94,16 @@ export async function compared(
   { label, target, model, run, checkpoint, adapter }: ResolvedTarget,
   trainRows: number | null,
 ): Promise<ComparedModel> {
+  const file = adapter === null ? undefined : weightsIn(adapter);
   const at = run?.checkpoints.find(({ name }) => name === checkpoint);
   return {
     target,
     label,
     model: { id: model.id, name: model.name, hash: model.hash },
-    adapter: adapter === null ? null : await hashOf(learnedIn(adapter) ?? adapter),
+    adapter: file === undefined ? null : await hashOf(file),
     run:
-      run === null || !at
+      // Of an adapter that was made elsewhere nothing is known that a verdict could rest on.
+      run === null || !at || run.recipe === null || run.strategy === null
         ? null
         : {
             id: run.id,
@@ -121,7 +123,14 @@ export async function compared(
   };
 }
 
-const recipeOf = ({ epochs, maxSteps, learningRate, rank, rehearsal, seed }: Run['recipe']): Kept['recipe'] => ({
+const recipeOf = ({
+  epochs,
+  maxSteps,
+  learningRate,
+  rank,
+  rehearsal,
+  seed,
+}: NonNullable<Run['recipe']>): Kept['recipe'] => ({
   epochs,
   learningRate,
   rank,

@@ -1,5 +1,5 @@
 /** @file The report for the desk: gathers what is known of a run and its comparison, and writes it as one HTML document. */
-import type { Comparison, LearningCurve, Run } from '../../contract/entities.ts';
+import type { BlindTest, Comparison, LearningCurve, Run, TrainedRun } from '../../contract/entities.ts';
 import { FettleError } from '../../contract/errors.ts';
 import { lineageOf } from '../../contract/lineage.ts';
 import type { Core } from '../../core/context.ts';
@@ -21,13 +21,15 @@ interface Parts {
   readonly evaluation: Evaluation;
   readonly exports: Pick<Exports, 'handlers'>;
   readonly curves: (project: string) => Promise<LearningCurve[]>;
+  /** Blind tests of a project, newest first. */
+  readonly blind: (project: string) => Promise<BlindTest[]>;
 }
 
 /** Points of the training curve that the drawing holds. */
 const POINTS = 400;
 
 export function createDesk(core: Core, parts: Parts): { readonly handlers: Handlers<'evaluation.report'> } {
-  const { projects, models, datasets, runs, evaluation, exports, curves } = parts;
+  const { projects, models, datasets, runs, evaluation, exports, curves, blind } = parts;
 
   /** Named, else the newest in which the run was measured against another; against its base before any other. */
   async function comparisonOf(run: Run, named: string | undefined): Promise<Comparison> {
@@ -45,7 +47,7 @@ export function createDesk(core: Core, parts: Parts): { readonly handlers: Handl
   }
 
   async function report(id: string, named: string | undefined): Promise<{ html: string; name: string }> {
-    const run = runs.show(id);
+    const run = trainedHere(runs.show(id));
     const comparison = await comparisonOf(run, named);
     const { result } = comparison;
     const which = indexOf(run, comparison.targets.slice(1));
@@ -69,6 +71,15 @@ export function createDesk(core: Core, parts: Parts): { readonly handlers: Handl
       comparison: { ...comparison, result },
       which,
       curve: curveFor(run.strategy, await curves(run.project)),
+      blind:
+        (await blind(run.project)).find(
+          ({ reveal }) =>
+            reveal &&
+            indexOf(
+              run,
+              reveal.models.map(({ target }) => target),
+            ) >= 0,
+        ) ?? null,
       unseen: { steps: evals.map(({ step }) => step), losses: evals.map(({ loss }) => loss) },
       training: { steps: steps.map(({ step }) => step), losses: steps.map(({ loss }) => loss) },
       lineage: lineageOf([id], await runs.handlers['runs.list']({ project: run.project })),
@@ -82,6 +93,18 @@ export function createDesk(core: Core, parts: Parts): { readonly handlers: Handl
   }
 
   return { handlers: { 'evaluation.report': ({ run, comparison }) => report(run, comparison) } };
+}
+
+/** @throws INPUT_INVALID where there is nothing to tell of how it was tuned */
+function trainedHere(run: Run): TrainedRun {
+  const { dataset, datasetName, strategy, recipe } = run;
+  if (dataset !== null && datasetName !== null && strategy !== null && recipe !== null)
+    return { ...run, dataset, datasetName, strategy, recipe };
+  throw new FettleError(
+    'INPUT_INVALID',
+    `Run ${run.number} was made elsewhere: neither its data nor its recipe are here to report on.`,
+    'Its comparisons show what was measured of it.',
+  );
 }
 
 /** Its place among targets, whatever checkpoint was measured; -1 where it is none of them. */

@@ -1,5 +1,14 @@
 /** @file The report for the desk as one HTML document: two A4 pages, light, nothing loaded from anywhere. No path, user or machine stands in it. */
-import type { Comparison, Dataset, Export, LearningCurve, Model, Project, Run } from '../../contract/entities.ts';
+import type {
+  BlindTest,
+  Comparison,
+  Dataset,
+  Export,
+  LearningCurve,
+  Model,
+  Project,
+  TrainedRun,
+} from '../../contract/entities.ts';
 import type { LineageNode } from '../../contract/lineage.ts';
 import { WAYS } from '../verdict/rules.ts';
 import { cautionsOf } from './cautions.ts';
@@ -9,7 +18,7 @@ import { STYLE } from './style.ts';
 
 export interface DeskFacts {
   readonly project: Pick<Project, 'name' | 'goal'>;
-  readonly run: Run;
+  readonly run: TrainedRun;
   readonly model: Model;
   /** Null where it was deleted since. */
   readonly dataset: Dataset | null;
@@ -17,6 +26,8 @@ export interface DeskFacts {
   /** Of the comparison's further models, the one that is reported. */
   readonly which: number;
   readonly curve: NonNullable<LearningCurve['result']> | null;
+  /** The newest in which this run was judged without names, and the names were shown. */
+  readonly blind: BlindTest | null;
   readonly unseen: Looks;
   readonly training: Looks;
   readonly lineage: readonly LineageNode[];
@@ -58,6 +69,7 @@ ${foot(1)}
 ${head(of, title, 'Samples, lineage, proof')}
 ${samples(of)}
 <div class="cols">${section('Lineage', 'where it comes from', lineagePicture(of.lineage))}${section('Read before use', '', list(cautionsOf(of.comparison.result, of.which, of.run, of.model)))}</div>
+${blindTest(of)}
 ${proofs(of)}
 ${section('Measured on', '', measuredOn(of))}
 ${section('Seen by', '', '<div class="sign small term"><span>Name</span><span>Role</span><span>Date, signature</span></div>')}
@@ -106,7 +118,12 @@ function tuned({ run, model, dataset, comparison, which }: DeskFacts): string {
     dataset ? ['Learned from', safe(`${count(dataset.trainRows)} rows${rehearsal}`)] : null,
     dataset ? ['Kept aside', `${count(dataset.heldOutRows)} rows that it never learned from`] : null,
   ])}${facts([
-    ['What learned', `An addition of rank ${recipe.rank} (LoRA) on ${recipe.targetModules.length} kinds of layers`],
+    [
+      'What learned',
+      recipe.method === 'full'
+        ? 'All its numbers'
+        : `An addition of rank ${recipe.rank} (LoRA) on ${recipe.targetModules.length} kinds of layers`,
+    ],
     ['Step size', `${recipe.learningRate}, ${recipe.schedule}`],
     [
       'Read',
@@ -287,8 +304,20 @@ function sample(
     .join('')}</div>`;
 }
 
+function blindTest({ blind }: DeskFacts): string {
+  if (!blind?.reveal) return '';
+  const { models, sentence } = blind.reveal;
+  const votes = models.map(({ label, votes }) => `${label}: ${votes}`).join(', ');
+  return section(
+    'Blind test by a person',
+    `${blind.count.votes} answers, names hidden, sides shuffled`,
+    `<p class="small"><b>${safe(votes)}</b>, without difference: ${blind.count.ties}. <span class="soft">${safe(sentence)}</span></p>`,
+  );
+}
+
 const FORMATS: Readonly<Record<Export['format'], string>> = {
   adapter: 'Adapter only',
+  'gguf-adapter': 'Adapter as one file (GGUF)',
   safetensors: 'Merged folder',
   gguf: 'One file (GGUF)',
   ollama: 'Ollama folder',
