@@ -219,7 +219,7 @@ async function prove(job: ExportJob, folder: string, opened: OpenedModel, say: S
   tell(0.7);
   const read = await loadModel(gguf, job.threads);
   try {
-    const own = { answers: found, questions, lossOf: lossWith(read.base) };
+    const own = { by: proof.by, answers: found, questions, lossOf: lossWith(read.base) };
     const other = await askLlamaCpp(gguf, files, own, { threads: job.threads, exact: isExact(job) });
     return { ...proof, readers: other ? [other] : [] };
   } finally {
@@ -278,7 +278,7 @@ async function proveOnnx(
   try {
     const found = await ask(reader, questions, (share) => tell(0.7 * share));
     const proof = compareAnswers(expected, found, job.dtype, RUNTIME);
-    const own = { answers: found, questions, lossOf: lossWith(reader) };
+    const own = { by: proof.by, answers: found, questions, lossOf: lossWith(reader) };
     const other = await askTransformersJs(folder, files, own, { threads, exact: isExact(job) });
     return { ...proof, readers: other ? [other] : [] };
   } finally {

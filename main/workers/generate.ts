@@ -4,7 +4,7 @@ import type { ChatTurn, Sampling } from '../contract/entities.ts';
 import { toFettleError } from '../contract/errors.ts';
 import { generate } from '../engine/generate/generate.ts';
 import type { BaseModel, TunedModel } from '../engine/index.ts';
-import { chatPrompt } from '../engine/train/examples.ts';
+import { chatPrompt, textPrompt } from '../engine/train/examples.ts';
 import { runChild } from './child.ts';
 import { loadModel, withAdapter } from './load.ts';
 import { createTurns, takingTurns } from '../engine/generate/turns.ts';
@@ -82,7 +82,8 @@ runChild<GenerateJob, GenerateEvent, void>(async (job, { emit, onMessage, signal
     if (stopped.delete(id)) return emit({ id, event: nothingSaid(ask, base.spec.maxPositions) });
     working.set(id, abort);
     try {
-      const ids = typeof prompt === 'string' ? tokenizer.encode(prompt) : chatPrompt(prompt, { tokenizer, template });
+      const ids =
+        typeof prompt === 'string' ? textPrompt(prompt, tokenizer) : chatPrompt(prompt, { tokenizer, template });
       const decoder = takingTurns((await modelWith(adapter)).generator(), inTurn);
       try {
         const made = await generate({

@@ -81,11 +81,17 @@ const renderer =
   (messages, options) =>
     template.render(messages, { ...options, ...(tools ? { tools } : {}) });
 
+/** Ids of a text that the model is to go on from, begun as its tokenizer begins texts. */
+export const textPrompt = (text: string, tokenizer: Tokenizer): number[] => [
+  ...tokenizer.startIds,
+  ...tokenizer.encode(text),
+];
+
 /** A document: every token carries loss, and it ends with the end-of-text token where there is one. */
 export function documentExample(text: string, tokenizer: Tokenizer): Example {
-  const ids = tokenizer.encode(text);
+  const ids = textPrompt(text, tokenizer);
   if (tokenizer.eosId !== null) ids.push(tokenizer.eosId);
-  return { ids: Int32Array.from(ids), loss: new Uint8Array(ids.length).fill(1) };
+  return { ids: Int32Array.from(ids), loss: new Uint8Array(ids.length).fill(1, tokenizer.startIds.length) };
 }
 
 /** Where answer number `i` stands in the whole text: from where the model is asked to speak to where its turn is over. */
