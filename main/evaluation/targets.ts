@@ -49,7 +49,7 @@ export function resolveTarget(
       );
     return {
       target,
-      label: `Run ${run.number}, step ${checkpoint.step}`,
+      label: run.imported ? `Run ${run.number}, ${run.imported.name}` : `Run ${run.number}, step ${checkpoint.step}`,
       ...modelOf(models, run.model),
       run,
       checkpoint: checkpoint.name,
@@ -101,7 +101,8 @@ export async function compared(
     model: { id: model.id, name: model.name, hash: model.hash },
     adapter: adapter === null ? null : await hashOf(learnedIn(adapter) ?? adapter),
     run:
-      run === null || !at
+      // Of an adapter that was made elsewhere nothing is known that a verdict could rest on.
+      run === null || !at || run.recipe === null || run.strategy === null
         ? null
         : {
             id: run.id,
@@ -121,7 +122,14 @@ export async function compared(
   };
 }
 
-const recipeOf = ({ epochs, maxSteps, learningRate, rank, rehearsal, seed }: Run['recipe']): Kept['recipe'] => ({
+const recipeOf = ({
+  epochs,
+  maxSteps,
+  learningRate,
+  rank,
+  rehearsal,
+  seed,
+}: NonNullable<Run['recipe']>): Kept['recipe'] => ({
   epochs,
   learningRate,
   rank,

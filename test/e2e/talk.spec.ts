@@ -48,11 +48,16 @@ test('a conversation goes on over turns, outlives a reload, and is found again',
   await expect(page.getByText(/6 tokens, \d+ a second/)).toHaveCount(5, { timeout: 60_000 });
   await expectAccessible(page);
 
+  await page.getByRole('button', { name: 'Rename' }).click();
+  await page.getByRole('dialog').getByLabel('Name').fill('Lamps and kettles');
+  await page.getByRole('dialog').getByRole('button', { name: 'Rename' }).click();
+  await expect(page.getByRole('heading', { name: 'Lamps and kettles' })).toBeVisible();
+
   await page.getByRole('button', { name: 'New conversation' }).click();
   await expect(page.getByText('And the kettle?')).toHaveCount(0);
   await send(page, 'Another one.');
   await expect(page.getByRole('button', { name: /^Another one/ })).toBeVisible();
-  await page.getByRole('button', { name: /^Ana writes that the lamp/ }).click();
+  await page.getByRole('button', { name: /^Lamps and kettles/ }).click();
   await expect(page.getByText('Both of you now.')).toBeVisible();
   await page.getByRole('button', { name: 'Delete “Another one.”' }).click();
   await page.getByRole('button', { name: 'Delete it' }).click();

@@ -67,7 +67,7 @@ async function readByAll({ run, questions, expected }: Subject, type: OnnxType, 
   const reader = await OnnxReader.open(graphPath(folder, type), { threads: THREADS, maxTokens: 512 });
   try {
     const answers = await ask(reader, questions, () => undefined);
-    const own = { answers, questions, lossOf: lossWith(reader) };
+    const own = { by: 'us', answers, questions, lossOf: lossWith(reader) };
     const exact = type === 'f32' || type === 'f16';
     const other = await askTransformersJs(folder, run.files, own, { threads: THREADS, exact });
     const [first] = questions.rows;

@@ -1,5 +1,13 @@
 /** @file The report for the desk as one HTML document: two A4 pages, light, nothing loaded from anywhere. No path, user or machine stands in it. */
-import type { Comparison, Dataset, Export, LearningCurve, Model, Project, Run } from '../../contract/entities.ts';
+import type {
+  Comparison,
+  Dataset,
+  Export,
+  LearningCurve,
+  Model,
+  Project,
+  TrainedRun,
+} from '../../contract/entities.ts';
 import type { LineageNode } from '../../contract/lineage.ts';
 import { WAYS } from '../verdict/rules.ts';
 import { cautionsOf } from './cautions.ts';
@@ -9,7 +17,7 @@ import { STYLE } from './style.ts';
 
 export interface DeskFacts {
   readonly project: Pick<Project, 'name' | 'goal'>;
-  readonly run: Run;
+  readonly run: TrainedRun;
   readonly model: Model;
   /** Null where it was deleted since. */
   readonly dataset: Dataset | null;
@@ -289,6 +297,7 @@ function sample(
 
 const FORMATS: Readonly<Record<Export['format'], string>> = {
   adapter: 'Adapter only',
+  'gguf-adapter': 'Adapter as one file (GGUF)',
   safetensors: 'Merged folder',
   gguf: 'One file (GGUF)',
   ollama: 'Ollama folder',
