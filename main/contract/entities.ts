@@ -635,7 +635,7 @@ export const ComparedModel = z.object({
   /** "Run 3, step 120", or the base model's name. */
   label: z.string(),
   model: z.object({ id: z.string(), name: z.string(), hash: z.string() }),
-  /** SHA-256 of the adapter's weights; null for a base model as it is. */
+  /** SHA-256 of the adapter's weights, or of all where all were trained; null for a base model as it is. */
   adapter: z.string().nullable(),
   run: z
     .object({
@@ -645,12 +645,20 @@ export const ComparedModel = z.object({
       strategy: Way,
       checkpoint: z.string(),
       step: z.int(),
-      /** Of the run, when it was measured: its steps, and the best of them by the loss on unseen rows. */
+      /** Of the run, when it was measured: its steps, those it was planned for, and the best of them by the loss on unseen rows. */
       steps: z.int(),
+      planned: z.int(),
       best: z.object({ step: z.int(), loss: z.number() }).nullable(),
       lastLoss: z.number().nullable(),
       trainRows: z.int().nullable(),
-      recipe: Recipe.pick({ epochs: true, learningRate: true, rank: true, rehearsal: true, seed: true }),
+      recipe: Recipe.pick({
+        epochs: true,
+        maxSteps: true,
+        learningRate: true,
+        rank: true,
+        rehearsal: true,
+        seed: true,
+      }),
       advised: AdviceStrategy.nullable(),
       overruled: z.boolean(),
     })
@@ -842,6 +850,8 @@ export const InputFile = z.object({
   column: z.string().nullable(),
   /** A column whose text follows after a blank line, as in training. */
   more: z.string().nullable(),
+  /** Where the answers could be written: beside it, under a name that is free. */
+  out: z.string(),
 });
 export type InputFile = z.infer<typeof InputFile>;
 /** A file of inputs, answered row by row in the background. */

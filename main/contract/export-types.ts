@@ -51,8 +51,8 @@ export const NEXT: Partial<Readonly<Record<ExportType, ExportType>>> = {
 /** llama.cpp reads such files, where it is installed. */
 export const readByLlamaCpp = (format: ExportFormat): boolean => ['gguf', 'gguf-adapter', 'ollama'].includes(format);
 
-/** Rounded, and never "-0.00%". */
-export const percent = (share: number): string => `${(Math.round(share * 1e4) / 100 || 0).toFixed(2)}%`;
+/** A share as percent with two decimals; what rounds to nothing has no sign. */
+export const inPercent = (share: number): string => `${(100 * share).toFixed(2).replace(/^-(0\.0+)$/, '$1')}%`;
 
 /** The proof in one sentence. */
 export function proofInWords({
@@ -66,5 +66,5 @@ export function proofInWords({
   const tokens = `read by ${by}: ${tokensEqual} of ${tokensCompared} tokens equal to the run in Fettle on ${prompts} prompts, largest difference of a logit ${largestLogitDifference.toExponential(1)}`;
   return likelihood === null
     ? tokens
-    : `${tokens}; loss on ${likelihood.rows} unseen rows ${likelihood.files.toFixed(4)} nats a token, ${percent(likelihood.change)} off (${(100 * likelihood.allowed).toFixed(1)}% allowed)`;
+    : `${tokens}; loss on ${likelihood.rows} unseen rows ${likelihood.files.toFixed(4)} nats a token, ${inPercent(likelihood.change)} off (${(100 * likelihood.allowed).toFixed(1)}% allowed)`;
 }

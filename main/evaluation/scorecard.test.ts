@@ -82,6 +82,16 @@ describe('a scorecard', () => {
     );
   });
 
+  it('has a margin where all came out alike: what was not seen once in n may still be there', () => {
+    const none = Array.from({ length: 20 }, () => [0, 0]);
+    const { goal } = scorecardOf(['base', 'Run 1'], { checks: [{ kind: 'exact' }], items: items(none) }, [], null);
+    // Clopper and Pearson's upper limit of 0 in 20 (scipy.stats.binomtest(0, 20).proportion_ci()).
+    expect(goal!.scores[1]).toMatchObject({ value: 0, low: 0 });
+    expect(goal!.scores[1]!.high).toBeCloseTo(0.16843347098308536, 10);
+    expect(goal!.differences[0]!.low).toBeCloseTo(-0.16843347098308536, 10);
+    expect(goal!.verdicts).toEqual(['no-difference']);
+  });
+
   it('judges by several checks at once: all of them together, and each by itself', () => {
     const random = new Random(5);
     const both = Array.from({ length: 60 }, (_, i) => {

@@ -27,7 +27,22 @@ function figures(items: readonly ScoredItem[], models: number): { scores: Measur
     items.map(({ answers }) => ({ sum: answers[m]!.score, count: 1 })),
   );
   const { losses, differences } = measure(of);
-  return { scores: losses, differences };
+  const n = items.length;
+  return {
+    scores: losses.map((each) => notBare(each, n, 0, 1)),
+    differences: differences.map((each) => notBare(each, n, -1, 1)),
+  };
+}
+
+/**
+ * Where all items came out alike no resample differs, and the bootstrap knows no margin: then that of none in n is
+ * taken, after which a share of 1 - 0.025^(1/n) could still have been missed (Clopper and Pearson 1934).
+ */
+function notBare(figure: Measured, n: number, least: number, most: number): Measured {
+  const { value, low, high } = figure;
+  if (high - low > 1e-12 || n === 0) return figure;
+  const missed = 1 - 0.025 ** (1 / n);
+  return { value, low: Math.max(least, value - missed), high: Math.min(most, value + missed) };
 }
 
 const pOf = (items: readonly ScoredItem[], model: number): number =>

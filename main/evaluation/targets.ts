@@ -5,6 +5,8 @@ import { basename, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { ComparedModel, Model, Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
+import { ADAPTER_FILE } from '../formats/peft.ts';
+import { WHOLE_FILE } from '../formats/tuned.ts';
 import type { Models } from '../models/index.ts';
 import type { Runs } from '../runs/index.ts';
 import { checkpointNamed } from '../runs/train.ts';
@@ -23,7 +25,9 @@ export interface ResolvedTarget {
   readonly under: readonly string[];
 }
 
-const ADAPTER_FILE = 'adapter_model.safetensors';
+/** What a checkpoint holds: an adapter, or where all was trained, the weights. */
+const weightsIn = (folder: string): string | undefined =>
+  [ADAPTER_FILE, WHOLE_FILE].map((name) => join(folder, name)).find((path) => existsSync(path));
 
 /** @throws MODEL_NOT_FOUND, CHECKPOINT_NOT_FOUND, also where files were taken away meanwhile */
 export function resolveTarget(
@@ -36,7 +40,7 @@ export function resolveTarget(
     const checkpoint = checkpointNamed(run.id, run.checkpoints, checkpointName);
     const adapter = runs.checkpointFolder(run, checkpoint.name);
     const under = runs.under(run.id);
-    const gone = [...under, adapter].find((folder) => !existsSync(join(folder, ADAPTER_FILE)));
+    const gone = [...under, adapter].find((folder) => weightsIn(folder) === undefined);
     if (gone !== undefined)
       throw new FettleError(
         'CHECKPOINT_NOT_FOUND',
@@ -83,17 +87,20 @@ function modelOf(models: Models, id: string): { readonly model: Model; readonly 
   );
 }
 
+type Kept = NonNullable<ComparedModel['run']>;
+
 /** What is kept of a target with what was measured: it may be gone when that is looked at. */
 export async function compared(
   { label, target, model, run, checkpoint, adapter }: ResolvedTarget,
   trainRows: number | null,
 ): Promise<ComparedModel> {
+  const file = adapter === null ? undefined : weightsIn(adapter);
   const at = run?.checkpoints.find(({ name }) => name === checkpoint);
   return {
     target,
     label,
     model: { id: model.id, name: model.name, hash: model.hash },
-    adapter: adapter === null ? null : await hashOf(join(adapter, ADAPTER_FILE)),
+    adapter: file === undefined ? null : await hashOf(file),
     run:
       // Of an adapter that was made elsewhere nothing is known that a verdict could rest on.
       run === null || !at || run.recipe === null || run.strategy === null
@@ -105,6 +112,7 @@ export async function compared(
             checkpoint: at.name,
             step: at.step,
             steps: run.step,
+            planned: run.steps,
             best: run.best,
             lastLoss: run.heldOutLoss,
             trainRows,
@@ -117,16 +125,18 @@ export async function compared(
 
 const recipeOf = ({
   epochs,
+  maxSteps,
   learningRate,
   rank,
   rehearsal,
   seed,
-}: NonNullable<Run['recipe']>): NonNullable<ComparedModel['run']>['recipe'] => ({
+}: NonNullable<Run['recipe']>): Kept['recipe'] => ({
   epochs,
   learningRate,
   rank,
   rehearsal,
   seed,
+  ...(maxSteps === undefined ? {} : { maxSteps }),
 });
 
 async function hashOf(file: string): Promise<string> {

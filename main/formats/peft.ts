@@ -12,7 +12,7 @@ export const PEFT_PREFIX = 'base_model.model.';
 /** modules_to_save that are understood. */
 const SAVEABLE: readonly string[] = ['embed_tokens', 'lm_head'];
 const CONFIG = 'adapter_config.json';
-const WEIGHTS = 'adapter_model.safetensors';
+export const ADAPTER_FILE = 'adapter_model.safetensors';
 const PICKLE = 'adapter_model.bin';
 
 export interface LoraSettings {
@@ -86,7 +86,7 @@ export async function writeAdapter(
 ): Promise<void> {
   await mkdir(folder, { recursive: true });
   await writeSafetensors(
-    join(folder, WEIGHTS),
+    join(folder, ADAPTER_FILE),
     tensors.map((tensor) => ({ ...tensor, name: PEFT_PREFIX + tensor.name })),
   );
   await writeFile(join(folder, CONFIG), `${JSON.stringify(adapterConfig(settings), null, 2)}\n`);
@@ -180,14 +180,14 @@ export async function readAdapter(folder: string): Promise<PeftAdapter> {
       `The adapter in ${folder} uses ${found[1]}.`,
       'LoRA adapters are supported, rank-stabilised and weight-decomposed ones too, with embed_tokens and lm_head trained in whole or not.',
     );
-  if (!existsSync(join(folder, WEIGHTS)) && existsSync(join(folder, PICKLE)))
+  if (!existsSync(join(folder, ADAPTER_FILE)) && existsSync(join(folder, PICKLE)))
     throw new FettleError(
       'FORMAT_INVALID',
       `The adapter's weights are in ${PICKLE}, a format that can run any program when it is opened; Fettle does not open it.`,
       'Whoever made it can save it again as safetensors: model.save_pretrained(folder, safe_serialization=True).',
     );
 
-  const weights = await openSafetensors(join(folder, WEIGHTS));
+  const weights = await openSafetensors(join(folder, ADAPTER_FILE));
   // A pattern for the modules' names stands for those that the file holds.
   const held = new Set(weights.names.flatMap((name) => /([^.]+)\.lora_A\.weight$/.exec(name)?.[1] ?? []));
   const targetModules = Array.isArray(config.target_modules)

@@ -219,7 +219,7 @@ async function prove(job: ExportJob, folder: string, opened: OpenedModel, say: S
   tell(0.7);
   const read = await loadModel(gguf, job.threads);
   try {
-    const own = { answers: found, questions, lossOf: lossWith(read.base) };
+    const own = { by: proof.by, answers: found, questions, lossOf: lossWith(read.base) };
     const other = await askLlamaCpp(gguf, files, own, { threads: job.threads, exact: isExact(job) });
     return { ...proof, readers: other ? [other] : [] };
   } finally {
@@ -246,7 +246,7 @@ async function proveAdapterGguf(
     if (!(await llamaCppInstalled())) return proof;
     if (needsBase(job)) await writeModelGguf(made, read.files, 'f32', { name: job.card.base.name, license: null });
     tell(0.7);
-    const own = { answers: found, questions, lossOf: lossWith(tuned) };
+    const own = { by: 'Fettle', answers: found, questions, lossOf: lossWith(tuned) };
     const exact = needsBase(job) || ['F32', 'F16', 'BF16'].includes(job.card.base.storage);
     const base = needsBase(job) ? made : job.model;
     const other = await askLlamaCpp(base, read.files, own, { threads: job.threads, exact, lora: path });
@@ -278,7 +278,7 @@ async function proveOnnx(
   try {
     const found = await ask(reader, questions, (share) => tell(0.7 * share));
     const proof = compareAnswers(expected, found, job.dtype, RUNTIME);
-    const own = { answers: found, questions, lossOf: lossWith(reader) };
+    const own = { by: proof.by, answers: found, questions, lossOf: lossWith(reader) };
     const other = await askTransformersJs(folder, files, own, { threads, exact: isExact(job) });
     return { ...proof, readers: other ? [other] : [] };
   } finally {

@@ -1,6 +1,6 @@
 /** @file Asks a model, and exported files of it, the same questions: prompts gone on from, and held-out rows. */
 import type { Proof } from '../contract/entities.ts';
-import { percent } from '../contract/export-types.ts';
+import { inPercent } from '../contract/export-types.ts';
 import { readRows } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
 import { evaluate } from '../engine/train/evaluate.ts';
@@ -101,8 +101,10 @@ export const lossWith =
     return measured.loss * measured.tokens;
   };
 
-/** What Fettle's own reading of the same files has given. */
+/** What the reading that the proof rests on has given, of the same files. */
 interface Own {
+  /** Who read. */
+  readonly by: string;
   readonly answers: Answers;
   readonly questions: Questions;
   readonly lossOf: (row: Example) => Promise<number>;
@@ -195,7 +197,7 @@ async function askOther(
     const change = theirs / ours - 1;
     if (!(Math.abs(change) <= allowed)) faults.push(`the likelihood of a row differs by ${(100 * change).toFixed(1)}%`);
     const total = own.answers.replays.reduce((sum, { ids }) => sum + ids.length, 0);
-    const found = `${same} of ${total} tokens as Fettle reads the file, likelihood ${percent(change)} off`;
+    const found = `${same} of ${total} tokens as ${own.by} reads the file, likelihood ${inPercent(change)} off`;
     return { name, found: faults.length === 0 ? found : faults.join('; '), agrees: faults.length === 0 };
   } finally {
     await model.close();

@@ -63,5 +63,6 @@ describe('a saved chart', () => {
 
   it('gives its numbers as CSV, what is missing empty', () => {
     expect(csvOf(drawn)).toBe('Step,Run 1,"Run 2, ""long"""\r\n0,2,2\r\n10,1.5,\r\n20,,1.25\r\n30,1,\r\n');
+    expect(csvOf({ ...drawn, xLabel: 'Time', xUnit: 'seconds' })).toMatch(/^Time \(seconds\),/);
   });
 });

@@ -8,6 +8,8 @@ export interface Drawn {
   readonly series: readonly ChartSeries[];
   readonly data: uPlot.AlignedData;
   readonly xLabel: string;
+  /** What the numbers of the axis are, where its name does not say: "seconds". */
+  readonly xUnit?: string | undefined;
   readonly xFormat?: (value: number) => string;
   readonly log?: boolean;
   readonly diamonds?: readonly number[];
@@ -52,12 +54,12 @@ export const coloursIn =
     colourOf(element, token);
 
 /** One row for each x, one column for each curve; what was not measured there is empty. RFC 4180. */
-export function csvOf({ series, data, xLabel }: Pick<Drawn, 'series' | 'data' | 'xLabel'>): string {
+export function csvOf({ series, data, xLabel, xUnit }: Pick<Drawn, 'series' | 'data' | 'xLabel' | 'xUnit'>): string {
   const cell = (value: unknown): string => {
     const text = value === null || value === undefined ? '' : String(value);
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
-  const head = [xLabel, ...series.map(({ label }) => label)];
+  const head = [xUnit ? `${xLabel} (${xUnit})` : xLabel, ...series.map(({ label }) => label)];
   const rows = Array.from(data[0], (x, i) => [x, ...data.slice(1).map((column) => column[i])]);
   return `${[head, ...rows].map((row) => row.map(cell).join(',')).join('\r\n')}\r\n`;
 }

@@ -13,7 +13,7 @@ export function cautionsOf(
   const { scorecard, answers } = result;
   const goal = scorecard?.goal;
   const right = goal?.items.filter((item) => item.answers[which + 1]!.score >= 0.999).length ?? 0;
-  const graded = goal?.checks.some(({ check }) => check.kind === 'f1' || check.kind === 'rouge-l') ?? false;
+  const graded = goal?.checks.every(({ check }) => check.kind === 'f1' || check.kind === 'rouge-l') ?? false;
   const lost = (scorecard?.skills ?? [])
     .filter(({ verdicts }) => verdicts[which] === 'worse')
     .map(({ skill }) => skill.replaceAll('-', ' '));

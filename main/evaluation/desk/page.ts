@@ -1,5 +1,6 @@
 /** @file The report for the desk as one HTML document: two A4 pages, light, nothing loaded from anywhere. No path, user or machine stands in it. */
 import type {
+  BlindTest,
   Comparison,
   Dataset,
   Export,
@@ -25,6 +26,8 @@ export interface DeskFacts {
   /** Of the comparison's further models, the one that is reported. */
   readonly which: number;
   readonly curve: NonNullable<LearningCurve['result']> | null;
+  /** The newest in which this run was judged without names, and the names were shown. */
+  readonly blind: BlindTest | null;
   readonly unseen: Looks;
   readonly training: Looks;
   readonly lineage: readonly LineageNode[];
@@ -36,13 +39,13 @@ export interface DeskFacts {
 }
 
 /** Skills that are told one by one. */
-const SKILLS = 5;
+const SKILLS = 7;
 const MOST_EXPORTS = 6;
 
 export function deskPage(of: DeskFacts): string {
   const title = `${of.project.name}, run ${of.run.number}`;
   const foot = (page: number): string =>
-    `<footer><span>Made offline by Fettle ${safe(of.version)}. Margins are 95%, from paired resampling (bootstrap).</span><span>${safe(title)}. Page ${page} of 2</span></footer>`;
+    `<footer><span>Made offline by Fettle ${safe(of.version)}. Margins are 95% (paired bootstrap).</span><span>${safe(title)}. Page ${page} of 2</span></footer>`;
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -66,6 +69,7 @@ ${foot(1)}
 ${head(of, title, 'Samples, lineage, proof')}
 ${samples(of)}
 <div class="cols">${section('Lineage', 'where it comes from', lineagePicture(of.lineage))}${section('Read before use', '', list(cautionsOf(of.comparison.result, of.which, of.run, of.model)))}</div>
+${blindTest(of)}
 ${proofs(of)}
 ${section('Measured on', '', measuredOn(of))}
 ${section('Seen by', '', '<div class="sign small term"><span>Name</span><span>Role</span><span>Date, signature</span></div>')}
@@ -91,7 +95,7 @@ function verdict({ comparison, which }: DeskFacts): string {
   const model = comparison.result.models[which + 1]!;
   const found = comparison.verdicts.find(({ target }) => target === model.target);
   if (!found) return '';
-  const next = found.next.map(({ what, why }) => `${what} ${why}`);
+  const next = found.next.map(({ what }) => what);
   return `<div><div class="small term">Verdict on the strategy, ${safe(model.label)} against ${safe(comparison.result.models[0]!.label)}</div><div class="verdict">${safe(found.title)}</div><p class="lead soft">${safe(found.because)}</p>${next.length > 0 ? `<p class="small soft"><b>Next:</b> ${safe(next.join(' '))}</p>` : ''}</div>`;
 }
 
@@ -102,19 +106,24 @@ function tuned({ run, model, dataset, comparison, which }: DeskFacts): string {
   const chosen = choice?.overruled
     ? `, against the advice (${choice.advised})${choice.reason ? `: ${choice.reason}` : ''}`
     : advice
-      ? `, ${advice.strategy === way || advice.strategy === 'staged' ? 'as advised' : `advised was ${advice.strategy}`} (${advice.confidence.words})`
+      ? `, ${advice.strategy === way || advice.strategy === 'staged' ? 'as advised' : `advised was ${advice.strategy}`} (${advice.confidence.words.toLowerCase()})`
       : '';
   const rehearsal =
     recipe.rehearsal > 0 ? `, and general data of Fettle’s own (${Math.round(100 * recipe.rehearsal)}%)` : '';
   return `<div class="cols">${facts([
-    ['Base', `${safe(model.name)}, ${count(model.parameters / 1e6)} M numbers`],
+    ['Base', `${safe(model.name)}, ${size(model.parameters)} numbers`],
     ['Its licence', model.license ? safe(model.license) : 'not stated in its files'],
     ['Strategy', safe(`${WAYS[way]}${chosen}`)],
     ['Data', `${safe(run.datasetName)}, version <span class="mono">${safe(run.dataset)}</span>`],
     dataset ? ['Learned from', safe(`${count(dataset.trainRows)} rows${rehearsal}`)] : null,
     dataset ? ['Kept aside', `${count(dataset.heldOutRows)} rows that it never learned from`] : null,
   ])}${facts([
-    ['What learned', `An addition of rank ${recipe.rank} (LoRA) on ${recipe.targetModules.length} kinds of layers`],
+    [
+      'What learned',
+      recipe.method === 'full'
+        ? 'All its numbers'
+        : `An addition of rank ${recipe.rank} (LoRA) on ${recipe.targetModules.length} kinds of layers`,
+    ],
     ['Step size', `${recipe.learningRate}, ${recipe.schedule}`],
     [
       'Read',
@@ -130,17 +139,11 @@ function tuned({ run, model, dataset, comparison, which }: DeskFacts): string {
       'Time, memory',
       `${minutes(run.seconds)}${run.peakMemoryBytes ? `, ${(run.peakMemoryBytes / 1e9).toFixed(1)} GB` : ''}`,
     ],
-    [
-      'To do it again',
-      `seed ${recipe.seed}; ${safe(
-        Object.entries(run.versions)
-          .map(([name, version]) => `${name} ${version}`)
-          .join(', '),
-      )}`,
-    ],
+    ['To do it again', `seed ${recipe.seed}, Fettle ${safe(run.versions['fettle'] ?? '')}`],
   ])}</div>`;
 }
 
+const size = (parameters: number): string => (parameters >= 1e6 ? `${count(parameters / 1e6)} M` : count(parameters));
 const minutes = (seconds: number): string =>
   seconds < 90
     ? `${Math.round(seconds)} s`
@@ -238,7 +241,7 @@ function data({ curve }: DeskFacts): string {
     'learning curve',
     curve
       ? `${curvePicture(curve)}<p class="small soft">${safe(curve.sentence)}</p>`
-      : '<p class="small soft">Not measured. `fettle curve`, or “Enough data?” on the page of the goal, trains on parts of the data and tells.</p>',
+      : '<p class="small soft">Not measured.</p>',
   );
 }
 
@@ -274,14 +277,16 @@ function samples({ comparison, which }: DeskFacts): string {
     sample(
       item.prompt,
       labels,
-      [item.answers[0]!, item.answers[which + 1]!].map(({ text, score, why }) => ({
+      [item.answers[0]!, item.answers[which + 1]!].map(({ text, score, checks }) => ({
         text,
-        note: `${Math.round(100 * score)}%, ${why}`,
+        note: checks
+          ? `${checks.filter((each) => each >= 0.999).length} of ${checks.length} checks met`
+          : `${Math.round(100 * score)}%`,
       })),
     );
   return section(
     'Samples',
-    'two spread over the unseen questions, and last the one that went most wrong; mail addresses and numbers of persons masked',
+    'two of the unseen questions, and last the one that went most wrong; addresses and numbers masked',
     [...chosen, worst].map((item) => draw(item!)).join(''),
   );
 }
@@ -291,12 +296,23 @@ function sample(
   labels: readonly string[],
   answers: readonly { readonly text: string; readonly note: string }[],
 ): string {
-  return `<div class="sample"><p class="q small soft">${passage(prompt, 280)}</p>${answers
+  return `<div class="sample"><p class="q small soft">${passage(prompt, 300)}</p>${answers
     .map(
       ({ text, note }, i) =>
-        `<div><h3>${safe(labels[i]!)} <span class="term small">${passage(note, 60)}</span></h3><p class="small">${passage(text, 360)}</p></div>`,
+        `<div><h3>${safe(labels[i]!)} <span class="term small">${passage(note, 60)}</span></h3><p class="small">${passage(text.replace(/\s*\n\s*/g, '\n'), 420)}</p></div>`,
     )
     .join('')}</div>`;
+}
+
+function blindTest({ blind }: DeskFacts): string {
+  if (!blind?.reveal) return '';
+  const { models, sentence } = blind.reveal;
+  const votes = models.map(({ label, votes }) => `${label}: ${votes}`).join(', ');
+  return section(
+    'Blind test by a person',
+    `${blind.count.votes} answers, names hidden, sides shuffled`,
+    `<p class="small"><b>${safe(votes)}</b>, without difference: ${blind.count.ties}. <span class="soft">${safe(sentence)}</span></p>`,
+  );
 }
 
 const FORMATS: Readonly<Record<Export['format'], string>> = {
@@ -337,9 +353,9 @@ const SUITES: Readonly<Record<string, string>> = {
   prose: 'other texts',
 };
 
-function measuredOn({ comparison }: DeskFacts): string {
+function measuredOn({ comparison, which }: DeskFacts): string {
   const { suites, decoding, models } = comparison.result;
-  const adapters = models.filter(({ adapter }) => adapter !== null);
+  const adapters = [models[0]!, models[which + 1]!].filter(({ adapter }) => adapter !== null);
   return `<p class="small soft">${safe(
     suites.map(({ name, version, items }) => `${count(items)} ${SUITES[name]} (${version})`).join('; '),
   )}. ${decoding.temperature === 0 ? 'Greedy decoding' : `Temperature ${decoding.temperature}`}, up to ${decoding.maxTokens} tokens, seed ${decoding.seed}. Base <span class="mono">${safe(models[0]!.model.hash.slice(0, 16))}</span>${adapters

@@ -5,7 +5,7 @@ import { escapeXml, plotSvg } from '../../contract/plot.ts';
 import { COLOURS, FONT } from './style.ts';
 
 const WIDTH = 320;
-const HEIGHT = 168;
+const HEIGHT = 176;
 const common = { width: WIDTH, height: HEIGHT, colours: COLOURS, font: FONT } as const;
 
 export interface Looks {
@@ -67,11 +67,16 @@ export function curvePicture(curve: NonNullable<LearningCurve['result']>): strin
   });
 }
 
-const ROW = 34;
+const ROW = 32;
+/** Rows that the picture holds; of more the first, which are the nearest to the base, and the one that is reported. */
+const MOST_ROWS = 7;
+/** Characters of a note that fit the column. */
+const NOTE = 46;
 const INDENT = 20;
 
 /** Base at the top, each run under what it was made from; the one that is reported in brass. */
-export function lineagePicture(nodes: readonly LineageNode[]): string {
+export function lineagePicture(all: readonly LineageNode[]): string {
+  const nodes = all.slice(0, Math.max(MOST_ROWS, all.findIndex(({ current }) => current) + 1));
   const x = (depth: number): number => 8 + depth * INDENT;
   const y = (row: number): number => 12 + row * ROW;
   const lines = nodes.map(({ parent, depth }, row) =>
@@ -81,7 +86,7 @@ export function lineagePicture(nodes: readonly LineageNode[]): string {
   );
   const marks = nodes.map(({ depth, title, note, current, kind }, row) => {
     const colour = current ? COLOURS.unseen : '#8a8273';
-    return `<circle cx="${x(depth)}" cy="${y(row)}" r="4.5" fill="${current ? colour : COLOURS.ground}" stroke="${colour}" stroke-width="1.5"${kind === 'gone' ? ' stroke-dasharray="2 2"' : ''}/><text x="${x(depth) + 14}" y="${y(row) + 4}" font-size="12" font-weight="${current ? 600 : 400}" fill="${COLOURS.ink}">${escapeXml(title)}</text><text x="${x(depth) + 14}" y="${y(row) + 18}" font-size="11" fill="${COLOURS.soft}">${escapeXml(note)}</text>`;
+    return `<circle cx="${x(depth)}" cy="${y(row)}" r="4.5" fill="${current ? colour : COLOURS.ground}" stroke="${colour}" stroke-width="1.5"${kind === 'gone' ? ' stroke-dasharray="2 2"' : ''}/><text x="${x(depth) + 14}" y="${y(row) + 4}" font-size="12" font-weight="${current ? 600 : 400}" fill="${COLOURS.ink}">${escapeXml(title)}</text><text x="${x(depth) + 14}" y="${y(row) + 18}" font-size="11" fill="${COLOURS.soft}">${escapeXml(note.length > NOTE ? `${note.slice(0, NOTE)}…` : note)}</text>`;
   });
   const height = nodes.length * ROW + 4;
   return `<svg xmlns="http://www.w3.org/2000/svg" width="100%" height="${height}" role="img" aria-label="Lineage: ${escapeXml(nodes.map(({ title }) => title).join(', then '))}" font-family="${escapeXml(FONT)}">${lines.join('')}${marks.join('')}</svg>`;

@@ -38,16 +38,20 @@ export interface Seen {
   readonly text: Measured | null;
   readonly rehearsal: number;
   readonly epochs: number;
+  /** In place of epochs. */
+  readonly maxSteps: number | null;
   readonly learningRate: number;
-  /** The lowest loss on unseen rows came well before the end, and it rose from there. */
-  readonly turned: boolean;
-  /** It was still falling at the last look. */
+  /** The checkpoint lies past the best one of its run, from which the loss on unseen rows rose: that one's step. */
+  readonly past: number | null;
+  /** Its loss on unseen rows was still falling at the last look. */
   readonly falling: boolean;
-  /** Share of the steps at which it was best. */
-  readonly bestAt: number;
+  /** The best step came early in what was planned. */
+  readonly early: boolean;
   readonly curve: NonNullable<LearningCurve['result']>['verdict'] | null;
 }
 
+/** Share of the planned steps. Reasoning: two thirds of the training then only took away again. */
+const EARLY = 1 / 3;
 /** By so much the loss must have risen again, relative to its lowest. Reasoning: less lies within what the looks differ by anyway. */
 const ROSE = 0.01;
 
@@ -91,10 +95,14 @@ export function seenOf(
     text: prose?.differences[which] ?? null,
     rehearsal: run.recipe.rehearsal,
     epochs: run.recipe.epochs,
+    maxSteps: run.recipe.maxSteps ?? null,
     learningRate: run.recipe.learningRate,
-    turned: best !== null && lastLoss !== null && best.step < steps && lastLoss > best.loss * (1 + ROSE),
+    past:
+      best !== null && lastLoss !== null && run.step > best.step && lastLoss > best.loss * (1 + ROSE)
+        ? best.step
+        : null,
     falling: best !== null && best.step > 0 && best.step >= steps,
-    bestAt: best && steps > 0 ? best.step / steps : 1,
+    early: best !== null && best.step > 0 && best.step < EARLY * run.planned,
     curve: curve?.verdict ?? null,
   };
 }

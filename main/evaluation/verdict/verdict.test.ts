@@ -36,9 +36,10 @@ const usual: Seen = {
   rehearsal: 0,
   epochs: 3,
   learningRate: 0.001,
-  turned: false,
+  maxSteps: null,
+  past: null,
   falling: false,
-  bestAt: 1,
+  early: false,
   curve: null,
 };
 const lost = general('worse', -0.04, ['arithmetic', 'logic']);
@@ -48,13 +49,14 @@ const muchLost = general('worse', -0.08, ['arithmetic']);
 const CASES: readonly (readonly [Partial<Seen>, string, readonly string[]])[] = [
   [{}, 'right', ['hand-over']],
   [{ general: lost }, 'right', ['hand-over']],
-  [{ general: lost, turned: true, bestAt: 0.5 }, 'right', ['fewer-epochs', 'hand-over']],
+  [{ past: 40 }, 'right', ['best-checkpoint', 'hand-over']],
   [{ curve: 'helps' }, 'right', ['more-data', 'hand-over']],
   [{ goal: null, loss: null }, 'unmeasured', ['measure-task']],
   [{ answers: { task: 'one-job', change: 'often', cite: 'always' } }, 'look-up', ['look-up']],
   [{ goal: goal('no-difference', 0.92) }, 'already-did', ['prompt', 'more-questions']],
   [{ goal: goal('worse') }, 'goal-worse', ['gentler']],
-  [{ goal: null, loss: 'worse', turned: true, bestAt: 0.25 }, 'goal-worse', ['fewer-epochs', 'gentler']],
+  [{ goal: null, loss: 'worse', past: 20 }, 'goal-worse', ['best-checkpoint', 'gentler']],
+  [{ goal: goal('no-difference', 0.3, 200), early: true, curve: 'unclear' }, 'expects', ['gentler']],
   [{ strategy: 'non-instruct', goal: goal('no-difference') }, 'reads-only', ['examples', 'more-questions']],
   [{ strategy: 'non-instruct', goal: null, advised: 'staged' }, 'reads-first', ['examples', 'measure-curve']],
   [{ strategy: 'non-instruct', goal: null, answers: { task: 'field' } }, 'right', ['hand-over']],
@@ -78,6 +80,11 @@ const CASES: readonly (readonly [Partial<Seen>, string, readonly string[]])[] = 
     },
     'nothing',
     ['as-advised', 'other-data'],
+  ],
+  [
+    { goal: { ...goal('no-difference', 0), difference: about(0, 0.17) } },
+    'expects',
+    ['softer-check', 'more-questions', 'measure-curve'],
   ],
   [{ toBase: false }, 'better', ['hand-over']],
   [{ toBase: false, general: lost }, 'trade', ['rehearse']],
@@ -109,8 +116,14 @@ describe('the verdict', () => {
   });
 
   it('gives values that a recipe takes', () => {
-    const { next } = judgeStrategy({ ...usual, goal: goal('worse'), turned: true, bestAt: 0.5 });
-    expect(next.map(({ set }) => set)).toEqual([{ epochs: 1.5 }, { learningRate: 0.0005 }]);
+    const sets = (changed: Partial<Seen>): unknown =>
+      judgeStrategy({ ...usual, ...changed }).next.map(({ set }) => set);
+    expect(sets({ goal: goal('worse') })).toEqual([{ learningRate: 0.0005 }]);
+    const short = { goal: goal('no-difference', 0.3, 200), falling: true, curve: 'unclear' } as const;
+    expect(sets(short)).toEqual([{ epochs: 6 }]);
+    // Where the steps are limited, epochs would do nothing.
+    expect(sets({ ...short, maxSteps: 60 })).toEqual([{ maxSteps: 120 }]);
+    expect(sets({ general: muchLost })).toEqual([{ rehearsal: 0.1 }]);
   });
 
   it('never calls a strategy right that got worse at the goal, or that lost what must be kept', () => {
