@@ -1,7 +1,19 @@
 /** @file Builds the desktop shell into dist/electron: the main process and the workers as modules; with `--mode preload` the preload script, which the sandbox wants as CommonJS. */
 import { defineConfig, type UserConfig } from 'vite';
 
-const ENTRIES = ['train', 'generate', 'model', 'data', 'compare', 'export', 'measure', 'pilot', 'curve', 'answer'];
+const ENTRIES = [
+  'train',
+  'generate',
+  'model',
+  'data',
+  'compare',
+  'export',
+  'measure',
+  'pilot',
+  'curve',
+  'answer',
+  'adapter',
+];
 
 const shared = { outDir: 'dist/electron', ssr: true, target: 'node24', minify: false } as const;
 

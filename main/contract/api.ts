@@ -298,6 +298,11 @@ export const api = {
     Run,
   ),
   'runs.delete': of(z.strictObject({ run: slug }), done),
+  /** Brings an adapter in that was made elsewhere: the folder of a PEFT LoRA adapter of this model. */
+  'runs.import': of(
+    z.strictObject({ project: slug, model: slug, path: z.string().min(1), name: z.string().max(120).optional() }),
+    Run,
+  ),
 
   'jobs.list': of(z.strictObject({ active: z.boolean().default(false) }), z.array(Job)),
   'jobs.show': of(z.strictObject({ job: slug }), Job),
@@ -428,12 +433,15 @@ export const api = {
   'exports.start': of(
     z.strictObject({
       run: slug,
+      /** A checkpoint's name, `best` or `last`. Left out: the best. */
       checkpoint: z.string().optional(),
       format: ExportFormat,
       /** Left out: what is recommended for the format. */
       dtype: ExportType.optional(),
       /** Of a run that stands on another: its own adapter only, instead of both as one. */
       alone: z.boolean().default(false),
+      /** With a PEFT adapter: the base beside it, its weights as the adapter was tuned on them, in 32 bits. */
+      withBase: z.boolean().default(false),
       out: z.string().optional(),
     }),
     Export,

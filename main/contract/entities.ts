@@ -492,6 +492,24 @@ export const Checkpoint = z.object({
   bytes: z.int(),
 });
 export type Checkpoint = z.infer<typeof Checkpoint>;
+/** An adapter that was made elsewhere and brought in as a run. Nothing is known of it but what its files say. */
+export const Imported = z.object({
+  /** A name in words. */
+  name: z.string(),
+  /** What its files name as their base; null where they name none. */
+  base: z.string().nullable(),
+  rank: z.int(),
+  /** As its files state it; the product is scaled by alpha / rank, or alpha / sqrt(rank) with rsLoRA. */
+  alpha: z.number(),
+  useRslora: z.boolean(),
+  useDora: z.boolean(),
+  targetModules: z.array(z.string()),
+  /** Weights outside the blocks that were trained in whole. */
+  modulesToSave: z.array(z.string()),
+  /** SHA-256 of its weights' file as it came. */
+  hash: z.string(),
+});
+export type Imported = z.infer<typeof Imported>;
 export const Run = z.object({
   /** `<project>-<number>`. */
   id: z.string(),
@@ -501,10 +519,12 @@ export const Run = z.object({
   stage: z.string(),
   model: z.string(),
   modelName: z.string(),
-  dataset: z.string(),
-  datasetName: z.string(),
-  strategy: Strategy,
-  recipe: Recipe,
+  /** What it learned from, by what strategy and recipe; null where an adapter was brought in and nobody here knows. */
+  dataset: z.string().nullable(),
+  datasetName: z.string().nullable(),
+  strategy: Strategy.nullable(),
+  recipe: Recipe.nullable(),
+  imported: Imported.nullable(),
   /**
    * The stage that this run stands on: its adapter is merged into the base before this one's is trained. The checkpoint
    * is null until this run begins; then it is the best one, for good.
@@ -532,6 +552,10 @@ export const Run = z.object({
   finishedAt: Time.nullable(),
 });
 export type Run = z.infer<typeof Run>;
+/** One that was trained here. */
+export type TrainedRun = Run & {
+  readonly [K in 'dataset' | 'datasetName' | 'strategy' | 'recipe']: NonNullable<Run[K]>;
+};
 
 // ---- generation, comparison, export
 /** A model to ask: a base model's id, a run's id (its best checkpoint), or `run@checkpoint`. */
@@ -707,7 +731,7 @@ export type Comparison = z.infer<typeof Comparison>;
 /** A comparison without what it measured, which may be large. */
 export const ComparisonSummary = Comparison.omit({ result: true, verdicts: true });
 export type ComparisonSummary = z.infer<typeof ComparisonSummary>;
-export const ExportFormat = z.enum(['adapter', 'safetensors', 'gguf', 'ollama', 'onnx']);
+export const ExportFormat = z.enum(['adapter', 'gguf-adapter', 'safetensors', 'gguf', 'ollama', 'onnx']);
 export type ExportFormat = z.infer<typeof ExportFormat>;
 /** How the numbers are stored; those of GGUF by the names of llama.cpp, those of ONNX by the names of transformers.js. */
 export const ExportType = z.enum([
@@ -756,6 +780,9 @@ export const Proof = z.object({
   verdict: z.enum(['equal', 'within', 'different']),
 });
 export type Proof = z.infer<typeof Proof>;
+/** How one program loads an export: lines for a terminal or a script. */
+export const HowTo = z.object({ client: z.string(), lines: z.string() });
+export type HowTo = z.infer<typeof HowTo>;
 export const Export = z.object({
   id: z.string(),
   project: z.string(),
@@ -763,12 +790,16 @@ export const Export = z.object({
   checkpoint: z.string(),
   format: ExportFormat,
   dtype: ExportType,
+  /** Of an adapter: the base lies beside it, its weights in 32 bits. */
+  withBase: z.boolean().default(false),
   state: JobState,
   stage: z.string(),
   /** The folder, on this machine: shown, never written into the export. */
   folder: z.string(),
   bytes: z.int(),
   files: z.array(z.object({ name: z.string(), bytes: z.int() })),
+  /** What to type in other programs, with the files as they lie on this machine. */
+  howTo: z.array(HowTo).default([]),
   /** Of an export that failed its proof too: what was found stays to be looked at. */
   proof: Proof.nullable(),
   error: ErrorInfo.nullable(),
@@ -819,6 +850,8 @@ export const InputFile = z.object({
   column: z.string().nullable(),
   /** A column whose text follows after a blank line, as in training. */
   more: z.string().nullable(),
+  /** Where the answers could be written: beside it, under a name that is free. */
+  out: z.string(),
 });
 export type InputFile = z.infer<typeof InputFile>;
 /** A file of inputs, answered row by row in the background. */

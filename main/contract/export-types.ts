@@ -8,6 +8,7 @@ export const ONNX_TYPES = ['q8', 'f32', 'f16', 'q4'] as const;
 /** The first is recommended. */
 export const TYPES_OF: Readonly<Record<ExportFormat, readonly ExportType[]>> = {
   adapter: ['f32'],
+  'gguf-adapter': ['f32', 'f16'],
   safetensors: FLOATS,
   gguf: ['q8_0', ...GGUF_TYPES.filter((type) => type !== 'q8_0')],
   ollama: ['q8_0', ...GGUF_TYPES.filter((type) => type !== 'q8_0')],
@@ -47,6 +48,12 @@ export const NEXT: Partial<Readonly<Record<ExportType, ExportType>>> = {
   f16: 'f32',
 };
 
+/** llama.cpp reads such files, where it is installed. */
+export const readByLlamaCpp = (format: ExportFormat): boolean => ['gguf', 'gguf-adapter', 'ollama'].includes(format);
+
+/** A share as percent with two decimals; what rounds to nothing has no sign. */
+export const inPercent = (share: number): string => `${(100 * share).toFixed(2).replace(/^-(0\.0+)$/, '$1')}%`;
+
 /** The proof in one sentence. */
 export function proofInWords({
   tokensEqual,
@@ -59,5 +66,5 @@ export function proofInWords({
   const tokens = `read by ${by}: ${tokensEqual} of ${tokensCompared} tokens equal to the run in Fettle on ${prompts} prompts, largest difference of a logit ${largestLogitDifference.toExponential(1)}`;
   return likelihood === null
     ? tokens
-    : `${tokens}; loss on ${likelihood.rows} unseen rows ${likelihood.files.toFixed(4)} nats a token, ${(100 * likelihood.change).toFixed(2)}% off (${(100 * likelihood.allowed).toFixed(1)}% allowed)`;
+    : `${tokens}; loss on ${likelihood.rows} unseen rows ${likelihood.files.toFixed(4)} nats a token, ${inPercent(likelihood.change)} off (${(100 * likelihood.allowed).toFixed(1)}% allowed)`;
 }

@@ -3,7 +3,17 @@ import type { Run } from './entities.ts';
 
 type Origin = Pick<
   Run,
-  'id' | 'number' | 'model' | 'modelName' | 'strategy' | 'recipe' | 'over' | 'clonedFrom' | 'datasetName' | 'step'
+  | 'id'
+  | 'number'
+  | 'model'
+  | 'modelName'
+  | 'strategy'
+  | 'recipe'
+  | 'imported'
+  | 'over'
+  | 'clonedFrom'
+  | 'datasetName'
+  | 'step'
 >;
 export interface LineageNode {
   readonly id: string;
@@ -19,7 +29,7 @@ export interface LineageNode {
 
 /** The run whose checkpoint an adapter's folder is, where it is one of these. */
 const adapterRun = ({ recipe }: Origin, runs: readonly Origin[]): string | undefined => {
-  const parts = recipe.initAdapter?.split(/[\\/]/) ?? [];
+  const parts = recipe?.initAdapter?.split(/[\\/]/) ?? [];
   return runs.find(({ id }) => parts.includes(id))?.id;
 };
 
@@ -27,7 +37,7 @@ const adapterRun = ({ recipe }: Origin, runs: readonly Origin[]): string | undef
 function parentOf(run: Origin, runs: readonly Origin[]): { readonly id: string | null; readonly how: string } {
   const { over, clonedFrom, recipe } = run;
   if (over) return { id: over.run, how: over.checkpoint ? `over its ${over.checkpoint}` : 'over it, when it is done' };
-  if (recipe.initAdapter !== undefined) {
+  if (recipe?.initAdapter !== undefined) {
     const from = adapterRun(run, runs);
     return { id: from ?? null, how: from ? 'goes on from its adapter' : 'goes on from an adapter of another place' };
   }
@@ -66,7 +76,9 @@ export function lineageOf(current: readonly string[], runs: readonly Origin[]): 
             kind: 'run',
             title: `Run ${run.number}`,
             note: [
-              `${run.strategy} on ${run.datasetName}, ${run.recipe.method === 'full' ? 'all weights' : `rank ${run.recipe.rank}`}, ${run.step} steps`,
+              run.imported
+                ? `${run.imported.name}, made elsewhere, rank ${run.imported.rank}`
+                : `${run.strategy} on ${run.datasetName}, ${run.recipe?.method === 'full' ? 'all weights' : `rank ${run.recipe?.rank}`}, ${run.step} steps`,
               ...(how === '' ? [] : [how]),
             ].join('; '),
             depth,

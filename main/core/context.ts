@@ -40,7 +40,7 @@ export interface Events {
 
 export type Ask = 'pause' | 'stop' | 'cancel';
 export type WorkerEntry =
-  'train' | 'generate' | 'model' | 'data' | 'compare' | 'export' | 'measure' | 'pilot' | 'curve' | 'answer';
+  'train' | 'generate' | 'model' | 'data' | 'compare' | 'export' | 'adapter' | 'measure' | 'pilot' | 'curve' | 'answer';
 
 /** A child process at work. */
 export interface WorkerHandle<Result> {

@@ -232,7 +232,8 @@ class Buckets {
       take: (record) => {
         if (record.kind === 'bad') drop(record.reason, record.line, record.raw);
         else if (record.kind === 'text') {
-          keep({ source: file.name, text: record.text }, 'prose', null);
+          const source = record.part === undefined ? file.name : `${file.name}, part ${record.part}`;
+          keep({ source, text: record.text }, 'prose', null);
           if (last) this.#describe(last, 'documents', record.removed, file.name);
         } else {
           const { reading, row, line } = record;
@@ -317,7 +318,7 @@ class Buckets {
           mapping,
           evidence:
             name === 'documents' && evidence.length === 0
-              ? [`${rows.toLocaleString('en')} ${rows === 1 ? 'file of text' : 'files of text'}, each one document`]
+              ? [`${rows.toLocaleString('en')} ${rows === 1 ? 'document' : 'documents'} of text`]
               : evidence,
         })),
       });
@@ -367,7 +368,9 @@ function nothingLeft(
   reports: readonly FileReport[],
 ): FettleError {
   const why = dropped.map(({ reason, count }) => `${count} with ${reason}`).join(', ');
-  const failed = reports.find((file) => file.error)?.error;
+  const errors = reports.flatMap((file) => file.error ?? []);
+  // Pictures beside a file that is damaged are not why nothing is left.
+  const failed = errors.find((error) => error.code !== 'FORMAT_UNKNOWN') ?? errors[0];
   return new FettleError(
     'DATA_EMPTY',
     `Nothing is left to train on${why ? `: ${why}` : failed ? `: ${failed.message}` : ''}`.replace(/\.?$/, '.'),

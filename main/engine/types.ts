@@ -31,6 +31,8 @@ export interface ParameterSet {
     readonly shape: readonly number[];
     readonly offset: number;
     readonly size: number;
+    /** Files keep it the other way round, [columns, rows]. */
+    readonly transposed?: boolean;
   }[];
   readonly values: Float32Array;
   readonly gradients: Float32Array;

@@ -46,12 +46,14 @@ export function settingsOf(sides: readonly Side[]): Result['settings'] {
   for (const told of ['version', 'strategy']) keys.delete(told);
   return [
     line('model', ({ modelName }) => modelName),
-    ofRun('strategy', ({ strategy, over }) => (over ? `${strategy}, as a second stage` : strategy)),
-    ofRun('dataset', ({ datasetName, dataset }) => `${datasetName}, ${dataset}`),
+    ofRun('strategy', ({ strategy, over }) =>
+      over ? `${strategy}, as a second stage` : (strategy ?? 'made elsewhere'),
+    ),
+    ofRun('dataset', ({ datasetName, dataset }) => (dataset === null ? NONE : `${datasetName}, ${dataset}`)),
     ofRun('stands on', ({ over }) => (over ? [over.run, over.checkpoint ?? ''].join(' ').trim() : 'the base')),
     line('checkpoint', ({ checkpoint }) => checkpoint ?? NONE),
     ofRun('step', ({ step }) => String(step)),
-    ...[...keys].map((key) => ofRun(key, ({ recipe }) => shown(key, new Map(Object.entries(recipe)).get(key)))),
+    ...[...keys].map((key) => ofRun(key, ({ recipe }) => shown(key, new Map(Object.entries(recipe ?? {})).get(key)))),
   ];
 }
 

@@ -162,7 +162,7 @@ export function createEvaluation(core: Core, parts: Parts): Evaluation {
       rows: data && datasets.rowsFile(project, data.id),
       dataset: data?.id ?? '',
       prose: data?.kind === 'prose',
-      maxLength: Math.max(...targets.map((target) => target.run?.recipe.maxLength ?? 0)) || 512,
+      maxLength: Math.max(...targets.map((target) => target.run?.recipe?.maxLength ?? 0)) || 512,
       samples,
       checks,
       probes: probesFolder(),

@@ -5,6 +5,7 @@ import { basename, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { ComparedModel, Model, Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
+import { ADAPTER_FILE } from '../formats/peft.ts';
 import { WHOLE_FILE } from '../formats/tuned.ts';
 import type { Models } from '../models/index.ts';
 import type { Runs } from '../runs/index.ts';
@@ -24,10 +25,9 @@ export interface ResolvedTarget {
   readonly under: readonly string[];
 }
 
-const ADAPTER_FILE = 'adapter_model.safetensors';
-/** An adapter, or all weights where all were trained. */
-const weightsIn = (folder: string): string | undefined =>
-  [ADAPTER_FILE, WHOLE_FILE].map((name) => join(folder, name)).find((path) => existsSync(path));
+/** What a checkpoint holds: an adapter, or where all was trained, the weights. */
+const learnedIn = (folder: string): string | undefined =>
+  [ADAPTER_FILE, WHOLE_FILE].map((name) => join(folder, name)).find(existsSync);
 
 /** @throws MODEL_NOT_FOUND, CHECKPOINT_NOT_FOUND, also where files were taken away meanwhile */
 export function resolveTarget(
@@ -40,7 +40,7 @@ export function resolveTarget(
     const checkpoint = checkpointNamed(run.id, run.checkpoints, checkpointName);
     const adapter = runs.checkpointFolder(run, checkpoint.name);
     const under = runs.under(run.id);
-    const gone = [...under, adapter].find((folder) => weightsIn(folder) === undefined);
+    const gone = [...under, adapter].find((folder) => learnedIn(folder) === undefined);
     if (gone !== undefined)
       throw new FettleError(
         'CHECKPOINT_NOT_FOUND',
@@ -49,7 +49,7 @@ export function resolveTarget(
       );
     return {
       target,
-      label: `Run ${run.number}, step ${checkpoint.step}`,
+      label: run.imported ? `Run ${run.number}, ${run.imported.name}` : `Run ${run.number}, step ${checkpoint.step}`,
       ...modelOf(models, run.model),
       run,
       checkpoint: checkpoint.name,
@@ -94,15 +94,15 @@ export async function compared(
   { label, target, model, run, checkpoint, adapter }: ResolvedTarget,
   trainRows: number | null,
 ): Promise<ComparedModel> {
-  const file = adapter === null ? undefined : weightsIn(adapter);
   const at = run?.checkpoints.find(({ name }) => name === checkpoint);
   return {
     target,
     label,
     model: { id: model.id, name: model.name, hash: model.hash },
-    adapter: file === undefined ? null : await hashOf(file),
+    adapter: adapter === null ? null : await hashOf(learnedIn(adapter) ?? adapter),
     run:
-      run === null || !at
+      // Of an adapter that was made elsewhere nothing is known that a verdict could rest on.
+      run === null || !at || run.recipe === null || run.strategy === null
         ? null
         : {
             id: run.id,
@@ -122,7 +122,14 @@ export async function compared(
   };
 }
 
-const recipeOf = ({ epochs, maxSteps, learningRate, rank, rehearsal, seed }: Run['recipe']): Kept['recipe'] => ({
+const recipeOf = ({
+  epochs,
+  maxSteps,
+  learningRate,
+  rank,
+  rehearsal,
+  seed,
+}: NonNullable<Run['recipe']>): Kept['recipe'] => ({
   epochs,
   learningRate,
   rank,

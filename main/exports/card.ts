@@ -1,5 +1,14 @@
 /** @file The model card that travels with an export: lineage, recipe, data in numbers, measured results. Nothing of the data itself, no path of this machine. */
-import type { AdviceStrategy, Checkpoint, Export, Proof } from '../contract/entities.ts';
+import { howToInMarkdown, type Handed } from '../contract/clients.ts';
+import type {
+  AdviceStrategy,
+  Checkpoint,
+  Comparison,
+  Export,
+  Imported,
+  Measured,
+  Proof,
+} from '../contract/entities.ts';
 import { proofInWords } from '../contract/export-types.ts';
 import type { Recipe, Strategy } from '../contract/recipe.ts';
 
@@ -14,7 +23,9 @@ export interface CardFacts {
     readonly storage: string;
     readonly hash: string;
   };
-  readonly strategy: Strategy;
+  /** Strategy, data and recipe are null of an adapter that was made elsewhere. */
+  readonly strategy: Strategy | null;
+  readonly imported: Imported | null;
   readonly advice: { readonly strategy: AdviceStrategy; readonly summary: string } | null;
   readonly choice: { readonly reason: string; readonly overruled: boolean } | null;
   readonly data: {
@@ -23,11 +34,21 @@ export interface CardFacts {
     readonly heldOutRows: number;
     readonly words: number;
     readonly hash: string;
-  };
-  readonly recipe: Omit<Recipe, 'initAdapter'>;
+  } | null;
+  readonly recipe: PublicRecipe | null;
   /** The stages that it stands on, first to last; `alone` where this export leaves them out. */
-  readonly stages: readonly { readonly run: string; readonly strategy: Strategy; readonly checkpoint: string }[];
+  readonly stages: readonly {
+    readonly run: string;
+    readonly strategy: Strategy | null;
+    readonly recipe: PublicRecipe | null;
+    readonly dataHash: string | null;
+    readonly checkpoint: string;
+  }[];
   readonly alone: boolean;
+  /** The base lies beside the adapter. */
+  readonly withBase: boolean;
+  /** The newest comparison that this checkpoint was in: which of its targets it is, and what was measured. */
+  readonly comparison: { readonly self: number; readonly result: NonNullable<Comparison['result']> } | null;
   readonly startedFromAdapter: boolean;
   readonly checkpoint: Checkpoint | null;
   readonly steps: number;
@@ -36,8 +57,13 @@ export interface CardFacts {
   readonly versions: Readonly<Record<string, string>>;
 }
 
+/** A recipe without what names a place on this machine. */
+export type PublicRecipe = Omit<Recipe, 'initAdapter'>;
+
 /** By what Hugging Face's pages show how to load it. */
-const LIBRARY: Readonly<Record<Exclude<Export['format'], 'adapter'>, string>> = {
+const LIBRARY: Readonly<Record<Export['format'], string>> = {
+  adapter: 'peft',
+  'gguf-adapter': 'gguf',
   safetensors: 'transformers',
   gguf: 'gguf',
   ollama: 'gguf',
@@ -51,20 +77,23 @@ const STRATEGY_WORDS: Readonly<Record<AdviceStrategy, string>> = {
   'do-not-tune': 'not to tune',
 };
 
+const strategyWords = (strategy: AdviceStrategy | null): string =>
+  strategy === null ? 'not known: it was made elsewhere' : STRATEGY_WORDS[strategy];
+
 /** README.md of an export, with the front matter that Hugging Face's tools read. */
-export function modelCard(facts: CardFacts, format: Export['format'], dtype: Export['dtype'], proof: Proof): string {
-  const { base, data, recipe, checkpoint } = facts;
-  const adapter = format === 'adapter';
+export function modelCard(
+  facts: CardFacts,
+  { format, dtype, proof }: Pick<Export, 'format' | 'dtype'> & { readonly proof: Proof },
+  handed: Omit<Handed, 'format'>,
+): string {
+  const { base, data, recipe, checkpoint, imported } = facts;
+  const adapter = format === 'adapter' || format === 'gguf-adapter';
   return [
     '---',
     ...(base.license ? [`license: ${yaml(base.license)}`] : []),
     `base_model: ${yaml(base.name)}`,
-    ...(format === 'adapter'
-      ? ['library_name: peft', 'base_model_relation: adapter']
-      : [
-          `library_name: ${LIBRARY[format]}`,
-          `base_model_relation: ${dtype.startsWith('q') ? 'quantized' : 'finetune'}`,
-        ]),
+    `library_name: ${LIBRARY[format]}`,
+    `base_model_relation: ${adapter ? 'adapter' : dtype.startsWith('q') ? 'quantized' : 'finetune'}`,
     'pipeline_tag: text-generation',
     'tags: [fettle, lora]',
     '---',
@@ -72,8 +101,8 @@ export function modelCard(facts: CardFacts, format: Export['format'], dtype: Exp
     `# ${plain(facts.title)}`,
     '',
     adapter
-      ? `A LoRA adapter for ${plain(base.name)}, made with Fettle.`
-      : `${plain(base.name)} with a LoRA adapter merged into its weights (${dtype}), made with Fettle.`,
+      ? `A LoRA adapter${format === 'adapter' ? '' : ` as GGUF (${dtype})`} for ${plain(base.name)}, ${imported ? 'made elsewhere and handed on' : 'made'} with Fettle.`
+      : `${plain(base.name)} ${recipe?.method === 'full' ? 'with all its weights trained' : 'with a LoRA adapter merged into its weights'} (${dtype}), made with Fettle.`,
     '',
     '## Where it comes from',
     '',
@@ -82,30 +111,40 @@ export function modelCard(facts: CardFacts, format: Export['format'], dtype: Exp
         'Base model',
         `${plain(base.name)} (${base.architecture}, ${count(base.parameters)} parameters, weights stored as ${base.storage})`,
       ],
-      ['SHA-256 of the base', code(base.hash)],
+      ['Fettle’s hash of the base', code(base.hash)],
+      ...(adapter && handed.base.hash !== base.hash
+        ? [['SHA-256 of the base’s file', code(handed.base.hash)] as const]
+        : []),
       ['Licence of the base', base.license ? plain(base.license) : 'not stated in its files'],
-      ['Strategy', STRATEGY_WORDS[facts.strategy]],
-      ...(facts.advice ? [['Advised', STRATEGY_WORDS[facts.advice.strategy]] as const] : []),
+      ['Strategy', strategyWords(facts.strategy)],
+      ...(imported ? importedRows(imported) : []),
+      ...(facts.advice
+        ? [['Advised', `${STRATEGY_WORDS[facts.advice.strategy]}. ${plain(facts.advice.summary)}`] as const]
+        : []),
       ...(facts.choice?.overruled
         ? [['Chosen against the advice', plain(facts.choice.reason) || 'no reason given'] as const]
         : []),
-      [
-        'Data',
-        `${data.kind}: ${count(data.trainRows)} rows trained on, ${count(data.heldOutRows)} held out, ${count(data.words)} words`,
-      ],
-      ['SHA-256 of the data', code(data.hash)],
+      ...(data
+        ? ([
+            [
+              'Data',
+              `${data.kind}: ${count(data.trainRows)} rows trained on, ${count(data.heldOutRows)} held out, ${count(data.words)} words`,
+            ],
+            ['SHA-256 of the data', code(data.hash)],
+          ] as const)
+        : []),
       ...facts.stages.map(
         ({ run, strategy, checkpoint }) =>
           [
             'Stands on',
-            `${plain(run)}, ${checkpoint}: ${STRATEGY_WORDS[strategy]}${facts.alone ? '; its adapter must be merged into the base before this one is put on' : ' (part of these files)'}`,
+            `${plain(run)}, ${checkpoint}: ${strategyWords(strategy)}${facts.alone ? '; its adapter must be merged into the base before this one is put on' : ' (part of these files)'}`,
           ] as const,
       ),
-      ...(facts.recipe.rehearsal > 0
+      ...(recipe && recipe.rehearsal > 0
         ? [
             [
               'Rehearsal',
-              `${Math.round(facts.recipe.rehearsal * 1000) / 10}% of the training tokens were general data of Fettle’s own`,
+              `${Math.round(recipe.rehearsal * 1000) / 10}% of the training tokens were general data of Fettle’s own`,
             ] as const,
           ]
         : []),
@@ -115,21 +154,35 @@ export function modelCard(facts: CardFacts, format: Export['format'], dtype: Exp
     '## What was measured',
     '',
     ...table([
-      ['Steps', `${count(checkpoint?.step ?? facts.steps)} of ${count(facts.steps)}`],
-      ['Tokens seen', count(facts.tokens)],
-      ['Loss on held-out rows before', nats(facts.heldOutLossStart)],
-      ['Loss on held-out rows of this checkpoint', nats(checkpoint?.heldOutLoss ?? null)],
+      ...(imported
+        ? []
+        : ([
+            ['Steps', `${count(checkpoint?.step ?? facts.steps)} of ${count(facts.steps)}`],
+            ['Tokens seen', count(facts.tokens)],
+            ['Loss on held-out rows before', nats(facts.heldOutLossStart)],
+            ['Loss on held-out rows of this checkpoint', nats(checkpoint?.heldOutLoss ?? null)],
+          ] as const)),
       ['Proof of this export', proofInWords(proof)],
       ...proof.readers.map(({ name, found }) => [`Read by ${name}`, found] as const),
     ]),
     '',
-    ...(adapter && base.storage !== 'F32' ? [...baseNote(base.storage), ''] : []),
-    '## Recipe',
+    ...(facts.comparison ? [...scorecard(facts.comparison), ''] : []),
+    ...(adapter && (base.storage !== 'F32' || facts.withBase) ? [baseNote(facts, format), ''] : []),
+    '## How to run it',
     '',
-    '```json',
-    JSON.stringify(recipe, null, 2),
-    '```',
-    '',
+    ...howToInMarkdown({ ...handed, format }),
+    ...(recipe
+      ? [
+          '## Recipe',
+          '',
+          '```json',
+          JSON.stringify(recipe, null, 2),
+          '```',
+          '',
+          '`recipe.json` holds the same with the hashes of model and data: with both in Fettle, `fettle train PROJECT --model MODEL --recipe recipe.json` trains it again. `proof.json` holds the figures of the proof.',
+          '',
+        ]
+      : []),
     `Made with ${Object.entries(facts.versions)
       .map(([name, version]) => `${name} ${version}`)
       .join(', ')}.`,
@@ -137,9 +190,88 @@ export function modelCard(facts: CardFacts, format: Export['format'], dtype: Exp
   ].join('\n');
 }
 
-const baseNote = (storage: string): string[] => [
-  `The base model's weights are stored as ${storage} and were widened to float32 for training. The adapter fits exactly those weights; on another copy of the same model (of another precision) its results differ a little.`,
+/** recipe.json: what it takes to make it again. */
+export const recipeFile = (facts: CardFacts): Record<string, unknown> => {
+  const { base, data, imported, strategy, recipe, checkpoint, stages, versions } = facts;
+  return {
+    base: { name: base.name, hash: base.hash, storage: base.storage },
+    ...(imported ? { imported } : {}),
+    ...(data ? { data: { hash: data.hash, kind: data.kind, trainRows: data.trainRows } } : {}),
+    strategy,
+    checkpoint: checkpoint?.name ?? null,
+    recipe,
+    stages: stages.map(({ run: _, ...stage }) => stage),
+    versions,
+  };
+};
+
+const importedRows = ({
+  name,
+  base,
+  rank,
+  alpha,
+  useRslora,
+  useDora,
+  modulesToSave,
+  targetModules,
+  hash,
+}: Imported): (readonly [string, string])[] => [
+  ['Made elsewhere', plain(name)],
+  ['Its files name as base', base === null ? 'nothing' : plain(base)],
+  [
+    'LoRA',
+    `rank ${rank}, alpha ${alpha}${useRslora ? ', rsLoRA' : ''}${useDora ? ', DoRA' : ''}, ${[...targetModules, ...modulesToSave].join(', ')}`,
+  ],
+  ['SHA-256 of its weights as they came', code(hash)],
 ];
+
+function baseNote({ base, withBase }: CardFacts, format: Export['format']): string {
+  const widened =
+    base.storage === 'F32'
+      ? 'The base model’s weights have 32 bits.'
+      : `The base model’s weights are stored as ${base.storage} and were widened to 32 bits for training.`;
+  if (withBase) return `${widened} The folder \`base\` holds them so: the adapter fits exactly those.`;
+  return format === 'gguf-adapter'
+    ? `${widened} llama.cpp puts the adapter on the file with the hash above as it is.`
+    : `${widened} The adapter fits exactly those weights; on another copy of the same model (of another precision) its results differ a little. The base is not part of these files: the hash above tells whether yours is the same.`;
+}
+
+/** What was measured against others, with margins of 95%. */
+function scorecard({ self, result }: NonNullable<CardFacts['comparison']>): string[] {
+  const { models, losses, scorecard: card, heldOutRows } = result;
+  const margin = ({ value, low, high }: Measured, digits: number): string =>
+    `${value.toFixed(digits)} (${low.toFixed(digits)} to ${high.toFixed(digits)})`;
+  const share = ({ value, low, high }: Measured): string =>
+    `${Math.round(100 * value)}% (${Math.round(100 * low)} to ${Math.round(100 * high)})`;
+  const rows: string[][] = [
+    ...(losses.length > 0
+      ? [[`Loss on ${count(heldOutRows)} unseen rows, nats a token`, ...losses.map(({ loss }) => margin(loss, 3))]]
+      : []),
+    ...(card?.goal
+      ? [
+          [
+            `The task, by ${card.goal.checks.map(({ check }) => check.kind).join(', ')} (${card.goal.items.length} answers)`,
+            ...card.goal.scores.map(share),
+          ],
+        ]
+      : []),
+    ...(card?.general ? [[`General skills (${card.general.count} items)`, ...card.general.scores.map(share)]] : []),
+    ...(card?.skills ?? []).map(({ skill, items, scores }) => [`${skill} (${items.length})`, ...scores.map(share)]),
+    ...(card?.prose ? [['Other text, nats a token', ...card.prose.losses.map((loss) => margin(loss, 3))]] : []),
+  ];
+  const labels = models.map(({ label }, i) => (i === self ? '**this**' : plain(label)));
+  return [
+    '## Scorecard',
+    '',
+    `| | ${labels.join(' | ')} |`,
+    `|---|${labels.map(() => '---').join('|')}|`,
+    ...rows.map((cells) => `| ${cells.join(' | ')} |`),
+    '',
+    ...[...result.differences.map(({ sentence }) => sentence), ...(card?.sentences ?? [])].map(
+      (sentence) => `- ${plain(sentence)}`,
+    ),
+  ];
+}
 
 const table = (rows: readonly (readonly [string, string])[]): string[] => [
   '| | |',

@@ -1,18 +1,17 @@
 /** @file Exports: a run handed over as files that other programs load, proven before they are called done. The only writer of table export. */
-import { existsSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
+import { howToRun } from '../contract/clients.ts';
 import { Export, ExportFormat, type Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { TYPES_OF } from '../contract/export-types.ts';
+import { trainsBy } from '../contract/trains.ts';
 import type { ParsedInputOf } from '../contract/api.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
-import type { Datasets } from '../datasets/index.ts';
-import type { Models } from '../models/index.ts';
-import type { Runs } from '../runs/index.ts';
 import { checkpointNamed } from '../runs/train.ts';
 import type { ExportEvent, ExportJob, ExportResult } from '../workers/export.ts';
-import type { CardFacts } from './card.ts';
+import { cardFacts, stagesUnder, type Parts, type Stage } from './facts.ts';
+import { checkUntaken } from './room.ts';
 
 export interface Exports {
   readonly handlers: Handlers<'exports.start' | 'exports.list' | 'exports.show'>;
@@ -29,26 +28,22 @@ interface Row {
   readonly folder: string;
   readonly result: string | null;
   readonly alone: number;
+  readonly with_base: number;
   readonly created_at: string;
 }
 
 const WORDS: Readonly<Record<ExportFormat, string>> = {
   adapter: 'an adapter',
+  'gguf-adapter': 'an adapter in GGUF',
   safetensors: 'a merged folder',
   gguf: 'GGUF',
   ollama: 'an Ollama folder',
   onnx: 'ONNX',
 };
 
-interface Parts {
-  readonly models: Models;
-  readonly datasets: Datasets;
-  readonly runs: Runs;
-}
-
 export function createExports(core: Core, parts: Parts): Exports {
   const { db } = core;
-  const { models, runs } = parts;
+  const { models, datasets, runs } = parts;
   const one = db.prepare<[string], Row>('SELECT * FROM export WHERE id = ?');
   const all = db.prepare<[string], Row>('SELECT * FROM export WHERE project = ? ORDER BY created_at DESC, id DESC');
 
@@ -63,7 +58,9 @@ export function createExports(core: Core, parts: Parts): Exports {
 
   const view = (row: Row): Export => {
     const job = core.jobs.of('export', row.id);
-    const result = row.result === null ? {} : JSON.parse(row.result);
+    const result = (row.result === null ? {} : JSON.parse(row.result)) as Partial<ExportResult> & { failed?: true };
+    const files = result.files?.map(({ name }) => name) ?? [];
+    const format = ExportFormat.parse(row.format);
     return Export.parse({
       id: row.id,
       project: row.project,
@@ -71,7 +68,9 @@ export function createExports(core: Core, parts: Parts): Exports {
       checkpoint: row.checkpoint,
       format: row.format,
       dtype: row.dtype,
+      withBase: row.with_base === 1,
       folder: row.folder,
+      howTo: result.handed ? howToRun({ ...result.handed, format, files }, row.folder) : [],
       createdAt: row.created_at,
       state: row.result !== null && !('failed' in result) ? 'completed' : (job?.state ?? 'interrupted'),
       stage: job?.stage ?? '',
@@ -93,11 +92,18 @@ export function createExports(core: Core, parts: Parts): Exports {
     const run = runs.show(input.run);
     const checkpoint = checkpointNamed(run.id, run.checkpoints, input.checkpoint);
     const types = TYPES_OF[input.format];
-    const dtype = input.format === 'adapter' ? 'f32' : (input.dtype ?? types[0]!);
+    const dtype = input.dtype ?? types[0]!;
     if (!types.includes(dtype))
       throw new FettleError('INPUT_INVALID', `${input.format} cannot hold ${dtype}.`, `It takes ${types.join(', ')}.`);
-    const alone = input.alone && input.format === 'adapter' && run.over !== null;
-    if (input.format === 'adapter') refuseAdapter(run, alone ? [] : stagesUnder(run, runs));
+    const adapter = input.format === 'adapter' || input.format === 'gguf-adapter';
+    const alone = input.alone && adapter && run.over !== null;
+    if (adapter) refuseAdapter(run, alone ? [] : stagesUnder(run, runs), input.format);
+    if (input.withBase && input.format !== 'adapter')
+      throw new FettleError(
+        'INPUT_INVALID',
+        'Only a PEFT adapter travels with its base.',
+        adapter ? 'llama.cpp takes the base as a GGUF file: export it with --format gguf.' : 'These files hold it.',
+      );
     const number = nextNumber.get({ prefix: `${run.project}-export-`, project: run.project })?.n ?? 1;
     const id = `${run.project}-export-${number}`;
     const folder =
@@ -105,15 +111,25 @@ export function createExports(core: Core, parts: Parts): Exports {
       join(
         core.home.project(run.project),
         'exports',
-        `${run.id}-${checkpoint.name}-${input.format}${input.format === 'adapter' ? '' : `-${dtype}`}-${number}`,
+        `${run.id}-${checkpoint.name}-${input.format}${types.length === 1 ? '' : `-${dtype}`}-${number}`,
       );
     if (!isAbsolute(folder))
       throw new FettleError('INPUT_INVALID', `${folder} is not a whole path.`, 'Give the folder by its whole path.');
-    if (existsSync(folder))
-      throw new FettleError('TARGET_EXISTS', `${folder} exists already.`, 'Name a folder that does not exist yet.');
+    checkUntaken(folder);
     db.prepare(
-      'INSERT INTO export (id, project, run, checkpoint, format, dtype, alone, folder, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
-    ).run(id, run.project, run.id, checkpoint.name, input.format, dtype, Number(alone), folder, core.clock.now());
+      'INSERT INTO export (id, project, run, checkpoint, format, dtype, alone, with_base, folder, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+    ).run(
+      id,
+      run.project,
+      run.id,
+      checkpoint.name,
+      input.format,
+      dtype,
+      Number(alone),
+      Number(input.withBase),
+      folder,
+      core.clock.now(),
+    );
     core.jobs.enqueue({
       kind: 'export',
       project: run.project,
@@ -124,8 +140,16 @@ export function createExports(core: Core, parts: Parts): Exports {
     return view(row(id));
   }
 
+  /** What it is asked for the proof: the held-out rows of its own data; of one made elsewhere, those of the newest data there are. */
+  function rowsFor({ project, dataset }: Run): string | null {
+    const id =
+      dataset ?? datasets.list(project).find(({ kind, heldOutRows }) => trainsBy(kind) && heldOutRows > 0)?.id ?? null;
+    return id === null ? null : datasets.rowsFile(project, id);
+  }
+
   core.jobs.handle('export', async (control) => {
-    const { id, project, run: runId, checkpoint, format, dtype, folder, alone } = row(control.job.subject);
+    const { id, project, run: runId, checkpoint, format, dtype, folder, ...options } = row(control.job.subject);
+    const [alone, withBase] = [options.alone === 1, options.with_base === 1];
     const run = runs.show(runId);
     control.update({ state: 'running', stage: 'Loading the model' });
     let cancelled = false;
@@ -136,13 +160,12 @@ export function createExports(core: Core, parts: Parts): Exports {
       model: models.pathOf(run.model),
       adapter: runs.checkpointFolder(run, checkpoint),
       under: runs.under(run.id),
-      alone: alone === 1,
-      answers: [run, ...stagesUnder(run, runs).map((stage) => stage.run)].some(
-        ({ strategy }) => strategy === 'instruct',
-      ),
-      rows: parts.datasets.rowsFile(project, run.dataset),
+      alone,
+      withBase,
+      answers: [run, ...stagesUnder(run, runs)].some(({ strategy }) => strategy === 'instruct'),
+      rows: rowsFor(run),
       threads: core.threads,
-      card: cardFacts(core, run, checkpoint, alone === 1, parts),
+      card: await cardFacts(core, run, { checkpoint, alone, withBase }, parts),
     };
     const worker = core.workers.run<ExportEvent, ExportResult>('export', job, ({ stage, progress }) =>
       control.update({ stage, progress }),
@@ -179,70 +202,24 @@ export function createExports(core: Core, parts: Parts): Exports {
 }
 
 /** What an adapter's file cannot hold. @throws EXPORT_UNSUPPORTED */
-function refuseAdapter(run: Run, under: readonly Stage[]): void {
-  const stages = [...under.map((stage) => stage.run), run];
-  if (stages.some(({ recipe }) => recipe.method === 'full'))
+function refuseAdapter({ recipe, imported }: Run, under: readonly Stage[], format: ExportFormat): void {
+  const stages = [...under, { recipe, imported }];
+  if (stages.some((stage) => stage.recipe?.method === 'full'))
     throw new FettleError(
       'EXPORT_UNSUPPORTED',
       'All weights of the model were trained: there is no adapter to hand over.',
       'Export the merged model (safetensors), or GGUF.',
     );
-  if (under.length > 0 && stages.some(({ recipe }) => recipe.useDora || recipe.modulesToSave.length > 0))
+  const more = stages.some((stage) => {
+    const { useDora, modulesToSave } = stage.imported ?? stage.recipe!;
+    return useDora || modulesToSave.length > 0;
+  });
+  if (more && (under.length > 0 || format === 'gguf-adapter'))
     throw new FettleError(
       'EXPORT_UNSUPPORTED',
-      'Stages cannot be put into one adapter where one of them is weight-decomposed (useDora) or trained whole modules.',
-      'Export the merged model (safetensors), or the last stage alone.',
+      format === 'gguf-adapter'
+        ? 'llama.cpp’s adapters cannot be weight-decomposed (useDora), and hold no modules that were trained in whole.'
+        : 'Stages cannot be put into one adapter where one of them is weight-decomposed (useDora) or trained whole modules.',
+      `Export the merged model (safetensors, gguf)${under.length > 0 ? ', or the last stage alone' : ''}.`,
     );
-}
-
-interface Stage {
-  readonly run: Run;
-  readonly checkpoint: string;
-}
-/** First stage to last. */
-function stagesUnder({ over }: Run, runs: Runs): Stage[] {
-  if (!over || over.checkpoint === null) return [];
-  const below = runs.show(over.run);
-  return [...stagesUnder(below, runs), { run: below, checkpoint: over.checkpoint }];
-}
-
-/** What the model card tells: lineage and figures, nothing of the data itself and nothing of this machine. */
-function cardFacts(
-  core: Core,
-  run: Run,
-  checkpoint: string,
-  alone: boolean,
-  { models, datasets, runs }: Parts,
-): CardFacts {
-  const model = models.show(run.model);
-  const { kind, trainRows, heldOutRows, words, hash } = datasets.show(run.project, run.dataset);
-  const { initAdapter, ...recipe } = run.recipe;
-  return {
-    title: `${run.project}, run ${run.number}`,
-    base: {
-      name: model.name,
-      license: model.license,
-      architecture: model.architecture,
-      parameters: model.parameters,
-      storage: model.storage,
-      hash: model.hash,
-    },
-    strategy: run.strategy,
-    advice: run.advice && { strategy: run.advice.strategy, summary: run.advice.summary },
-    choice: run.choice && { reason: run.choice.reason, overruled: run.choice.overruled },
-    data: { kind, trainRows, heldOutRows, words, hash },
-    recipe,
-    stages: stagesUnder(run, runs).map(({ run: { id, strategy }, checkpoint: name }) => ({
-      run: id,
-      strategy,
-      checkpoint: name,
-    })),
-    alone,
-    startedFromAdapter: initAdapter !== undefined,
-    checkpoint: run.checkpoints.find((each) => each.name === checkpoint) ?? null,
-    steps: run.step,
-    tokens: run.tokens,
-    heldOutLossStart: run.heldOutLossStart,
-    versions: { ...run.versions, fettle: core.version },
-  };
 }

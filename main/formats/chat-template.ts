@@ -44,11 +44,15 @@ export function chatTemplate(source: string, { bosToken, eosToken }: TemplateTok
     return text;
   };
   let takesTools: boolean | undefined;
+  let takesSystem: boolean | undefined;
   return {
     source,
     render,
     get takesTools() {
       return (takesTools ??= source.includes('tools') && writesTools(render));
+    },
+    get takesSystem() {
+      return (takesSystem ??= writesSystem(render));
     },
   };
 }
@@ -79,8 +83,21 @@ const PROBE: ToolDefinition = {
   },
 };
 
+type Render = ChatTemplate['render'];
+
+function writesSystem(render: Render): boolean {
+  try {
+    return render([
+      { role: 'system', content: 'fettle_system' },
+      { role: 'user', content: 'q' },
+    ]).includes('fettle_system');
+  } catch {
+    return false;
+  }
+}
+
 /** Whether a tool, a call of it and its answer all come through. */
-function writesTools(render: (messages: readonly ChatMessage[], options: RenderOptions) => string): boolean {
+function writesTools(render: Render): boolean {
   try {
     const text = render(
       [

@@ -17,9 +17,11 @@ export interface Tokenizer {
   readonly vocabSize: number;
   readonly bosId: number | null;
   readonly eosId: number | null;
+  /** What it puts before a text by itself: the bos token of Llama, Mistral and Gemma, which read badly without it. */
+  readonly startIds: readonly number[];
   /** Special (control) tokens by id. */
   readonly special: ReadonlyMap<number, string>;
-  /** `parseSpecial`: special tokens written in the text become their ids (templates need it; people's text must not). Adds no bos or eos. */
+  /** `parseSpecial`: special tokens written in the text become their ids (templates need it; people's text must not). Adds no bos or eos: `startIds` is for where a text begins. */
   encode(text: string, options?: { readonly parseSpecial?: boolean }): number[];
   decode(ids: readonly number[], options?: { readonly skipSpecial?: boolean }): string;
   /** The text of one token, special tokens included, for display. */
@@ -55,6 +57,8 @@ export interface ChatTemplate {
   readonly source: string;
   /** Whether it has a place for tools, and writes calls of them and what they gave back. */
   readonly takesTools: boolean;
+  /** Whether a system message comes through. */
+  readonly takesSystem: boolean;
   /** Throws TEMPLATE_FAILED with the template's own words. */
   render(messages: readonly ChatMessage[], options?: RenderOptions): string;
 }

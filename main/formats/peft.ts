@@ -1,4 +1,5 @@
 /** @file LoRA adapters as PEFT keeps them: adapter_config.json and adapter_model.safetensors. */
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -11,7 +12,8 @@ export const PEFT_PREFIX = 'base_model.model.';
 /** modules_to_save that are understood. */
 const SAVEABLE: readonly string[] = ['embed_tokens', 'lm_head'];
 const CONFIG = 'adapter_config.json';
-const WEIGHTS = 'adapter_model.safetensors';
+export const ADAPTER_FILE = 'adapter_model.safetensors';
+const PICKLE = 'adapter_model.bin';
 
 export interface LoraSettings {
   readonly rank: number;
@@ -84,7 +86,7 @@ export async function writeAdapter(
 ): Promise<void> {
   await mkdir(folder, { recursive: true });
   await writeSafetensors(
-    join(folder, WEIGHTS),
+    join(folder, ADAPTER_FILE),
     tensors.map((tensor) => ({ ...tensor, name: PEFT_PREFIX + tensor.name })),
   );
   await writeFile(join(folder, CONFIG), `${JSON.stringify(adapterConfig(settings), null, 2)}\n`);
@@ -93,6 +95,10 @@ export async function writeAdapter(
 /** What the engine can take over; everything else an adapter may hold changes its results and is refused by name. */
 const Config = z.looseObject({
   peft_type: z.string(),
+  task_type: z.string().nullish(),
+  base_model_name_or_path: z.string().nullish(),
+  init_lora_weights: z.union([z.boolean(), z.string()]).nullish(),
+  ensure_weight_tying: z.boolean().nullish(),
   r: z.int().min(1).max(4096),
   lora_alpha: z.number().positive(),
   target_modules: z.union([z.array(z.string()), z.string()]),
@@ -104,6 +110,19 @@ const Config = z.looseObject({
   use_dora: z.boolean().nullish(),
 });
 
+/** Keys that change nothing once the adapter is trained, or that are looked at by name. */
+const UNDERSTOOD = new Set([
+  ...Object.keys(Config.shape),
+  ...['auto_mapping', 'peft_version', 'revision', 'inference_mode', 'lora_dropout', 'runtime_config'],
+  // Of a base that keeps its linear layers the other way round: the adapter's matrices are the same.
+  'fan_in_fan_out',
+  // Which modules it is on is seen by the names of the weights.
+  ...['exclude_modules', 'layers_to_transform', 'layers_pattern'],
+  ...['megatron_core', 'eva_config', 'qalora_group_size'],
+]);
+/** Beginnings that leave the base's weights as they are. */
+const PLAIN_BEGINNINGS: readonly unknown[] = [undefined, null, true, false, 'true', 'gaussian', 'eva', 'orthogonal'];
+
 export interface Adapter {
   readonly lora: LoraSettings;
   /** Names as PEFT writes them, with its prefix. */
@@ -111,8 +130,18 @@ export interface Adapter {
   close(): Promise<void>;
 }
 
-/** @throws FILE_NOT_FOUND, FORMAT_INVALID, MODEL_UNSUPPORTED for what is no plain LoRA. */
-export async function readAdapter(folder: string): Promise<Adapter> {
+/** With what else its own files state. */
+export interface PeftAdapter extends Adapter {
+  readonly stated: {
+    /** The last part of what it names as its base. */
+    readonly base: string | null;
+    /** A head and an embedding that are one weight were trained as one. */
+    readonly tied: boolean;
+  };
+}
+
+/** @throws FILE_NOT_FOUND, FORMAT_INVALID, MODEL_UNSUPPORTED for what the engine cannot take over. */
+export async function readAdapter(folder: string): Promise<PeftAdapter> {
   const path = join(folder, CONFIG);
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     throw toFettleError(error);
@@ -128,14 +157,21 @@ export async function readAdapter(folder: string): Promise<Adapter> {
       { cause: error },
     );
   }
-  const filled = (pattern: Readonly<Record<string, unknown>> | null | undefined): boolean =>
-    Object.keys(pattern ?? {}).length > 0;
+  const filled = (value: unknown): boolean =>
+    typeof value === 'object' && value !== null ? Object.keys(value).length > 0 : Boolean(value);
+  const unknown = Object.entries(config).find(([key, value]) => !UNDERSTOOD.has(key) && filled(value))?.[0];
   const saved = [...new Set((config.modules_to_save ?? []).map((name) => name.split('.').at(-1)!))];
   const refused: [boolean, string][] = [
     [config.peft_type !== 'LORA', `the method ${config.peft_type}`],
     [(config.bias ?? 'none') !== 'none', 'trained biases'],
     [saved.some((name) => !SAVEABLE.includes(name)), `whole trained modules (${saved.join(', ')})`],
     [filled(config.rank_pattern) || filled(config.alpha_pattern), 'other ranks for some modules'],
+    [(config.task_type ?? 'CAUSAL_LM') !== 'CAUSAL_LM', `the task ${config.task_type}`],
+    [
+      !PLAIN_BEGINNINGS.includes(config.init_lora_weights),
+      `the beginning ${String(config.init_lora_weights)}, which changes the base's weights too`,
+    ],
+    [unknown !== undefined, `the option ${unknown}`],
   ];
   const [found] = refused.filter(([is]) => is);
   if (found)
@@ -144,8 +180,14 @@ export async function readAdapter(folder: string): Promise<Adapter> {
       `The adapter in ${folder} uses ${found[1]}.`,
       'LoRA adapters are supported, rank-stabilised and weight-decomposed ones too, with embed_tokens and lm_head trained in whole or not.',
     );
+  if (!existsSync(join(folder, ADAPTER_FILE)) && existsSync(join(folder, PICKLE)))
+    throw new FettleError(
+      'FORMAT_INVALID',
+      `The adapter's weights are in ${PICKLE}, a format that can run any program when it is opened; Fettle does not open it.`,
+      'Whoever made it can save it again as safetensors: model.save_pretrained(folder, safe_serialization=True).',
+    );
 
-  const weights = await openSafetensors(join(folder, WEIGHTS));
+  const weights = await openSafetensors(join(folder, ADAPTER_FILE));
   // A pattern for the modules' names stands for those that the file holds.
   const held = new Set(weights.names.flatMap((name) => /([^.]+)\.lora_A\.weight$/.exec(name)?.[1] ?? []));
   const targetModules = Array.isArray(config.target_modules)
@@ -161,6 +203,10 @@ export async function readAdapter(folder: string): Promise<Adapter> {
       modulesToSave: saved,
     },
     weights,
+    stated: {
+      base: config.base_model_name_or_path?.split(/[\\/]/).at(-1) || null,
+      tied: config.ensure_weight_tying === true,
+    },
     close: () => weights.close(),
   };
 }

@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { writeTinyModel } from '../../test/fixtures/tiny-model.ts';
-import { chatExample, chatPrompt } from '../engine/train/examples.ts';
+import { chatExample, chatPrompt, documentExample, textPrompt } from '../engine/train/examples.ts';
 import { writeModelFolder } from './huggingface/write.ts';
 import type { ModelFiles } from './model.ts';
 import { openModel } from './open.ts';
 import { conversationTemplate } from './plain-template.ts';
+import { tokenizerFromJson } from './tokenizer.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'fettle-plain-'));
 let base: ModelFiles;
@@ -45,6 +46,34 @@ it('asks in the form that was learned', () => {
   const { ids } = chatExample(talk.slice(0, 3), { tokenizer, template });
   const prompt = chatPrompt(talk.slice(0, 2), { tokenizer, template });
   expect([...ids].slice(0, prompt.length)).toEqual(prompt);
+});
+
+it('begins as the tokenizer begins texts, where it does', async () => {
+  const json = base.tokenizer.toJson() as object;
+  const [id, token] = [256, '<|endoftext|>'];
+  const begun = tokenizerFromJson(
+    {
+      ...json,
+      post_processor: {
+        type: 'Sequence',
+        processors: [
+          { type: 'ByteLevel' },
+          {
+            type: 'TemplateProcessing',
+            single: [{ SpecialToken: { id: token, type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }],
+          },
+        ],
+      },
+    },
+    { bosToken: token, eosToken: token },
+  );
+  expect(base.tokenizer.startIds).toEqual([]);
+  expect(begun.startIds).toEqual([id]);
+  const template = conversationTemplate({ ...base, tokenizer: begun });
+  expect(chatPrompt(talk.slice(0, 2), { tokenizer: begun, template })[0]).toBe(id);
+  const document = documentExample('A text.', begun);
+  expect([document.ids[0], document.loss[0], document.loss[1]]).toEqual([id, 0, 1]);
+  expect(textPrompt('A', begun)).toEqual([id, ...base.tokenizer.encode('A')]);
 });
 
 it('travels with what is exported, and a model’s own is never replaced', async () => {

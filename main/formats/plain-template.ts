@@ -16,6 +16,8 @@ export function conversationTemplate({
 }: Pick<ModelFiles, 'chatTemplate' | 'tokenizer'>): ChatTemplate {
   if (own) return own;
   // Written as text it must be read back as the token; where it would not, the examples add the token themselves.
+  const [first] = tokenizer.startIds;
+  const bosToken = first === undefined ? null : (tokenizer.special.get(first) ?? null);
   const eosToken = tokenizer.eosId === null ? null : (tokenizer.special.get(tokenizer.eosId) ?? null);
-  return chatTemplate(PLAIN_TEMPLATE, { bosToken: null, eosToken });
+  return chatTemplate(bosToken ? `{{ bos_token }}${PLAIN_TEMPLATE}` : PLAIN_TEMPLATE, { bosToken, eosToken });
 }

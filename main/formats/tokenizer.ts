@@ -12,6 +12,7 @@ const AddedToken = z.looseObject({
 });
 const Json = z.looseObject({
   added_tokens: z.array(AddedToken).default([]),
+  post_processor: z.unknown(),
   model: z.looseObject({
     type: z.string().default('BPE'),
     vocab: z.union([z.record(z.string(), z.int()), z.array(z.unknown())]),
@@ -62,6 +63,7 @@ export function tokenizerFromJson(json: unknown, { bosToken, eosToken }: Tokeniz
     vocabSize,
     bosId: idOf(bosToken),
     eosId: idOf(eosToken),
+    startIds: startIds(parsed.data.post_processor, (token) => idOf(token)),
     special,
     encode(text, { parseSpecial = false } = {}) {
       // Half a surrogate pair is no character; as UTF-8 it would be the replacement character.
@@ -75,6 +77,18 @@ export function tokenizerFromJson(json: unknown, { bosToken, eosToken }: Tokeniz
     piece: (id) => special.get(id) ?? decode([id], false),
     toJson: () => json,
   };
+}
+
+const Part = z.looseObject({ SpecialToken: z.looseObject({ id: z.string() }).optional() });
+const Template = z.looseObject({ type: z.literal('TemplateProcessing'), single: z.array(Part) });
+const Several = z.looseObject({ type: z.literal('Sequence'), processors: z.array(z.unknown()) });
+
+/** Of the special tokens in a post-processor's template, those before the text. */
+function startIds(processor: unknown, idOf: (token: string) => number | null): number[] {
+  const own = Template.safeParse(processor).data;
+  if (!own) return (Several.safeParse(processor).data?.processors ?? []).flatMap((each) => startIds(each, idOf));
+  const text = own.single.findIndex((part) => part.SpecialToken === undefined);
+  return own.single.slice(0, Math.max(0, text)).flatMap((part) => idOf(part.SpecialToken?.id ?? '') ?? []);
 }
 
 function build(json: unknown): Fast {

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { WeightSource } from './model.ts';
-import { PEFT_PREFIX, readAdapter, type LoraSettings } from './peft.ts';
+import { PEFT_PREFIX, readAdapter, type LoraSettings, type PeftAdapter } from './peft.ts';
 import { openSafetensors } from './safetensors.ts';
 
 /** Weights of a run that trained all of them. */
@@ -22,12 +22,18 @@ export async function readTuned(folder: string): Promise<Tuned> {
     const weights = await openSafetensors(join(folder, WHOLE_FILE));
     return { lora: null, weights, close: () => weights.close() };
   }
-  const { lora, weights, close } = await readAdapter(folder);
+  return readPeft(folder);
+}
+
+/** An adapter by the base model's names. @throws as readAdapter */
+export async function readPeft(folder: string): Promise<Tuned & Pick<PeftAdapter, 'lora' | 'stated'>> {
+  const { lora, weights, stated, close } = await readAdapter(folder);
   const prefixed = (name: string): string => PEFT_PREFIX + name;
   const names = weights.names.map((name) => (name.startsWith(PEFT_PREFIX) ? name.slice(PEFT_PREFIX.length) : name));
   return {
     lora,
     weights: { names, info: (name) => weights.info(prefixed(name)), read: (name) => weights.read(prefixed(name)) },
+    stated,
     close,
   };
 }

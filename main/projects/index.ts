@@ -184,7 +184,7 @@ function readFacts(
       (SELECT coalesce(sum(json_extract(facts, '$.rows')), 0) FROM newest WHERE kind IN ('instruction', 'conversation')) AS pairs,
       (SELECT coalesce(sum(json_extract(facts, '$.rows')), 0) FROM newest WHERE kind = 'prose') AS documents,
       (SELECT count(*) FROM run WHERE project = :slug) AS runs,
-      (SELECT count(*) FROM run WHERE project = :slug AND json_extract(result, '$.state') = 'completed') AS finished,
+      (SELECT count(*) FROM run WHERE project = :slug AND (imported IS NOT NULL OR json_extract(result, '$.state') = 'completed')) AS finished,
       (SELECT count(*) FROM comparison WHERE project = :slug AND result IS NOT NULL) AS comparisons,
       (SELECT count(*) FROM export WHERE project = :slug AND result IS NOT NULL) AS exports
   `);

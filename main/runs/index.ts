@@ -19,8 +19,9 @@ import { measureRows } from '../recipes/index.ts';
 import type { StrategyService } from '../strategy/index.ts';
 import { checkpointsOf } from './folders.ts';
 import { createHistory } from './history.ts';
+import { importAdapter } from './import.ts';
 import { checkMemory, createPlanner, type PlanRequest } from './plan.ts';
-import { createRunTable, type NewRun, type RunRow } from './table.ts';
+import { createRunTable, trained, type NewRun, type RunRow, type TrainedRow } from './table.ts';
 import { checkpointNamed, handleTraining, tellEnd } from './train.ts';
 
 type Names =
@@ -35,7 +36,8 @@ type Names =
   | 'stop'
   | 'cancel'
   | 'continue'
-  | 'delete';
+  | 'delete'
+  | 'import';
 export interface Runs {
   readonly handlers: Handlers<`runs.${Names}`>;
   /** @throws RUN_NOT_FOUND */
@@ -46,7 +48,7 @@ export interface Runs {
   ask(id: string, what: Ask): Run;
   /** Folders of the adapters that it stands on, first stage to last. */
   under(id: string): string[];
-  hashes(id: string): { readonly model: string; readonly dataset: string };
+  hashes(id: string): { readonly model: string; readonly dataset: string | null };
   /** Absolute folder of one of its checkpoints. */
   checkpointFolder(run: Run, checkpoint: string): string;
 }
@@ -75,7 +77,7 @@ export function createRuns(
     return [...under(row), join(checkpointsOf(core.home.run(row.project, row.id)), checkpoint)];
   }
 
-  async function checkRunMemory(run: RunRow): Promise<void> {
+  async function checkRunMemory(run: TrainedRow): Promise<void> {
     const size = await measureRows(
       readRows(datasets.rowsFile(run.project, run.dataset)),
       datasets.show(run.project, run.dataset).rows,
@@ -166,6 +168,7 @@ export function createRuns(
       dataset_hash: dataset.hash,
       strategy: plan.recipe.strategy,
       recipe: plan.recipe,
+      imported: null,
       cloned_from: null,
       over_run: over?.run ?? null,
       over_checkpoint: over?.checkpoint ?? null,
@@ -176,7 +179,7 @@ export function createRuns(
   }
 
   async function clone(id: string, set: Readonly<Record<string, unknown>>): Promise<Run> {
-    const from = table.row(id);
+    const from = trained(table.row(id));
     const planned = await planner.plan({
       project: from.project,
       model: from.model,
@@ -214,7 +217,7 @@ export function createRuns(
   }
 
   function resume(id: string): Run {
-    const run = table.row(id);
+    const run = trained(table.row(id));
     const job = core.jobs.of('train', id);
     if (job && !RESUMABLE.includes(job.state)) throw state(run, job.state, 'so there is nothing to resume');
     sameParts(run);
@@ -233,7 +236,7 @@ export function createRuns(
   }
 
   function goOn(id: string, more: { readonly epochs?: number | undefined; readonly steps?: number | undefined }): Run {
-    const run = table.row(id);
+    const run = trained(table.row(id));
     const job = core.jobs.of('train', id);
     if (job?.state !== 'completed' && job?.state !== 'cancelled')
       throw state(run, job?.state, 'and only a finished run goes on; resume it instead');
@@ -258,7 +261,7 @@ export function createRuns(
   }
 
   /** A run goes on only with the model and the data it began with. */
-  function sameParts(run: RunRow): void {
+  function sameParts(run: TrainedRow): void {
     if (models.show(run.model).hash !== run.model_hash)
       throw new FettleError(
         'RUN_STATE',
@@ -316,6 +319,7 @@ export function createRuns(
       'runs.cancel': (input) => ask(input.run, 'cancel'),
       'runs.continue': (input) => goOn(input.run, input),
       'runs.delete': (input) => remove(input.run),
+      'runs.import': (input) => importAdapter(core, { table, models, projects }, input),
     },
   };
 }

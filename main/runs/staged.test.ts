@@ -124,7 +124,7 @@ describe('both stages', () => {
     const { id } = await app.client.call('evaluation.compare', {
       project: 'shop',
       targets: ['tiny', first.id, second.id],
-      dataset: second.dataset,
+      dataset: second.dataset!,
       samples: 1,
     });
     await app.core.jobs.settled(app.core.jobs.of('compare', id)!.id);

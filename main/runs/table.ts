@@ -1,6 +1,6 @@
 /** @file Table run: written here alone, and read as the contract's Run together with the job and the reported figures. */
 import { z } from 'zod';
-import { Advice, Choice, type Run } from '../contract/entities.ts';
+import { Advice, Choice, Imported, type Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { Recipe, Strategy } from '../contract/recipe.ts';
 import { ResultEvent } from '../contract/training.ts';
@@ -10,6 +10,10 @@ import type { History } from './history.ts';
 const json = <T extends z.ZodType>(schema: T): z.ZodPreprocess<T> =>
   z.preprocess((value) => (typeof value === 'string' ? JSON.parse(value) : value), schema);
 
+/** Of an imported adapter these columns are empty: they cannot be NULL. */
+const orNone = <T extends z.ZodType>(schema: T): z.ZodPreprocess<z.ZodNullable<T>> =>
+  z.preprocess((value) => (value === '' ? null : value), schema.nullable());
+
 const Row = z.object({
   id: z.string(),
   project: z.string(),
@@ -17,11 +21,15 @@ const Row = z.object({
   model: z.string(),
   model_name: z.string(),
   model_hash: z.string(),
-  dataset: z.string(),
-  dataset_name: z.string(),
-  dataset_hash: z.string(),
-  strategy: Strategy,
-  recipe: json(Recipe),
+  dataset: orNone(z.string()),
+  dataset_name: orNone(z.string()),
+  dataset_hash: orNone(z.string()),
+  strategy: orNone(Strategy),
+  recipe: z.preprocess(
+    (value) => (typeof value === 'string' && value !== '{}' ? JSON.parse(value) : null),
+    Recipe.nullable(),
+  ),
+  imported: json(Imported.nullable()),
   cloned_from: z.string().nullable(),
   over_run: z.string().nullable(),
   over_checkpoint: z.string().nullable(),
@@ -32,6 +40,23 @@ const Row = z.object({
   created_at: z.string(),
 });
 export type RunRow = z.infer<typeof Row>;
+/** A run that was trained here: its data, strategy and recipe are known. */
+export type TrainedRow = RunRow & {
+  readonly [K in 'dataset' | 'dataset_name' | 'dataset_hash' | 'strategy' | 'recipe']: NonNullable<RunRow[K]>;
+};
+
+/** @throws RUN_STATE where it was brought in. */
+export function trained(run: RunRow): TrainedRow {
+  const { dataset, dataset_name, dataset_hash, strategy, recipe } = run;
+  if (dataset !== null && dataset_name !== null && dataset_hash !== null && strategy !== null && recipe !== null)
+    return { ...run, dataset, dataset_name, dataset_hash, strategy, recipe };
+  throw new FettleError(
+    'RUN_STATE',
+    `Run ${run.id} was made elsewhere: neither its data nor its recipe are here.`,
+    `Train another over it: --over ${run.id}.`,
+  );
+}
+
 export type NewRun = Omit<RunRow, 'id' | 'number' | 'result' | 'created_at'>;
 
 export interface RunTable {
@@ -71,11 +96,15 @@ export function createRunTable(core: Core, history: History): RunTable {
        SELECT number FROM run WHERE project = :project
        UNION ALL
        SELECT CAST(substr(subject, length(:project) + 2) AS INTEGER) FROM job WHERE kind = 'train' AND project = :project
+       UNION ALL
+       SELECT CAST(substr(target.value, length(:project) + 2) AS INTEGER)
+       FROM comparison, json_each(comparison.request, '$.targets') AS target
+       WHERE comparison.project = :project AND substr(target.value, 1, length(:project) + 1) = :project || '-'
      )`,
   );
   const insert = db.prepare(
-    `INSERT INTO run (id, project, number, model, model_name, model_hash, dataset, dataset_name, dataset_hash, strategy, recipe, cloned_from, over_run, over_checkpoint, advice, choice, versions, created_at)
-     VALUES (:id, :project, :number, :model, :model_name, :model_hash, :dataset, :dataset_name, :dataset_hash, :strategy, :recipe, :cloned_from, :over_run, :over_checkpoint, :advice, :choice, :versions, :created_at)`,
+    `INSERT INTO run (id, project, number, model, model_name, model_hash, dataset, dataset_name, dataset_hash, strategy, recipe, imported, cloned_from, over_run, over_checkpoint, advice, choice, versions, created_at)
+     VALUES (:id, :project, :number, :model, :model_name, :model_hash, :dataset, :dataset_name, :dataset_hash, :strategy, :recipe, :imported, :cloned_from, :over_run, :over_checkpoint, :advice, :choice, :versions, :created_at)`,
   );
   const add = db.transaction((run: NewRun): RunRow => {
     const number = nextNumber.get({ project: run.project })?.number ?? 1;
@@ -84,7 +113,12 @@ export function createRunTable(core: Core, history: History): RunTable {
       ...run,
       id,
       number,
-      recipe: JSON.stringify(run.recipe),
+      dataset: run.dataset ?? '',
+      dataset_name: run.dataset_name ?? '',
+      dataset_hash: run.dataset_hash ?? '',
+      strategy: run.strategy ?? '',
+      recipe: JSON.stringify(run.recipe ?? {}),
+      imported: run.imported && JSON.stringify(run.imported),
       advice: run.advice && JSON.stringify(run.advice),
       choice: run.choice && JSON.stringify(run.choice),
       versions: JSON.stringify(run.versions),
@@ -100,7 +134,7 @@ export function createRunTable(core: Core, history: History): RunTable {
       id: run.id,
       project: run.project,
       number: run.number,
-      state: job?.state ?? 'interrupted',
+      state: run.imported ? 'completed' : (job?.state ?? 'interrupted'),
       stage: job?.stage ?? '',
       model: run.model,
       modelName: run.model_name,
@@ -108,6 +142,7 @@ export function createRunTable(core: Core, history: History): RunTable {
       datasetName: run.dataset_name,
       strategy: run.strategy,
       recipe: run.recipe,
+      imported: run.imported,
       clonedFrom: run.cloned_from,
       over: run.over_run === null ? null : { run: run.over_run, checkpoint: run.over_checkpoint },
       advice: run.advice,

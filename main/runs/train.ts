@@ -11,7 +11,7 @@ import type { Models } from '../models/index.ts';
 import type { TrainJob, TrainOutcome } from '../workers/train.ts';
 import { checkpointsOf } from './folders.ts';
 import { createPace, type History } from './history.ts';
-import type { RunRow, RunTable } from './table.ts';
+import { trained, type RunRow, type RunTable, type TrainedRow } from './table.ts';
 
 /** Job rows are written at most this often while steps come in. */
 const UPDATE_MS = 250;
@@ -24,7 +24,7 @@ export interface TrainParts {
   /** Folders of the adapters that a run stands on, first stage to last. */
   readonly under: (run: RunRow) => string[];
   /** Throws MEMORY_SHORT where the run does not fit now. */
-  readonly checkMemory: (run: RunRow) => Promise<void>;
+  readonly checkMemory: (run: TrainedRow) => Promise<void>;
 }
 
 export interface Training {
@@ -39,7 +39,7 @@ export function handleTraining(core: Core, parts: TrainParts): Training {
   const outcomes = new Map<string, TrainOutcome>();
 
   core.jobs.handle('train', async (control) => {
-    const run = table.row(control.job.subject);
+    const run = trained(table.row(control.job.subject));
     outcomes.delete(run.id);
     standOn(run);
     await parts.checkMemory(run);
@@ -208,13 +208,16 @@ export function bestCheckpoint<C extends { readonly best: boolean; readonly last
   return checkpoints.find((each) => each.best) ?? checkpoints.find((each) => each.last);
 }
 
-/** @throws CHECKPOINT_NOT_FOUND where the run has none, or none of that name. */
+/** `best`, which is meant where nothing is named, and `last` are names too. @throws CHECKPOINT_NOT_FOUND where the run has none, or none of that name. */
 export function checkpointNamed<C extends { readonly name: string; readonly best: boolean; readonly last: boolean }>(
   run: string,
   checkpoints: readonly C[],
   name: string | undefined,
 ): C {
-  const found = name === undefined ? bestCheckpoint(checkpoints) : checkpoints.find((each) => each.name === name);
+  const found =
+    name === undefined || name === 'best'
+      ? bestCheckpoint(checkpoints)
+      : checkpoints.find((each) => (name === 'last' ? each.last : each.name === name));
   if (!found)
     throw new FettleError(
       'CHECKPOINT_NOT_FOUND',

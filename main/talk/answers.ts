@@ -14,7 +14,7 @@ import type { Projects } from '../projects/index.ts';
 import type { Runs } from '../runs/index.ts';
 import type { AnswerEvent, AnswerJob } from '../workers/answer.ts';
 import { lookInto, moreColumn, whichColumn } from './inputs.ts';
-import { besideInput, freeColumn, outputForm } from './outputs.ts';
+import { besideInput, freeBeside, freeColumn, outputForm } from './outputs.ts';
 
 type Names = 'look' | 'start' | 'resume' | 'list' | 'show';
 
@@ -262,7 +262,10 @@ export function createAnswers(
 
   return {
     handlers: {
-      'answers.look': ({ path }) => lookInto(resolve(path)),
+      'answers.look': async ({ path }) => ({
+        ...(await lookInto(resolve(path))),
+        out: freeBeside(resolve(path), existsSync),
+      }),
       'answers.start': start,
       'answers.resume': ({ answers }) => resume(answers),
       'answers.list': ({ project }) =>

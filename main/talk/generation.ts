@@ -8,8 +8,10 @@ import { availableMemory } from '../core/memory.ts';
 import type { ResolvedTarget } from '../evaluation/targets.ts';
 import type { GenerateEvent, GenerateJob, GenerateMessage } from '../workers/generate.ts';
 
-/** Base models held in memory at once. A question to a third waits until one of them is not at work any more. */
-const MOST_LOADED = 2;
+/** Base models held in memory at once, as far as it allows. */
+const MOST_LOADED = 4;
+/** Of them, those that answer at the same time: each would have all threads. Questions to others wait. */
+const MOST_AT_WORK = 2;
 /** Then the memory is given back. */
 const IDLE_MS = 300_000;
 /** A token takes less; reading a long prompt may take more, and its answer is then lost. */
@@ -141,7 +143,10 @@ export function createGeneration(core: Core): Generation {
     for (let next = waiting[0]; next; next = waiting[0]) {
       const { key, target, message } = next;
       try {
-        const entry = loaded.get(key) ?? (hasRoom(target) ? load(key, target) : undefined);
+        const known = loaded.get(key);
+        const atWork = [...loaded.values()].filter(({ open }) => open.size > 0);
+        if (atWork.length >= MOST_AT_WORK && !(known && atWork.includes(known))) return;
+        const entry = known ?? (hasRoom(target) ? load(key, target) : undefined);
         if (!entry) return;
         waiting.shift();
         clearTimeout(entry.idle);

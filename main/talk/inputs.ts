@@ -35,7 +35,7 @@ export async function* readInputs(path: string): AsyncGenerator<readonly InputRo
 }
 
 /** Reads the whole once. @throws what `readInputs` throws, DATA_EMPTY where no row is one. */
-export async function lookInto(path: string): Promise<InputFile> {
+export async function lookInto(path: string): Promise<Omit<InputFile, 'out'>> {
   const examples = new Map<string, unknown>();
   let rows = 0;
   let good = 0;

@@ -46,6 +46,16 @@ export function besideInput(path: string): string {
   return `${path.slice(0, path.length - end.length)}.answered${form}`;
 }
 
+/** The same, with a number where that is there already. */
+export function freeBeside(path: string, taken: (path: string) => boolean): string {
+  const first = besideInput(path);
+  const end = extname(first);
+  const numbered = (n: number): string => `${first.slice(0, first.length - end.length)}-${n}${end}`;
+  let out = first;
+  for (let n = 2; taken(out); n++) out = numbered(n);
+  return out;
+}
+
 /** A name that the rows do not have yet. */
 export function freeColumn(wanted: string, columns: readonly string[]): string {
   if (!columns.includes(wanted)) return wanted;

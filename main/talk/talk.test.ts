@@ -1,5 +1,6 @@
 /** @file Talking to tiny models: conversations that are kept, files that are answered, votes without names, and what goes wrong in between. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -125,7 +126,35 @@ describe('a conversation', () => {
     expect(texts(stopped)[0]![0]).not.toBe('');
   });
 
-  it('two at once both get their answers, and three models share the room of two', async () => {
+  it('says that an answer was lost where Fettle was closed before it was whole', async () => {
+    const chat = await send({ targets: ['first'], prompt: 'Kept' });
+    app.core.db.prepare('UPDATE chat_answer SET answer = NULL, context = NULL WHERE chat = ?').run(chat.id);
+    const { turns } = await app.client.call('chats.show', { chat: chat.id });
+    expect(turns[0]!.answers[0]).toMatchObject({ generation: null, answer: null, error: { code: 'INTERRUPTED' } });
+    const next = await send({ chat: chat.id, targets: ['first'], prompt: 'Go on' });
+    expect(next.turns[1]!.answers[0]!.answer?.tokens).toBe(6);
+  });
+
+  it.skipIf(process.platform === 'win32')(
+    'whose process is killed says so, and the next message is answered',
+    async () => {
+      const sampling = { maxTokens: 400, temperature: 1 };
+      const begun = await app.client.call('chats.send', { project, targets: ['first'], prompt: 'Talk', sampling });
+      const generation = begun.turns[0]!.answers[0]!.generation!;
+      await new Promise<void>((resolve) => {
+        app.client.subscribe(`generation:${generation}`, 0, (_, event) => event.type === 'piece' && resolve());
+      });
+      const pids = execFileSync('pgrep', ['-P', String(process.pid), '-f', 'workers/generate'])
+        .toString()
+        .trim();
+      for (const pid of pids.split('\n')) process.kill(Number(pid), 'SIGKILL');
+      expect((await whole(begun)).turns[0]!.answers[0]!.error).toMatchObject({ code: 'WORKER_CRASHED' });
+      const next = await send({ chat: begun.id, targets: ['first'], prompt: 'Still there?' });
+      expect(next.turns[1]!.answers[0]!.answer?.tokens).toBe(6);
+    },
+  );
+
+  it('two at once both get their answers, and a third model waits for its turn', async () => {
     const chats = await Promise.all(
       ['first', 'second', 'third', 'first'].map((target) =>
         app.client.call('chats.send', { project, targets: [target], prompt: 'At once', sampling: { maxTokens: 8 } }),
@@ -235,6 +264,9 @@ describe('a file of inputs', () => {
     expect(cut.state).toBe('cancelled');
     expect(cut.done).toBeGreaterThan(0);
     expect(jsonl(cut.out)).toEqual(jsonl(straight.out).slice(0, cut.done));
+    // As a power cut leaves it: under its unfinished name, with a piece of a row behind what is known to be written.
+    renameSync(cut.out, `${cut.out}.part`);
+    appendFileSync(`${cut.out}.part`, '{"text":"torn');
     const resumed = await app.client.call('answers.resume', { answers: cut.id });
     await app.core.jobs.settled(resumed.job!);
     expect(readFileSync(cut.out, 'utf8')).toBe(readFileSync(straight.out, 'utf8'));
@@ -276,6 +308,17 @@ describe('a file of inputs', () => {
     await expect(answered(input())).rejects.toMatchObject({ code });
     expect(await app.client.call('answers.list', {})).toHaveLength(before);
     expect(readFileSync(join(folder, 't.out.csv'), { encoding: 'utf8', flag: 'a+' })).not.toContain('prompt');
+  });
+
+  it('is looked into first: its rows, its question, and a free name for what comes out', async () => {
+    const input = write('look.csv', 'id,question\n1,\n2,What now?\n');
+    write('look.answered.csv', 'somebody’s own');
+    expect(await app.client.call('answers.look', { path: input })).toMatchObject({
+      rows: 2,
+      column: 'question',
+      columns: [{ name: 'id' }, { name: 'question', example: 'What now?' }],
+      out: join(folder, 'look.answered-2.csv'),
+    });
   });
 
   it('is read as training reads it', () => {

@@ -4,7 +4,7 @@ import { readRows, type StoredRow } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
 import { generate } from '../engine/generate/generate.ts';
 import type { BaseModel, TunedModel } from '../engine/index.ts';
-import { chatPrompt } from '../engine/train/examples.ts';
+import { chatPrompt, textPrompt } from '../engine/train/examples.ts';
 import { evaluate, perplexityOf } from '../engine/train/evaluate.ts';
 import type { Example } from '../engine/types.ts';
 import { FettleError } from '../contract/errors.ts';
@@ -140,7 +140,7 @@ async function measureModel(
   try {
     for (const [i, { prompt, messages, tools }] of asked.entries()) {
       part(1, `answering ${i + 1} of ${asked.length}`, i / asked.length);
-      const ids = messages ? chatPrompt(messages, text, { tools }) : text.tokenizer.encode(prompt);
+      const ids = messages ? chatPrompt(messages, text, { tools }) : textPrompt(prompt, text.tokenizer);
       const { tokenizer } = text;
       const { maxTokens } = DECODING;
       const made = await generate({ decoder, tokenizer, ids, stopIds: files.stopIds, maxTokens, signal });

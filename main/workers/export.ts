@@ -1,30 +1,37 @@
 /** @file Child process: writes a run's adapter, or the model merged with it, and proves the files against the run before they get their name. */
-import { mkdir, readdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
-import { dirname, join, relative, sep } from 'node:path';
+import { createHash } from 'node:crypto';
+import { createReadStream, existsSync } from 'node:fs';
+import { readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, relative, sep } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
-import { bytes as inWords } from '../contract/bytes.ts';
+import type { Handed } from '../contract/clients.ts';
 import type { Export, Proof } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { FLOATS, NEXT, ONNX_TYPES } from '../contract/export-types.ts';
 import { graphPath } from '../engine/export/folder.ts';
 import { OnnxReader, RUNTIME } from '../engine/export/read.ts';
-import type { TunedModel } from '../engine/index.ts';
-import { modelCard, type CardFacts } from '../exports/card.ts';
+import { modelCard, recipeFile, type CardFacts } from '../exports/card.ts';
 import { compareAnswers } from '../exports/proof.ts';
+import { checkRoom, checkUntaken, makeStaging } from '../exports/room.ts';
+import { readAdapterGguf } from '../formats/gguf/adapter.ts';
+import { writeModelGguf } from '../formats/gguf/export.ts';
 import type { ModelFiles } from '../formats/model.ts';
 import { runChild } from './child.ts';
-import { loadModel, withAdapter, type LoadedModel } from './load.ts';
+import { llamaCppInstalled } from './llama-cpp.ts';
+import { loadModel, openStages, withAdapter, withOpened, type OpenedModel } from './load.ts';
 import {
   ask,
   askFiles,
   askLlamaCpp,
   askTransformersJs,
+  generalQuestions,
   lossWith,
   questionsOf,
   type Answers,
   type Questions,
 } from './prove.ts';
-import { ggufName, translated, weightBytes, writeFiles } from './writers.ts';
+import { ggufName, needsBase, translated, weightBytes, writeFiles } from './writers.ts';
 
 export interface ExportJob {
   readonly format: Export['format'];
@@ -40,8 +47,10 @@ export interface ExportJob {
   readonly alone: boolean;
   /** It has learned to answer: where the base has no chat template, the plain one goes with it. */
   readonly answers: boolean;
-  /** Rows whose held-out part is replayed as the proof. */
-  readonly rows: string;
+  /** With a PEFT adapter: the base beside it. */
+  readonly withBase: boolean;
+  /** Rows whose held-out part is replayed as the proof; null for general data of Fettle's own. */
+  readonly rows: string | null;
   readonly threads: number;
   readonly card: CardFacts;
 }
@@ -49,7 +58,10 @@ export interface ExportEvent {
   readonly stage: string;
   readonly progress: number;
 }
-export type ExportResult = Pick<Export, 'bytes' | 'files'> & { readonly proof: Proof };
+export type ExportResult = Pick<Export, 'bytes' | 'files'> & {
+  readonly proof: Proof;
+  readonly handed: Omit<Handed, 'files' | 'format'>;
+};
 
 /** Beside the model's own bytes: tokenizer, card, proof. */
 const ROOM = 50e6;
@@ -62,57 +74,90 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
     emit({ stage, progress });
   };
   const staging = join(dirname(job.folder), `.${job.card.title.replaceAll(/\W+/g, '-')}-${process.pid}.exporting`);
-  await mkdir(staging, { recursive: true });
   try {
-    say('Loading the model', 0);
-    const loaded = await loadModel(job.model, job.threads, job.under);
+    say('Looking at the model', 0);
+    const opened = await openStages(job.model, job.under);
     let proof: Proof;
+    let handed: ExportResult['handed'];
     try {
       // A base model that has learned text alone has no form of conversation, and none is claimed for it.
-      const chatTemplate = loaded.files.chatTemplate ?? (job.answers ? loaded.template : null);
-      const files = { ...loaded.files, chatTemplate };
+      const chatTemplate = opened.files.chatTemplate ?? (job.answers ? opened.template : null);
+      const files = { ...opened.files, chatTemplate };
       const ollama = job.format === 'ollama' ? translated(files) : null;
-      await checkRoom(job, files);
-      const tuned = (await withAdapter(loaded.base, job.adapter)) as TunedModel;
-      const questions = await questionsOf(job.rows, { tokenizer: files.tokenizer, template: loaded.template });
-      const expected = await ask(tuned, questions, (share) => say('Asking the run', 0.05 + 0.3 * share));
-      await writeFiles(
+      await checkTarget(job, files);
+      await makeStaging(staging);
+      // Before a model lies in memory: writing takes one tensor at a time.
+      const lora = await writeFiles(
         job,
         staging,
-        { files, tuned, ollama, ownTemplate: loaded.files.chatTemplate !== null },
-        (share) => say('Writing the files', 0.35 + 0.2 * share),
+        { files, ollama, ownTemplate: opened.files.chatTemplate !== null },
+        (share) => say('Writing the files', 0.2 * share),
       );
-      proof = await prove(job, staging, loaded, files, questions, expected, (share) =>
-        say('Asking the files', 0.55 + 0.4 * share),
-      );
+      proof = await prove(job, staging, { ...opened, files }, say);
       if (ollama) proof = { ...proof, template: { conversations: ollama.conversations, equal: ollama.conversations } };
+      const { name, hash } = job.card.base;
+      const [only, ...others] = await weightHashes(job);
+      handed = {
+        base: { name, hash: only && others.length === 0 ? only.hash : hash },
+        rank: lora?.rank ?? 0,
+        converses: chatTemplate !== null,
+      };
     } finally {
-      await loaded.close();
+      await opened.close();
     }
     if (proof.verdict === 'different' || proof.readers.some(({ agrees }) => !agrees)) throw disproven(job, proof);
     say('Finishing', 0.97);
-    await writeFile(join(staging, 'README.md'), modelCard(job.card, job.format, job.dtype, proof));
-    await writeFile(join(staging, 'fettle-proof.json'), `${JSON.stringify(proof, null, 2)}\n`);
-    const result = { ...(await listFiles(staging)), proof };
+    const written = await listFiles(staging);
+    const card = modelCard(
+      job.card,
+      { format: job.format, dtype: job.dtype, proof },
+      { ...handed, ...namesOf(written) },
+    );
+    await writeFile(join(staging, 'README.md'), card);
+    const json = (name: string, value: unknown): Promise<void> =>
+      writeFile(join(staging, name), `${JSON.stringify(value, null, 2)}\n`);
+    await json('recipe.json', recipeFile(job.card));
+    await json('proof.json', proof);
+    const result = { ...(await listFiles(staging)), proof, handed };
+    // Nothing is overwritten, not even what came there meanwhile.
+    checkUntaken(job.folder);
     await rename(staging, job.folder);
     return result;
   } catch (error) {
-    await rm(staging, { recursive: true, force: true });
+    if (existsSync(staging)) await rm(staging, { recursive: true });
     throw error;
   }
 });
 
-/** @throws DISK_FULL before anything is written */
-async function checkRoom(job: ExportJob, files: Pick<ModelFiles, 'weights' | 'config'>): Promise<void> {
-  if (job.format === 'adapter') return;
-  const needed = ROOM + weightBytes(job, files);
-  const { bavail, bsize } = await statfs(dirname(job.folder));
-  if (bavail * bsize < needed)
-    throw new FettleError(
-      'DISK_FULL',
-      `The export needs ${inWords(needed)}, and ${inWords(bavail * bsize)} are free there.`,
-      'Free some space, choose another folder, or fewer bits.',
-    );
+const namesOf = ({ files }: Pick<Export, 'files'>): { files: string[] } => ({ files: files.map(({ name }) => name) });
+
+/**
+ * What the format cannot hold, and what has no place on the disk, is refused before anything is done.
+ * @throws EXPORT_UNSUPPORTED, CHECKPOINT_NOT_FOUND, TARGET_EXISTS, DISK_FULL
+ */
+async function checkTarget(job: ExportJob, files: ModelFiles): Promise<void> {
+  for (const folder of [...job.under, job.adapter])
+    if (!existsSync(folder))
+      throw new FettleError(
+        'CHECKPOINT_NOT_FOUND',
+        `The checkpoint ${basename(folder)} is no longer there.`,
+        'Choose another checkpoint of the run.',
+      );
+  await checkRoom(job.folder, ROOM + (await weightBytes(job, files)));
+}
+
+/** SHA-256 of the base's files of weights, so that whoever gets an adapter can tell whether theirs is the same. */
+async function weightHashes({ format, model }: ExportJob): Promise<{ name: string; hash: string }[]> {
+  if (format !== 'adapter' && format !== 'gguf-adapter') return [];
+  const folder = (await stat(model)).isDirectory();
+  const names = folder ? (await readdir(model)).filter((name) => name.endsWith('.safetensors')).sort() : [''];
+  const hashes: { name: string; hash: string }[] = [];
+  for (const name of names) {
+    const hash = createHash('sha256');
+    await pipeline(createReadStream(join(model, name)), hash);
+    hashes.push({ name: name || basename(model), hash: hash.digest('hex') });
+  }
+  return hashes;
 }
 
 function disproven(job: ExportJob, proof: Proof): FettleError {
@@ -138,36 +183,77 @@ function disproven(job: ExportJob, proof: Proof): FettleError {
   );
 }
 
-/** The files read again as another program would, and by another program where one is installed. */
-async function prove(
-  job: ExportJob,
-  folder: string,
-  { base }: LoadedModel,
-  files: ModelFiles,
-  questions: Questions,
-  expected: Answers,
-  tell: (share: number) => void,
-): Promise<Proof> {
-  const asOne = job.format === 'adapter' && !job.alone && job.under.length > 0;
-  if (job.format === 'adapter' && !asOne)
-    return compareAnswers(expected, await ask(await withAdapter(base, folder), questions, tell), job.dtype);
-  // One copy of the weights in memory at a time.
-  await base.release();
-  const asked = { folder, files, questions, expected };
-  if (job.format === 'onnx') return proveOnnx(job, asked, { maxTokens: base.spec.maxPositions, tell });
+/** The run is asked, then the files, read again as another program would, and by another program where one is installed. */
+async function prove(job: ExportJob, folder: string, opened: OpenedModel, say: Say): Promise<Proof> {
+  const { files, template } = opened;
+  const text = { tokenizer: files.tokenizer, template };
+  const questions = await (job.rows === null
+    ? generalQuestions(text, files.chatTemplate !== null)
+    : questionsOf(job.rows, text));
+  const tell = (share: number): void => say('Asking the files', 0.55 + 0.4 * share);
+  const asOne = !job.alone && job.under.length > 0;
   const gguf = job.format === 'gguf' || job.format === 'ollama' ? join(folder, ggufName(job)) : null;
-  const where = asOne ? { model: job.model, adapter: folder } : { model: gguf ?? folder, adapter: null };
+  say('Loading the model', 0.2);
+  const loaded = await loadModel(job.model, job.threads, job.under);
+  let expected: Answers;
+  const maxTokens = loaded.base.spec.maxPositions;
+  try {
+    expected = await ask(await withAdapter(loaded.base, job.adapter), questions, (share) =>
+      say('Asking the run', 0.25 + 0.3 * share),
+    );
+    if (job.format === 'adapter' && !asOne && !job.withBase)
+      return compareAnswers(expected, await ask(await withAdapter(loaded.base, folder), questions, tell), job.dtype);
+  } finally {
+    // One copy of the weights in memory at a time.
+    await loaded.close();
+  }
+  if (job.format === 'gguf-adapter') return proveAdapterGguf(job, folder, opened, { questions, expected }, tell);
+  if (job.format === 'onnx') return proveOnnx(job, { folder, files, questions, expected }, { maxTokens, tell });
+  const where =
+    job.format === 'adapter'
+      ? { model: job.withBase ? join(folder, 'base') : job.model, adapter: folder }
+      : { model: gguf ?? folder, adapter: null };
   const found = await askFiles(where, job.threads, questions, (share) => tell((gguf ? 0.7 : 1) * share));
   const proof = compareAnswers(expected, found, job.dtype);
   if (!gguf) return proof;
   tell(0.7);
   const read = await loadModel(gguf, job.threads);
   try {
-    const own = { answers: found, questions, lossOf: lossWith(read.base) };
+    const own = { by: proof.by, answers: found, questions, lossOf: lossWith(read.base) };
     const other = await askLlamaCpp(gguf, files, own, { threads: job.threads, exact: isExact(job) });
     return { ...proof, readers: other ? [other] : [] };
   } finally {
     await read.close();
+  }
+}
+
+/** An adapter's GGUF on the base: in Fettle, and in llama.cpp on the base's own GGUF, which is made for it where there is none. */
+async function proveAdapterGguf(
+  job: ExportJob,
+  folder: string,
+  { files }: OpenedModel,
+  { questions, expected }: { readonly questions: Questions; readonly expected: Answers },
+  tell: (share: number) => void,
+): Promise<Proof> {
+  const path = join(folder, ggufName(job));
+  // All stages as one stand on the plain base, one stage alone on those before it.
+  const read = await loadModel(job.model, job.threads, job.alone ? job.under : []);
+  const made = join(folder, 'base-for-the-proof.gguf');
+  try {
+    const tuned = await withOpened(read.base, await readAdapterGguf(path, files.config));
+    const found = await ask(tuned, questions, (share) => tell(0.6 * share));
+    const proof = compareAnswers(expected, found, job.dtype);
+    if (!(await llamaCppInstalled())) return proof;
+    if (needsBase(job)) await writeModelGguf(made, read.files, 'f32', { name: job.card.base.name, license: null });
+    tell(0.7);
+    const own = { answers: found, questions, lossOf: lossWith(tuned) };
+    const exact = needsBase(job) || ['F32', 'F16', 'BF16'].includes(job.card.base.storage);
+    const base = needsBase(job) ? made : job.model;
+    const other = await askLlamaCpp(base, read.files, own, { threads: job.threads, exact, lora: path });
+    return { ...proof, readers: other ? [other] : [] };
+  } finally {
+    await read.close();
+    await rm(made, { force: true });
   }
 }
 
@@ -192,7 +278,7 @@ async function proveOnnx(
   try {
     const found = await ask(reader, questions, (share) => tell(0.7 * share));
     const proof = compareAnswers(expected, found, job.dtype, RUNTIME);
-    const own = { answers: found, questions, lossOf: lossWith(reader) };
+    const own = { by: proof.by, answers: found, questions, lossOf: lossWith(reader) };
     const other = await askTransformersJs(folder, files, own, { threads, exact: isExact(job) });
     return { ...proof, readers: other ? [other] : [] };
   } finally {

@@ -4,10 +4,10 @@ import type { ChatTurn, Sampling } from '../contract/entities.ts';
 import { toFettleError } from '../contract/errors.ts';
 import { generate } from '../engine/generate/generate.ts';
 import type { BaseModel, TunedModel } from '../engine/index.ts';
-import { chatPrompt } from '../engine/train/examples.ts';
+import { chatPrompt, textPrompt } from '../engine/train/examples.ts';
 import { runChild } from './child.ts';
 import { loadModel, withAdapter } from './load.ts';
-import { createTurns, takingTurns } from './turns.ts';
+import { createTurns, takingTurns } from '../engine/generate/turns.ts';
 
 export interface GenerateJob {
   readonly model: string;
@@ -58,13 +58,20 @@ runChild<GenerateJob, GenerateEvent, void>(async (job, { emit, onMessage, signal
   const { files, template, base, close } = await loadModel(job.model, job.threads, job.under);
   const { tokenizer, stopIds } = files;
   const adapted = new Map<string | null, Promise<BaseModel | TunedModel>>();
+  let whole: string | null = null;
   const modelWith = (adapter: string | null): Promise<BaseModel | TunedModel> => {
     const model = adapted.get(adapter) ?? withAdapter(base, adapter);
     adapted.delete(adapter);
     adapted.set(adapter, model);
     // One that cannot be read may be there the next time.
-    model.catch(() => adapted.delete(adapter));
+    const forget = (): void => void adapted.delete(adapter);
     for (const oldest of [...adapted.keys()].slice(0, -MOST_ADAPTERS)) adapted.delete(oldest);
+    // A run that trained all weights takes as much as the base: of those, one is kept.
+    void model.then((made) => {
+      if (!isWhole(made)) return;
+      if (whole !== adapter) adapted.delete(whole);
+      whole = adapter;
+    }, forget);
     return model;
   };
   const inTurn = createTurns();
@@ -75,7 +82,8 @@ runChild<GenerateJob, GenerateEvent, void>(async (job, { emit, onMessage, signal
     if (stopped.delete(id)) return emit({ id, event: nothingSaid(ask, base.spec.maxPositions) });
     working.set(id, abort);
     try {
-      const ids = typeof prompt === 'string' ? tokenizer.encode(prompt) : chatPrompt(prompt, { tokenizer, template });
+      const ids =
+        typeof prompt === 'string' ? textPrompt(prompt, tokenizer) : chatPrompt(prompt, { tokenizer, template });
       const decoder = takingTurns((await modelWith(adapter)).generator(), inTurn);
       try {
         const made = await generate({
@@ -115,6 +123,8 @@ runChild<GenerateJob, GenerateEvent, void>(async (job, { emit, onMessage, signal
   while (working.size > 0) await new Promise<void>((resolve) => (wake = resolve));
   await close();
 });
+
+const isWhole = (model: BaseModel | TunedModel): boolean => 'lora' in model && model.lora === null;
 
 const nothingSaid = ({ target }: Ask, contextTokens: number): GenerationEvent => ({
   type: 'done',

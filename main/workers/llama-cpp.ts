@@ -40,10 +40,20 @@ async function load(): Promise<Module | null> {
   );
 }
 
+export const llamaCppInstalled = async (): Promise<boolean> => (await load()) !== null;
+
 /** Null where it is not installed. @throws what llama.cpp says of a file that it cannot load. */
 export async function openWithLlamaCpp(
   path: string,
-  { contextSize, threads }: { readonly contextSize: number; readonly threads: number },
+  {
+    contextSize,
+    threads,
+    lora,
+  }: {
+    readonly contextSize: number;
+    readonly threads: number;
+    /** A GGUF adapter to put on it. */ readonly lora?: string;
+  },
 ): Promise<OtherReader | null> {
   const module = await load();
   if (!module) return null;
@@ -55,6 +65,7 @@ export async function openWithLlamaCpp(
     threads: { ideal: threads, min: 1 },
     experimentalKvCacheKeyType: 'F32',
     experimentalKvCacheValueType: 'F32',
+    ...(lora === undefined ? {} : { lora }),
   });
   const sequence = context.getSequence();
   return {

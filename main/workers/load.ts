@@ -6,20 +6,23 @@ import { openModel } from '../formats/open.ts';
 import { conversationTemplate } from '../formats/plain-template.ts';
 import { readTuned, type Tuned } from '../formats/tuned.ts';
 
-export interface LoadedModel {
+export interface OpenedModel {
   readonly files: ModelFiles;
   /** The model's own chat template, else the plain one. */
   readonly template: ChatTemplate;
-  readonly base: BaseModel;
   close(): Promise<void>;
+}
+export interface LoadedModel extends OpenedModel {
+  readonly base: BaseModel;
 }
 
 /**
+ * Opens the files; numbers are read when they are asked for.
  * @param under folders of what earlier stages learned, first to last: it is merged into the weights as those are
  * read, so that what is loaded is the model that the last stage stood on. The files stay as they are.
  * @throws FORMAT_*, MODEL_UNSUPPORTED, MODEL_INCOMPLETE
  */
-export async function loadModel(path: string, threads: number, under: readonly string[] = []): Promise<LoadedModel> {
+export async function openStages(path: string, under: readonly string[] = []): Promise<OpenedModel> {
   const opened = await openModel(path);
   const stages: Tuned[] = [];
   const close = async (): Promise<void> => {
@@ -30,18 +33,28 @@ export async function loadModel(path: string, threads: number, under: readonly s
     for (const folder of under) stages.push(await readTuned(folder));
     const spec = readSpec(opened.config);
     const weights = stages.reduce((on, stage) => mergedWeights(mergeableIn(stage), on, spec), opened.weights);
-    const base = await loadBase(opened.config, weights, { threads });
+    return { files: { ...opened, weights }, template: conversationTemplate(opened), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Takes the model that `openStages` opens into memory. @throws as openStages */
+export async function loadModel(path: string, threads: number, under: readonly string[] = []): Promise<LoadedModel> {
+  const opened = await openStages(path, under);
+  try {
+    const base = await loadBase(opened.files.config, opened.files.weights, { threads });
     return {
-      files: { ...opened, weights },
-      template: conversationTemplate(opened),
+      ...opened,
       base,
       close: async () => {
         await base.release();
-        await close();
+        await opened.close();
       },
     };
   } catch (error) {
-    await close();
+    await opened.close();
     throw error;
   }
 }
@@ -49,7 +62,11 @@ export async function loadModel(path: string, threads: number, under: readonly s
 /** The base model itself, or the same with what a folder holds: an adapter, or weights of its own. @throws FORMAT_*, MODEL_INCOMPLETE */
 export async function withAdapter(base: BaseModel, folder: string | null): Promise<BaseModel | TunedModel> {
   if (folder === null) return base;
-  const { lora, weights, close } = await readTuned(folder);
+  return withOpened(base, await readTuned(folder));
+}
+
+/** The same with what is open; it is closed then. */
+export async function withOpened(base: BaseModel, { lora, weights, close }: Tuned): Promise<TunedModel> {
   try {
     const model = lora ? base.withLora({ ...lora, seed: 0 }) : base.withAllTrained({ seed: 0 });
     await model.load(weights);

@@ -1,5 +1,6 @@
 /** @file Asks a model, and exported files of it, the same questions: prompts gone on from, and held-out rows. */
 import type { Proof } from '../contract/entities.ts';
+import { inPercent } from '../contract/export-types.ts';
 import { readRows } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
 import { evaluate } from '../engine/train/evaluate.ts';
@@ -8,6 +9,7 @@ import type { Decoder, Example, Trainable } from '../engine/types.ts';
 import { LOGIT_TOLERANCE, replay, REPLAYED_TOKENS, type Likelihood, type Replay } from '../exports/proof.ts';
 import type { ModelFiles } from '../formats/model.ts';
 import { CONVERSATIONS } from '../formats/ollama.ts';
+import { generalExamples } from '../recipes/rehearsal.ts';
 import { openWithLlamaCpp } from './llama-cpp.ts';
 import { loadModel, withAdapter } from './load.ts';
 import { spread } from './spread.ts';
@@ -36,16 +38,25 @@ const MAX_LENGTH = 512;
 /** Of the held-out rows: prompts as the model sees them up to its first answer, or the first tokens of a document. */
 export async function questionsOf(file: string, text: TextModel): Promise<Questions> {
   const rows: Example[] = [];
-  const prompts: number[][] = [];
   let instruct = true;
   for await (const row of readRows(file)) {
     if (row.split !== 'held-out') continue;
-    const example = exampleOf(row, text);
     instruct = row.text === undefined;
-    rows.push(example);
-    const answer = instruct ? example.loss.indexOf(1) : PROMPT_TOKENS;
-    if (answer > 0 && answer < MAX_LENGTH - REPLAYED_TOKENS) prompts.push([...example.ids.subarray(0, answer)]);
+    rows.push(exampleOf(row, text));
   }
+  return questionsFrom(rows, instruct);
+}
+
+/** Of general data of Fettle's own: of an adapter that was made elsewhere, in a project without data. */
+export async function generalQuestions(text: TextModel, conversations: boolean): Promise<Questions> {
+  return questionsFrom(await generalExamples(text, conversations), conversations);
+}
+
+function questionsFrom(rows: readonly Example[], instruct: boolean): Questions {
+  const prompts = rows.flatMap(({ ids, loss }) => {
+    const answer = instruct ? loss.indexOf(1) : PROMPT_TOKENS;
+    return answer > 0 && answer < MAX_LENGTH - REPLAYED_TOKENS ? [[...ids.subarray(0, answer)]] : [];
+  });
   const fitted = fitExamples(rows, MAX_LENGTH, instruct ? 'cut' : 'split').examples;
   return { prompts: spread(prompts, PROMPTS), rows: spread(fitted, ROWS), instruct };
 }
@@ -90,8 +101,10 @@ export const lossWith =
     return measured.loss * measured.tokens;
   };
 
-/** What Fettle's own reading of the same files has given. */
+/** What the reading that the proof rests on has given, of the same files. */
 interface Own {
+  /** Who read. */
+  readonly by: string;
   readonly answers: Answers;
   readonly questions: Questions;
   readonly lossOf: (row: Example) => Promise<number>;
@@ -109,10 +122,19 @@ const LLAMA_CPP_CHANGE = 0.02;
 /** The same runtime, in another version. */
 const TRANSFORMERS_JS_CHANGE = 0.002;
 
-/** A GGUF file read by llama.cpp, against Fettle's own reading of it. Null where llama.cpp is not installed. */
-export function askLlamaCpp(path: string, files: AskedFiles, own: Own, options: ReaderOptions): Promise<Told | null> {
+/** A GGUF file read by llama.cpp, with a GGUF adapter on it where one is named, against Fettle's own reading of it. Null where llama.cpp is not installed. */
+export function askLlamaCpp(
+  path: string,
+  files: AskedFiles,
+  own: Own,
+  { lora, ...options }: ReaderOptions & { readonly lora?: string },
+): Promise<Told | null> {
   const open = (): Promise<OtherReader | null> =>
-    openWithLlamaCpp(path, { contextSize: MAX_LENGTH + REPLAYED_TOKENS, threads: options.threads });
+    openWithLlamaCpp(path, {
+      contextSize: MAX_LENGTH + REPLAYED_TOKENS,
+      threads: options.threads,
+      ...(lora === undefined ? {} : { lora }),
+    });
   return askOther('llama.cpp', open, files, own, { ...options, change: LLAMA_CPP_CHANGE });
 }
 
@@ -175,7 +197,7 @@ async function askOther(
     const change = theirs / ours - 1;
     if (!(Math.abs(change) <= allowed)) faults.push(`the likelihood of a row differs by ${(100 * change).toFixed(1)}%`);
     const total = own.answers.replays.reduce((sum, { ids }) => sum + ids.length, 0);
-    const found = `${same} of ${total} tokens as Fettle reads the file, likelihood ${(100 * change).toFixed(2)}% off`;
+    const found = `${same} of ${total} tokens as ${own.by} reads the file, likelihood ${inPercent(change)} off`;
     return { name, found: faults.length === 0 ? found : faults.join('; '), agrees: faults.length === 0 };
   } finally {
     await model.close();

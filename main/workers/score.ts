@@ -6,7 +6,7 @@ import type { ScoredItem } from '../evaluation/scorecard.ts';
 import { generate } from '../engine/generate/generate.ts';
 import type { BaseModel, TunedModel } from '../engine/index.ts';
 import { evaluate } from '../engine/train/evaluate.ts';
-import { documentExample } from '../engine/train/examples.ts';
+import { documentExample, textPrompt } from '../engine/train/examples.ts';
 import type { Example } from '../engine/types.ts';
 import type { Tokenizer } from '../formats/model.ts';
 
@@ -40,7 +40,7 @@ export async function scoreProbes(
   try {
     for (const [i, probe] of open.entries()) {
       tell(0.7 + (0.2 * i) / open.length);
-      const ids = tokenizer.encode(probe.prompt);
+      const ids = textPrompt(probe.prompt, tokenizer);
       const { text } = await generate({ decoder, tokenizer, ids, stopIds, maxTokens: probe.maxTokens });
       // It goes on after its answer, with another sentence or another sum: what counts is the first line, or the first number.
       const line = text.trim().split('\n', 1)[0]!.trim();
@@ -91,8 +91,8 @@ async function chooseAll(
 
 /** The whole is cut into tokens at once, and what the prompt's own tokens do not cover carries loss. Exported for its oracle. */
 export function continuation(tokenizer: Tokenizer, prompt: string, text: string): Example {
-  const ids = Int32Array.from(tokenizer.encode(prompt + text));
-  const from = tokenizer.encode(prompt).length;
+  const ids = Int32Array.from(textPrompt(prompt + text, tokenizer));
+  const from = textPrompt(prompt, tokenizer).length;
   return { ids, loss: Uint8Array.from(ids, (_, i) => Number(i >= from)) };
 }
 

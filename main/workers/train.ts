@@ -6,7 +6,7 @@ import { readRows, type StoredRow } from '../datasets/rows.ts';
 import { exampleOf } from '../datasets/tokens.ts';
 import { generate } from '../engine/generate/generate.ts';
 import type { TunedModel } from '../engine/index.ts';
-import { chatPrompt, type ChatForm } from '../engine/train/examples.ts';
+import { chatPrompt, textPrompt, type ChatForm } from '../engine/train/examples.ts';
 import { train } from '../engine/train/trainer.ts';
 import type { Example } from '../engine/types.ts';
 import { runtimeVersion } from '../engine/version.ts';
@@ -124,7 +124,7 @@ async function readExamples(
 function openingOf(row: StoredRow, { tokenizer, template }: ChatForm): Opening | null {
   if (row.text !== undefined) {
     const prompt = row.text.split(/\s+/).slice(0, OPENING_WORDS).join(' ');
-    return { prompt, ids: tokenizer.encode(prompt) };
+    return { prompt, ids: textPrompt(prompt, tokenizer) };
   }
   const messages = row.messages ?? [];
   const asked = messages.slice(

@@ -5,31 +5,45 @@ import { z } from 'zod';
 import { FettleError } from '../contract/errors.ts';
 import { FLOATS, GGUF_TYPES, ONNX_TYPES } from '../contract/export-types.ts';
 import { onnxBytes, writeOnnxFolder } from '../engine/export/folder.ts';
-import { parameter, type TunedModel } from '../engine/index.ts';
-import { mergeableOf, mergedWeights } from '../engine/model/merge.ts';
-import { storedBytes, writeModelGguf } from '../formats/gguf/export.ts';
+import { readSpec } from '../engine/index.ts';
+import { mergeableIn, mergedWeights } from '../engine/model/merge.ts';
+import { writeAdapterGguf } from '../formats/gguf/adapter.ts';
+import { planModelGguf, storedBytes, writeModelGguf } from '../formats/gguf/export.ts';
 import { folderBytes, writeModelFolder, writeTokenizer } from '../formats/huggingface/write.ts';
 import type { ModelFiles } from '../formats/model.ts';
 import { modelfile, ollamaTemplate, type OllamaTemplate } from '../formats/ollama.ts';
-import { concatenateAdapters, readAdapter, writeAdapter } from '../formats/peft.ts';
+import { concatenateAdapters, PEFT_PREFIX, readAdapter, writeAdapter, type LoraSettings } from '../formats/peft.ts';
+import type { TensorToWrite } from '../formats/safetensors.ts';
+import { readTuned } from '../formats/tuned.ts';
 import type { ExportJob } from './export.ts';
+import { llamaCppInstalled } from './llama-cpp.ts';
+import { openStages } from './load.ts';
 
 export interface ToWrite {
   readonly files: ModelFiles;
-  readonly tuned: TunedModel;
   readonly ollama: OllamaTemplate | null;
   /** The base brings a chat template. */
   readonly ownTemplate: boolean;
 }
 
-export const ggufName = ({ card, dtype }: ExportJob): string =>
-  `${card.title.toLowerCase().replaceAll(/[^\p{L}\p{N}]+/gu, '-')}-${dtype}.gguf`;
+export const ggufName = ({ card, dtype, format }: ExportJob): string =>
+  `${card.title.toLowerCase().replaceAll(/[^\p{L}\p{N}]+/gu, '-')}${format === 'gguf-adapter' ? '-adapter' : ''}-${dtype}.gguf`;
 
-/** Bytes that the model's numbers will take. @throws EXPORT_UNSUPPORTED where they have no place in the format */
-export function weightBytes({ format, dtype }: ExportJob, files: Pick<ModelFiles, 'weights' | 'config'>): number {
-  if (format === 'safetensors') return folderBytes(files.weights, z.enum(FLOATS).parse(dtype));
-  if (format === 'onnx') return onnxBytes(files.config, files.weights, z.enum(ONNX_TYPES).parse(dtype));
-  return storedBytes(files.weights, files.config, z.enum(GGUF_TYPES).parse(dtype));
+/** A base that lies here as GGUF is what an adapter as GGUF will be put on; another must be written for the proof. */
+export const needsBase = ({ model, alone, under }: ExportJob): boolean =>
+  !model.endsWith('.gguf') || (alone && under.length > 0);
+
+/** Bytes that the numbers will take, while it is proven too. @throws EXPORT_UNSUPPORTED where they have no place in the format */
+export async function weightBytes(job: ExportJob, files: ModelFiles): Promise<number> {
+  const { format, dtype, card } = job;
+  const { config, weights } = files;
+  if (format === 'safetensors') return folderBytes(weights, z.enum(FLOATS).parse(dtype));
+  if (format === 'onnx') return onnxBytes(config, weights, z.enum(ONNX_TYPES).parse(dtype));
+  if (format === 'adapter') return job.withBase ? folderBytes(weights, 'f32') : 0;
+  const type = format === 'gguf-adapter' ? 'f32' : z.enum(GGUF_TYPES).parse(dtype);
+  planModelGguf(files, type, { name: card.title, license: null });
+  const proofAlone = format === 'gguf-adapter' && !(needsBase(job) && (await llamaCppInstalled()));
+  return proofAlone ? 0 : storedBytes(weights, config, type);
 }
 
 /** @throws EXPORT_UNSUPPORTED */
@@ -46,41 +60,81 @@ export function translated({
   );
 }
 
-/** @param tell told the share that is written; may throw to give up. */
+/**
+ * Reads and writes one tensor at a time: no model lies in memory for it.
+ * @param tell told the share that is written; may throw to give up.
+ * @returns the adapter's settings, of all stages where they are written as one; null where all weights were trained.
+ */
 export async function writeFiles(
   job: ExportJob,
   folder: string,
-  { files, tuned, ollama, ownTemplate }: ToWrite,
+  { files, ollama, ownTemplate }: ToWrite,
   tell: (share: number) => void,
-): Promise<void> {
+): Promise<LoraSettings | null> {
   tell(0);
-  if (job.format === 'adapter') {
-    await writeAdapters(job, folder, tuned);
-    // Other programs take the base's own template from the base; one that it has not must travel with the adapter.
-    if (files.chatTemplate && !ownTemplate) await writeTokenizer(folder, files);
-    return;
+  if (job.format === 'adapter' || job.format === 'gguf-adapter') return writeAdapters(job, folder, files, ownTemplate);
+  const tuned = await readTuned(job.adapter);
+  try {
+    const merged = { ...files, weights: mergedWeights(mergeableIn(tuned), files.weights, readSpec(files.config)) };
+    if (job.format === 'safetensors')
+      await writeModelFolder(folder, merged, { dtype: z.enum(FLOATS).parse(job.dtype) });
+    else if (job.format === 'onnx') await writeOnnxFolder(folder, merged, z.enum(ONNX_TYPES).parse(job.dtype), tell);
+    else {
+      const facts = { name: job.card.title, license: job.card.base.license };
+      await writeModelGguf(join(folder, ggufName(job)), merged, z.enum(GGUF_TYPES).parse(job.dtype), facts, tell);
+      if (ollama) await writeFile(join(folder, 'Modelfile'), modelfile(ggufName(job), ollama, files));
+    }
+    return tuned.lora;
+  } finally {
+    await tuned.close();
   }
-  const merged = { ...files, weights: mergedWeights(mergeableOf(tuned), files.weights, tuned.spec) };
-  if (job.format === 'safetensors') return writeModelFolder(folder, merged, { dtype: z.enum(FLOATS).parse(job.dtype) });
-  if (job.format === 'onnx') return writeOnnxFolder(folder, merged, z.enum(ONNX_TYPES).parse(job.dtype), tell);
-  const facts = { name: job.card.title, license: job.card.base.license };
-  await writeModelGguf(join(folder, ggufName(job)), merged, z.enum(GGUF_TYPES).parse(job.dtype), facts, tell);
-  if (ollama) await writeFile(join(folder, 'Modelfile'), modelfile(ggufName(job), ollama, files));
 }
 
 /** The adapter of the run, or those of all its stages as one. */
-async function writeAdapters(job: ExportJob, folder: string, tuned: TunedModel): Promise<void> {
-  const base = { baseModel: job.card.base.name, transposed: tuned.spec.transposed };
-  if (!job.alone && job.under.length > 0) {
-    const adapters = await Promise.all([...job.under, job.adapter].map((path) => readAdapter(path)));
-    const { lora, tensors } = await concatenateAdapters(adapters);
+async function writeAdapters(
+  job: ExportJob,
+  folder: string,
+  files: ModelFiles,
+  ownTemplate: boolean,
+): Promise<LoraSettings> {
+  const under = job.alone ? [] : job.under;
+  const adapters = await Promise.all([...under, job.adapter].map((path) => readAdapter(path)));
+  const own = adapters.at(-1)!;
+  try {
+    const { lora, tensors } =
+      under.length > 0
+        ? await concatenateAdapters(adapters)
+        : {
+            lora: own.lora,
+            tensors: own.weights.names.map((name): TensorToWrite => ({
+              name: name.slice(PEFT_PREFIX.length),
+              shape: own.weights.info(name).shape,
+              data: () => own.weights.read(name),
+            })),
+          };
+    if (job.format === 'gguf-adapter') {
+      const type = z.enum(['f32', 'f16']).parse(job.dtype);
+      const about = { config: files.config, name: job.card.title, type };
+      await writeAdapterGguf(join(folder, ggufName(job)), { lora, tensors }, about);
+      return lora;
+    }
+    const { transposed } = readSpec(files.config);
+    await writeAdapter(folder, tensors, { ...lora, baseModel: job.card.base.name, transposed });
+    // Other programs take the base's own template from the base; one that it has not must travel with the adapter.
+    if (files.chatTemplate && !ownTemplate && !job.withBase) await writeTokenizer(folder, files);
+    if (job.withBase) await writeBase(job, folder, files);
+    return lora;
+  } finally {
     for (const adapter of adapters) await adapter.close();
-    return writeAdapter(folder, tensors, { ...lora, ...base });
   }
-  const { entries } = tuned.parameters;
-  await writeAdapter(
-    folder,
-    entries.map(({ name, shape }) => ({ name, shape, data: parameter(tuned.parameters, name) })),
-    { ...tuned.lora!, ...base },
-  );
+}
+
+/** What the adapter stands on, its weights as they were widened for training: all stages as one stand on the plain base. */
+async function writeBase(job: ExportJob, folder: string, { chatTemplate }: ModelFiles): Promise<void> {
+  const base = await openStages(job.model, job.alone ? job.under : []);
+  try {
+    await writeModelFolder(join(folder, 'base'), { ...base.files, chatTemplate }, { dtype: 'f32' });
+  } finally {
+    await base.close();
+  }
 }

@@ -9,6 +9,8 @@ describe('addresses', () => {
       { page: 'doctor' },
       { page: 'tune', project: 'referral-letters' },
       { page: 'try', project: 'letters' },
+      { page: 'try', project: 'letters', id: 'letters-chat-2' },
+      { page: 'blind', project: 'letters', id: 'letters-blind-1' },
       { page: 'run', project: 'a b/ü', run: 'a b/ü-4' },
     ];
     for (const route of routes) expect(parseRoute(href(route))).toEqual(route);

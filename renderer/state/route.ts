@@ -4,7 +4,9 @@ export type Step = (typeof STEPS)[number];
 
 export type Route =
   | { readonly page: 'projects' | 'models' | 'jobs' | 'doctor' | 'settings' }
-  | { readonly page: Step | 'try'; readonly project: string }
+  | { readonly page: Step; readonly project: string }
+  /** A conversation, or a blind test; without one, the newest or none. */
+  | { readonly page: 'try' | 'blind'; readonly project: string; readonly id?: string }
   | { readonly page: 'run'; readonly project: string; readonly run: string };
 export type PageName = Route['page'];
 
@@ -13,19 +15,20 @@ const isStep = (text: string | undefined): text is Step => STEPS.some((step) => 
 /** The step of the path that a page belongs to. */
 export function stepOf(page: PageName): Step | null {
   if (page === 'run') return 'tune';
-  if (page === 'try') return 'compare';
+  if (page === 'try' || page === 'blind') return 'compare';
   return isStep(page) ? page : null;
 }
 
 /** "#/p/letters/tune" and its like; what is not known is the list of projects. */
 export function parseRoute(hash: string): Route {
-  const [first, project, page, run] = hash
+  const [first, project, page, id] = hash
     .replace(/^#?\/?/, '')
     .split('/')
     .map(decode);
   if (first === 'p' && project) {
-    if (page === 'run' && run) return { page, project, run };
-    return { page: isStep(page) || page === 'try' ? page : 'goal', project };
+    if (page === 'run' && id) return { page, project, run: id };
+    if (page === 'try' || page === 'blind') return { page, project, ...(id ? { id } : {}) };
+    return { page: isStep(page) ? page : 'goal', project };
   }
   if (first === 'models' || first === 'jobs' || first === 'doctor' || first === 'settings') return { page: first };
   return { page: 'projects' };
@@ -34,7 +37,8 @@ export function parseRoute(hash: string): Route {
 export function href(route: Route): string {
   if (!('project' in route)) return route.page === 'projects' ? '#/' : `#/${route.page}`;
   const at = `#/p/${encodeURIComponent(route.project)}/${route.page}`;
-  return route.page === 'run' ? `${at}/${encodeURIComponent(route.run)}` : at;
+  const id = route.page === 'run' ? route.run : 'id' in route ? route.id : undefined;
+  return id === undefined ? at : `${at}/${encodeURIComponent(id)}`;
 }
 
 function decode(part: string): string {

@@ -22,7 +22,7 @@ test('columns get their meaning by drag and by keys', async ({ page, host }) => 
   await writeFile(join(folder, 'photo.png'), 'no text');
   await page.getByRole('button', { name: 'Choose files' }).click();
   await pick(page, folder, 'Look into them');
-  await expect(page.getByText('1 file: of a kind that Fettle cannot read.')).toBeVisible();
+  await expect(page.getByText('1 file of a kind that Fettle cannot read.')).toBeVisible();
   await expect(page.getByText('Say below what its columns become.')).toBeVisible();
   await expectAccessible(page);
 

@@ -196,6 +196,7 @@ test('a run is compared with its base, and with another run', async ({ page, hos
 
 test('a prompt is answered by the run and the base', async ({ page, host }) => {
   await open(page, host, `${PROJECT}/try`, 'Talk to it');
+  await page.getByText('How it chooses words').click();
   await page.getByLabel('Longest answer, tokens').fill('12');
   await page.getByLabel('Your message').fill('Ana writes that the lamp leaks.');
   await page.keyboard.press('Enter');
@@ -211,7 +212,7 @@ test('it is exported, proven, and lies where it says', async ({ page, host }) =>
   await expect(page.getByText('Proven', { exact: true })).toBeVisible({ timeout: 90_000 });
   const folder = await page.locator('code.folder').first().innerText();
   expect(JSON.parse(await readFile(join(folder, 'adapter_config.json'), 'utf8'))).toMatchObject({ peft_type: 'LORA' });
-  for (const [i, format] of [/Merged folder/, /One file/, /Ollama folder/].entries()) {
+  for (const [i, format] of [/Merged folder/, /One file/, /Ollama folder/, /For the browser and apps/].entries()) {
     await page.getByRole('radio', { name: format }).check();
     await page.getByRole('button', { name: 'Export run 1' }).click();
     await expect(page.getByText('Proven', { exact: true })).toHaveCount(i + 2, { timeout: 90_000 });

@@ -105,7 +105,7 @@ describe.skipIf(process.platform === 'win32')('a base model that rehearses', () 
     const { id } = await app.client.call('evaluation.compare', {
       project: second.project,
       targets: [`${second.id}@${second.checkpoints[0]!.name}`, `${first.id}@${second.over!.checkpoint!}`],
-      dataset: second.dataset,
+      dataset: second.dataset!,
       samples: 1,
     });
     await jobDone(app.core.jobs.of('compare', id)!.id);

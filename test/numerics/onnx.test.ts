@@ -7,14 +7,19 @@ import type { Proof } from '../../main/contract/entities.ts';
 import { ALLOWED, ONNX_TYPES } from '../../main/contract/export-types.ts';
 import { graphPath, writeOnnxFolder, type OnnxType } from '../../main/engine/export/folder.ts';
 import { OnnxReader } from '../../main/engine/export/read.ts';
+import { loadBase } from '../../main/engine/index.ts';
 import { chatExample } from '../../main/engine/train/examples.ts';
-import { compareAnswers, REPLAYED_TOKENS } from '../../main/exports/proof.ts';
+import { compareAnswers, replay, REPLAYED_TOKENS } from '../../main/exports/proof.ts';
 import { CONVERSATIONS } from '../../main/formats/ollama.ts';
+import { openModel } from '../../main/formats/open.ts';
 import { loadModel, type LoadedModel } from '../../main/workers/load.ts';
 import { ask, askTransformersJs, lossWith, type Answers, type Questions } from '../../main/workers/prove.ts';
+import { openWithTransformersJs } from '../../main/workers/transformers-js.ts';
 import { writeTinyModel } from '../fixtures/tiny-model.ts';
 import { askGenai, type GenaiAnswer } from '../support/genai.ts';
+import { openModelFolder } from '../support/models.ts';
 import { found, need } from '../support/needs.ts';
+import { runOracle } from '../support/oracle.ts';
 import { conversations, SAMPLE_PAIRS } from '../support/smollm2.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'fettle-onnx-'));
@@ -62,7 +67,7 @@ async function readByAll({ run, questions, expected }: Subject, type: OnnxType, 
   const reader = await OnnxReader.open(graphPath(folder, type), { threads: THREADS, maxTokens: 512 });
   try {
     const answers = await ask(reader, questions, () => undefined);
-    const own = { answers, questions, lossOf: lossWith(reader) };
+    const own = { by: 'us', answers, questions, lossOf: lossWith(reader) };
     const exact = type === 'f32' || type === 'f16';
     const other = await askTransformersJs(folder, run.files, own, { threads: THREADS, exact });
     const [first] = questions.rows;
@@ -109,13 +114,52 @@ function expectAgreement({ run, questions }: Subject, { answers, transformersJs,
 }
 
 describe('ONNX of a tiny model', () => {
-  const subject = once(async () => subjectOf(await writeTinyModel(join(root, 'tiny')), 6));
+  const subject = once(async () => subjectOf(await writeTinyModel(join(root, 'model')), 6));
 
   it.for(ONNX_TYPES)('%s', { timeout: PATIENCE }, async (type, test) => {
     process.env.FETTLE_TRANSFORMERS_JS = need(test, 'transformers.js', found.transformersJs);
     const read = await readByAll(await subject(), type, need(test, 'oracle', found.python));
     expectAgreement(await subject(), read);
     if (type === 'f32') expect(read.proof.verdict).toBe('equal');
+  });
+});
+
+describe('ONNX of every architecture, which both clients are told nothing of', () => {
+  const NAMES = ['mistral', 'qwen2', 'qwen3', 'gemma2', 'gemma3', 'phi3', 'gpt2'];
+  const folder = join(root, 'architectures');
+  let made = false;
+
+  it.for(NAMES)('%s', { timeout: PATIENCE }, async (name, test) => {
+    const python = need(test, 'oracle', found.python);
+    process.env.FETTLE_TRANSFORMERS_JS = need(test, 'transformers.js', found.transformersJs);
+    if (!made) runOracle(python, 'tiny_models.py', [folder, ...NAMES]);
+    made = true;
+    // They have no tokenizers of their own; ids are all that is asked for.
+    const { tokenizer, close } = await openModel(await writeTinyModel(join(root, 'tiny')));
+    const { config, weights } = await openModelFolder(join(folder, name, 'model'));
+    const base = await loadBase(config, weights, { threads: THREADS });
+    const out = mkdtempSync(join(root, `${name}-`));
+    try {
+      const [stop, prompt] = [2, [5, 17, 40, 33, 21, 60, 8, 9, 10, 11, 12]];
+      await writeOnnxFolder(
+        out,
+        { config, weights, tokenizer, chatTemplate: null, stopIds: [stop] },
+        'f32',
+        () => undefined,
+      );
+      const [own] = await replay(base, [prompt]);
+      const { ids } = own!;
+      const other = (await openWithTransformersJs(out, { threads: THREADS }))!;
+      expect(await other.goOn(prompt, REPLAYED_TOKENS)).toEqual(ids);
+      await other.close();
+      const asked = { model: out, texts: [], conversation: null, prompts: [prompt], maxTokens: REPLAYED_TOKENS };
+      const { greedy } = askGenai(python, { ...asked, row: prompt, from: 0 });
+      expect(greedy[0]).toEqual(ids.includes(stop) ? ids.slice(0, ids.indexOf(stop) + 1) : ids);
+    } finally {
+      await base.release();
+      await weights.close();
+      await close();
+    }
   });
 });
 

@@ -31,13 +31,20 @@ export interface LanguageModelAnswer {
 }
 
 /** What transformers (and peft) say of a model: causal_lm.py. */
-export function askTransformers(python: string, request: LanguageModelRequest): LanguageModelAnswer {
+export const askTransformers = (python: string, request: LanguageModelRequest): LanguageModelAnswer =>
+  askAllTransformers(python, [request])[0]!;
+
+/** The same of many models: Python and its libraries take longer to start than a small model to answer. */
+export function askAllTransformers(
+  python: string,
+  requests: readonly LanguageModelRequest[],
+): readonly LanguageModelAnswer[] {
   const folder = mkdtempSync(join(tmpdir(), 'fettle-oracle-'));
   try {
     const [question, answer] = [join(folder, 'request.json'), join(folder, 'answer.json')];
-    writeFileSync(question, JSON.stringify(request));
+    writeFileSync(question, JSON.stringify(requests));
     runOracle(python, 'causal_lm.py', [question, answer]);
-    return JSON.parse(readFileSync(answer, 'utf8')) as LanguageModelAnswer;
+    return JSON.parse(readFileSync(answer, 'utf8')) as LanguageModelAnswer[];
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

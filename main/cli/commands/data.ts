@@ -38,7 +38,7 @@ function describe({ say }: Context, dataset: Dataset): void {
   for (const { file, what, count: times, examples } of dataset.removed.slice(0, 10))
     say(wrap(`${file}: ${count(times)} ${what} removed${examples[0] ? `, such as “${examples[0]}”` : ''}.`, '  '));
   for (const file of dataset.files.filter((each) => each.error))
-    say(wrap(`${file.name} was not read: ${file.error!.message}`, '  '));
+    say(wrap(`${file.name} was not read: ${file.error!.message.replace(`${file.name}: `, '')}`, '  '));
   for (const { at, words } of dataset.steps.slice(1)) say(wrap(`${at.slice(0, 10)} ${words}.`, '  '));
 }
 
@@ -151,7 +151,7 @@ export const dataCommands: readonly Command[] = [
     summary: 'Bring in files, folders or archives: examples or text',
     args: [2, 1000],
     options: IMPORT_OPTIONS,
-    help: 'Reads JSONL, JSON, CSV, TSV, Parquet, TXT, Markdown, HTML, DOCX, PDF, EPUB, ZIP and folders of them.\nKIND is instruction, conversation, prose or preference; it is recognised where it is left out.\n--map says which column means what, for example --map instruction=question --map response=answer.',
+    help: 'Reads JSONL, JSON, CSV, TSV, Parquet, TXT, Markdown, HTML, DOCX, PDF, EPUB, ZIP and folders of them.\nKIND is instruction, conversation, prose or preference; it is recognised where it is left out.\n--map says which column means what, for example --map instruction=question --map response=answer.\nMeanings are instruction, input, response, system, messages, tools, instances, prompt, chosen, rejected, text.',
     async run(context) {
       const [project = '', ...paths] = context.args;
       const [kind] = oneOf(DatasetKind, list(context, 'kind'), 'kind');

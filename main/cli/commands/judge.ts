@@ -14,7 +14,7 @@ import {
   type Export,
   type Measured,
 } from '../../contract/entities.ts';
-import { proofInWords, TYPES_OF } from '../../contract/export-types.ts';
+import { proofInWords, readByLlamaCpp, TYPES_OF } from '../../contract/export-types.ts';
 import { FettleError, toFettleError } from '../../contract/errors.ts';
 import { needed, number, text, type Command, type Context } from '../command.ts';
 import { bytes, count, table, wrap } from '../format.ts';
@@ -180,7 +180,8 @@ export const judgeCommands: readonly Command[] = [
   },
   {
     name: 'export',
-    usage: 'RUN --format adapter|safetensors|gguf|ollama|onnx [--quant TYPE] [--out DIR] [--checkpoint NAME] [--alone]',
+    usage:
+      'RUN --format adapter|gguf-adapter|safetensors|gguf|ollama|onnx [--quant TYPE] [--out DIR] [--checkpoint NAME|best|last] [--alone] [--with-base]',
     summary: 'Hand a run over as files that other programs load',
     args: [1, 1],
     options: {
@@ -190,8 +191,9 @@ export const judgeCommands: readonly Command[] = [
       quant: { type: 'string' },
       dtype: { type: 'string' },
       alone: { type: 'boolean' },
+      'with-base': { type: 'boolean' },
     },
-    help: 'GGUF is for llama.cpp, LM Studio and Ollama: f32, f16, bf16, q8_0 (8 bits, unless another is named), q6_k, q5_k_m, q5_1, q5_0, q4_k_m, q4_1, q4_0. --dtype is another name of --quant.\nThe adapter of a second stage holds both stages as one and loads on the plain base; --alone gives its own part only.',
+    help: 'GGUF is for llama.cpp, LM Studio and Ollama: f32, f16, bf16, q8_0 (8 bits, unless another is named), q6_k, q5_k_m, q5_1, q5_0, q4_k_m, q4_1, q4_0. --dtype is another name of --quant.\nThe adapter of a second stage holds both stages as one and loads on the plain base; --alone gives its own part only.\ngguf-adapter is what llama.cpp puts on the base’s own GGUF with --lora. --with-base puts the base beside a PEFT adapter, in 32 bits.',
     async run(context) {
       const format = ExportFormat.safeParse(text(context, 'format') ?? 'adapter');
       if (!format.success) throw new FettleError('USAGE', `--format is one of ${ExportFormat.options.join(', ')}.`);
@@ -201,6 +203,7 @@ export const judgeCommands: readonly Command[] = [
       const [out, checkpoint] = [text(context, 'out'), text(context, 'checkpoint')];
       const made = await exportRun(context, {
         alone: context.options['alone'] === true,
+        withBase: context.options['with-base'] === true,
         run: context.args[0]!,
         format: format.data,
         ...(dtype.data === undefined ? {} : { dtype: dtype.data }),
@@ -341,11 +344,18 @@ async function writeWhole(file: string, content: string, force: boolean): Promis
   }
 }
 
-export function describeExport({ say }: Pick<Context, 'say'>, { folder, bytes: size, files, proof }: Export): void {
+export function describeExport(
+  { say }: Pick<Context, 'say'>,
+  { folder, format, bytes: size, files, proof, howTo }: Export,
+): void {
   say(`${folder}  (${count(files.length)} files, ${bytes(size)})`);
   if (!proof) return;
   say(wrap(`Proof: ${proofInWords(proof)}.`, '  '));
   for (const { name, found } of proof.readers) say(wrap(`${name}: ${found}.`, '  '));
   if (proof.template)
     say(`  Template: ${proof.template.equal} of ${proof.template.conversations} conversations equal.`);
+  if (readByLlamaCpp(format) && proof.readers.length === 0)
+    say('  llama.cpp is not installed here, so it was not asked (npm install node-llama-cpp beside Fettle).');
+  const [first] = howTo;
+  if (first) say(`\n  ${first.client}:\n${first.lines.replaceAll(/^/gm, '    ')}\n  README.md in the folder has more.`);
 }

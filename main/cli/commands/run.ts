@@ -1,7 +1,8 @@
 /** @file fettle run: look at runs, pause, resume, stop, clone, continue. */
-import type { Run } from '../../contract/entities.ts';
+import { resolve } from 'node:path';
+import type { Imported, Run } from '../../contract/entities.ts';
 import { FettleError } from '../../contract/errors.ts';
-import { number, pairs, type Command, type Context } from '../command.ts';
+import { needed, number, pairs, text, type Command, type Context } from '../command.ts';
 import { describeEnd, followRun, runCurve } from '../follow.ts';
 import { bytes, count, duration, loss, table } from '../format.ts';
 
@@ -30,7 +31,55 @@ const asking = (name: 'pause' | 'stop' | 'cancel', summary: string): Command => 
   },
 });
 
+const importedLines = ({
+  name,
+  base,
+  rank,
+  alpha,
+  useRslora,
+  useDora,
+  modulesToSave,
+  targetModules,
+}: Imported): string[][] => [
+  ['made elsewhere', name],
+  ['its files name', base ?? 'no base model'],
+  [
+    'LoRA',
+    `rank ${rank}, alpha ${alpha}${useRslora ? ', rsLoRA' : ''}${useDora ? ', DoRA' : ''}, on ${[...targetModules, ...modulesToSave].join(', ')}`,
+  ],
+];
+
+const trainedLines = (run: Run): string[][] => [
+  ['step', `${run.step} of ${run.steps}`],
+  ['tokens', `${count(run.tokens)}${run.tokensPerSecond === null ? '' : `, ${count(run.tokensPerSecond)} a second`}`],
+  ['time', duration(run.seconds)],
+  ['loss on unseen before', loss(run.heldOutLossStart)],
+  ['best', run.best ? `${loss(run.best.loss)} at step ${run.best.step}` : '–'],
+  ['peak memory', run.peakMemoryBytes === null ? '–' : bytes(run.peakMemoryBytes)],
+];
+
 export const runCommands: readonly Command[] = [
+  {
+    name: 'run import',
+    usage: 'PROJECT DIR --model MODEL [--name NAME]',
+    summary: 'Bring an adapter in that was made elsewhere: a PEFT folder',
+    args: [2, 2],
+    options: { model: { type: 'string' }, name: { type: 'string' } },
+    help: 'It appears among the runs, and is asked, compared, exported and trained over like one. Plain LoRA adapters with safetensors weights are taken, with or without rsLoRA; what else changes their results (DoRA, trained biases or modules, ranks by pattern) is refused by name.',
+    async run(context) {
+      const [project, folder] = context.args as [string, string];
+      const name = text(context, 'name');
+      const run = await context.client.call('runs.import', {
+        project,
+        path: resolve(folder),
+        model: needed(context, 'model'),
+        ...(name === undefined ? {} : { name }),
+      });
+      context.result(run);
+      context.say(`Run ${run.id}`);
+      if (run.imported) context.say(table(importedLines(run.imported)));
+    },
+  },
   {
     name: 'run list',
     usage: '[PROJECT]',
@@ -48,10 +97,10 @@ export const runCommands: readonly Command[] = [
               ...runs.map((r) => [
                 r.id,
                 r.state,
-                r.strategy,
+                r.strategy ?? 'imported',
                 r.model,
                 r.over ? `${r.over.run}@${r.over.checkpoint ?? 'best'}` : '–',
-                `${r.step} of ${r.steps}`,
+                r.imported ? '–' : `${r.step} of ${r.steps}`,
                 loss(r.heldOutLossStart),
                 loss(r.best?.loss ?? null),
               ]),
@@ -68,26 +117,19 @@ export const runCommands: readonly Command[] = [
       const run = await context.client.call('runs.show', one(context));
       context.result(run);
       if (context.json) return;
-      context.say(await runCurve(context, run.id));
+      if (!run.imported) context.say(await runCurve(context, run.id));
       context.say(
         table([
           ['state', run.state + (run.stage ? `: ${run.stage}` : '')],
           ['model', run.modelName],
-          ['data', run.datasetName],
-          ['strategy', run.strategy],
+          ...(run.imported ? importedLines(run.imported) : []),
+          ...(run.datasetName === null ? [] : [['data', run.datasetName]]),
+          ...(run.strategy === null ? [] : [['strategy', run.strategy]]),
           ...(run.over ? [['stands on', `${run.over.run}@${run.over.checkpoint ?? 'its best, once it is done'}`]] : []),
-          ...(run.recipe.rehearsal > 0
+          ...(run.recipe && run.recipe.rehearsal > 0
             ? [['rehearsal', `${Math.round(run.recipe.rehearsal * 1000) / 10}% of the tokens are general data`]]
             : []),
-          ['step', `${run.step} of ${run.steps}`],
-          [
-            'tokens',
-            `${count(run.tokens)}${run.tokensPerSecond === null ? '' : `, ${count(run.tokensPerSecond)} a second`}`,
-          ],
-          ['time', duration(run.seconds)],
-          ['loss on unseen before', loss(run.heldOutLossStart)],
-          ['best', run.best ? `${loss(run.best.loss)} at step ${run.best.step}` : '–'],
-          ['peak memory', run.peakMemoryBytes === null ? '–' : bytes(run.peakMemoryBytes)],
+          ...(run.imported ? [] : trainedLines(run)),
           [
             'checkpoints',
             run.checkpoints.map((c) => `${c.name}${c.best ? ' (best)' : ''}${c.last ? ' (last)' : ''}`).join(', ') ||

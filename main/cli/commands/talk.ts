@@ -137,6 +137,17 @@ export const talkCommands: readonly Command[] = [
     },
   },
   {
+    name: 'chat rename',
+    usage: 'CHAT NAME',
+    summary: 'Give a conversation another name',
+    args: [2, 2],
+    async run(context) {
+      const [chat = '', title = ''] = context.args;
+      context.result(await context.client.call('chats.rename', { chat, title }));
+      context.say(`${chat} is now “${title}”.`);
+    },
+  },
+  {
     name: 'chat delete',
     usage: 'CHAT --yes',
     summary: 'Delete a conversation',

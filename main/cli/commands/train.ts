@@ -42,7 +42,11 @@ async function readRecipe(path: string): Promise<Record<string, unknown>> {
   });
   try {
     const parsed: unknown = JSON.parse(content);
-    if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return { ...parsed };
+    if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) {
+      // recipe.json of an export holds it with hashes and versions around it.
+      const inner = 'recipe' in parsed ? parsed.recipe : parsed;
+      if (typeof inner === 'object' && inner !== null) return { ...inner };
+    }
   } catch {
     // Said below.
   }

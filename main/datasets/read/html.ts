@@ -40,13 +40,34 @@ const FURNITURE = 'nav, header, footer, aside, form, [role=navigation], [role=ba
 /** Where the main part would be less than that of all, the page is no article and is kept whole. */
 const LEAST_SHARE = 0.5;
 
+/** A tree of a page takes two hundred times its size: beyond so many characters a page is read in pieces, and kept whole. */
+export const LARGE = 1 << 20;
+const PIECE = 1 << 17;
+const BLOCK_ENDS = /<\/(?:p|h[1-6]|table|ul|ol|pre|div|section|article|blockquote)>/gi;
+const UNSEEN = /<!--[\s\S]*?-->|<(head|script|style|noscript|template|svg)\b[\s\S]*?<\/\1\s*>/gi;
+
 /** The part of a document's HTML as Markdown. */
 export function markdownOf(html: string): string {
-  return tidy(turndown.turndown(html));
+  if (html.length <= LARGE) return tidy(turndown.turndown(html));
+  return tidy([...piecesOf(html.replaceAll(UNSEEN, ''))].map((piece) => turndown.turndown(piece)).join('\n\n'));
+}
+
+/** Cut after the end of a block, or, in a block without end, at a space. */
+function* piecesOf(html: string): Iterable<string> {
+  for (let from = 0; from < html.length;) {
+    BLOCK_ENDS.lastIndex = from + PIECE;
+    const block = BLOCK_ENDS.exec(html);
+    const space = html.indexOf(' ', from + 2 * PIECE);
+    const end = block && block.index < from + 2 * PIECE ? BLOCK_ENDS.lastIndex : space < 0 ? html.length : space;
+    yield html.slice(from, end);
+    from = end;
+  }
 }
 
 /** Turndown parses anew with a tree of its own: it needs more of tables than this one has. */
 const toMarkdown = (element: Element): string => tidy(turndown.turndown(element.innerHTML));
+
+const EMPTY: RawRecord = { kind: 'bad', reason: 'an empty document', line: null, raw: '' };
 
 export async function readHtml(file: SourceFile): Promise<RawRecord> {
   const bytes = await readBytes(file);
@@ -65,9 +86,13 @@ function decodeHtml(bytes: Buffer, name: string): string {
 }
 
 export function pageOf(html: string): RawRecord {
+  if (html.length > LARGE) {
+    const text = markdownOf(html);
+    return text === '' ? EMPTY : { kind: 'text', text };
+  }
   const document = parseDocument(/<html[\s>]/i.test(html) ? html : `<html><body>${html}</body></html>`);
   const whole = toMarkdown(document.body);
-  if (whole === '') return { kind: 'bad', reason: 'an empty document', line: null, raw: '' };
+  if (whole === '') return EMPTY;
   const title = document.querySelector('h1')?.textContent?.trim() ?? '';
   const furniture = [...document.querySelectorAll(FURNITURE)]
     .map((node) => (node.textContent ?? '').replace(/\s+/g, ' ').trim())

@@ -9,7 +9,7 @@ import { readDocx, readEpub } from './office.ts';
 import { readPdf } from './pdf.ts';
 import type { RawRecord, Reader, SourceFile } from './record.ts';
 import { readCsv, readParquet } from './table.ts';
-import { decode, readBytes, tidy } from './text.ts';
+import { decode, MAX_DOCUMENT_BYTES, partsOfText, readBytes, tidy } from './text.ts';
 import { openZip, unpack } from './zip.ts';
 
 const MAX_FILES = 100_000;
@@ -21,10 +21,18 @@ const document = (read: (file: SourceFile, onShare: (share: number) => void) => 
     onBytes?.(file.bytes);
   };
 
-const plain = document(async (file) => {
+const plainDocument = document(async (file) => {
   const text = tidy(decode(await readBytes(file), file.name));
   return text === '' ? { kind: 'bad', reason: 'an empty document', line: null, raw: '' } : { kind: 'text', text };
 });
+
+/** One document, or, where it is larger than one may be, several. */
+const plain: Reader = async function* (file, options) {
+  if (file.bytes <= MAX_DOCUMENT_BYTES) return yield* plainDocument(file, options);
+  let part = 0;
+  for await (const text of partsOfText(file, options.onBytes))
+    if (text !== '') yield [{ kind: 'text', text, part: ++part }];
+};
 
 const READERS: Readonly<Record<(typeof FILE_KINDS)[number], Reader>> = {
   '.jsonl': readJsonLines,
@@ -92,7 +100,23 @@ export async function listFiles(paths: readonly string[], scratch: string): Prom
     for (const inner of inside) await add(inner.path, inner.name, inner.bytes);
     refused.push(...skipped);
   }
-  return { files, refused };
+  const own = ownNames();
+  return {
+    files: files.map((file) => ({ ...file, name: own(file.name) })),
+    refused: refused.map((each) => ({ ...each, name: own(each.name) })),
+  };
+}
+
+/** Two folders may be called the same, with files that are called the same: the later ones are numbered. */
+function ownNames(): (name: string) => string {
+  const taken = new Set<string>();
+  return (name) => {
+    const end = extname(name);
+    let own = name;
+    for (let number = 2; taken.has(own); number++) own = `${name.slice(0, name.length - end.length)} (${number})${end}`;
+    taken.add(own);
+    return own;
+  };
 }
 
 type Refused = Listed['refused'][number];
@@ -109,7 +133,7 @@ async function below(folder: string): Promise<{ files: SourceFile[]; skipped: Re
     entry.isFile() && READABLE.includes(extension(entry.name));
   const skipped = skippedByKind(
     basename(folder),
-    found.filter((each) => !isRead(each)).map(({ entry }) => (entry.isFile() ? extension(entry.name) : 'link')),
+    found.filter((each) => !isRead(each)).map(({ entry }) => (entry.isFile() ? extension(entry.name) : LINK)),
   );
   const files = found.filter(isRead);
   if (files.length === 0)
@@ -131,23 +155,25 @@ function skippedByKind(where: string, kinds: readonly string[]): Refused[] {
   const counts = new Map<string, number>();
   for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1);
   return [...counts].map(([kind, count]) => {
-    const [what, hint] =
-      kind === 'link'
-        ? ['a link, which is not followed', 'Bring in what it leads to.']
+    const many = count > 1;
+    const [one, more, hint] =
+      kind === LINK
+        ? ['link, which is not followed', 'links, which are not followed', 'Bring in what they lead to.']
         : kind === ARCHIVE
-          ? ['an archive within an archive, which is not opened', 'Unpack it, and bring in what it holds.']
-          : ['of a kind that Fettle cannot read', `It reads ${READABLE.join(', ')}.`];
-    const name = kind === 'link' ? `${where}/ (links)` : `${where}/*${kind}`;
+          ? ['archive within it, which is not opened', 'archives within it, which are not opened', 'Unpack it first.']
+          : [
+              'file of a kind that Fettle cannot read',
+              'files of a kind that Fettle cannot read',
+              `It reads ${READABLE.join(', ')}.`,
+            ];
+    const name = kind === LINK ? `${where}/ (links)` : `${where}/*${kind}`;
     return {
       name,
-      error: new FettleError(
-        'FORMAT_UNKNOWN',
-        `${count.toLocaleString('en')} ${count === 1 ? 'file' : 'files'}: ${what}.`,
-        hint,
-      ),
+      error: new FettleError('FORMAT_UNKNOWN', `${count.toLocaleString('en')} ${many ? more : one}.`, hint),
     };
   });
 }
+const LINK = 'link';
 
 async function expand(path: string, name: string, scratch: string): Promise<Listed> {
   const zip = await openZip(path, name);

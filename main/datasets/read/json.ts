@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { FettleError } from '../../contract/errors.ts';
 import { Elements, nestsDeeper } from './elements.ts';
 import type { RawRecord, ReadOptions, SourceFile } from './record.ts';
-import { countUtf8Lines, decode, empty, encodingOf, readBytes, readHead } from './text.ts';
+import { utf8Lines, decode, empty, encodingOf, readBytes, readHead } from './text.ts';
 
 /** A line longer than this is left out with its reason. Bytes. */
 export const MAX_LINE_BYTES = 16 * 2 ** 20;
@@ -21,7 +21,7 @@ export async function* readJsonLines(file: SourceFile, options: ReadOptions): As
     options.onBytes?.(file.bytes);
     return;
   }
-  const { good, bad } = await countUtf8Lines(file.path);
+  const { good, bad } = await utf8Lines(file.path);
   const looksUtf8 = bad < 2 || bad <= good;
   const decoder = new TextDecoder(looksUtf8 ? 'utf-8' : 'windows-1252', { fatal: true });
   let number = 0;

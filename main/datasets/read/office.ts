@@ -3,7 +3,7 @@ import mammoth from 'mammoth';
 import { posix } from 'node:path';
 import { FettleError } from '../../contract/errors.ts';
 import { parseDocument } from './dom.ts';
-import { markdownOf } from './html.ts';
+import { LARGE, markdownOf } from './html.ts';
 import type { RawRecord, SourceFile } from './record.ts';
 import { MAX_DOCUMENT_BYTES, readBytes, tidy } from './text.ts';
 import { openZip, readEntry, type ZipEntry } from './zip.ts';
@@ -24,6 +24,9 @@ async function withParts<T>(file: SourceFile, read: (parts: readonly ZipEntry[])
     zip.close();
   }
 }
+
+/** Of a text with its marks: the tree of it takes sixty times that. */
+const MOST_STYLED_BYTES = 16 * 2 ** 20;
 
 const damaged = (file: SourceFile, what: string, error: unknown): FettleError =>
   error instanceof FettleError
@@ -47,6 +50,16 @@ export function readDocx(file: SourceFile): Promise<RawRecord> {
   return withParts(file, async (parts) => {
     if (!parts.some((part) => part.name === 'word/document.xml'))
       throw new FettleError('FORMAT_INVALID', `${file.name} is no Word document.`, 'Save it as DOCX again.');
+    const bare = async (why: string): Promise<RawRecord | null> => {
+      const text = await textAlone(parts);
+      return text === null
+        ? null
+        : { kind: 'text', text, removed: [{ what: 'headings and lists', count: 1, examples: [why] }] };
+    };
+    if ((parts.find((part) => part.name === 'word/document.xml')?.bytes ?? 0) > MOST_STYLED_BYTES) {
+      const record = await bare('the document is too large to keep them');
+      if (record) return record;
+    }
     const buffer = await readBytes(file);
     // Pictures are left out.
     const convertImage = mammoth.images.imgElement(() => Promise.resolve({ src: '' }));
@@ -58,14 +71,9 @@ export function readDocx(file: SourceFile): Promise<RawRecord> {
       const text = markdownOf(value);
       return text === '' ? NOTHING : { kind: 'text', text };
     } catch (error) {
-      const text = await textAlone(parts);
-      if (text === null) throw damaged(file, 'its text cannot be read', error);
-      const why = inOneLine((error as Error).message);
-      return {
-        kind: 'text',
-        text,
-        removed: [{ what: 'headings and lists of a broken part', count: 1, examples: [why] }],
-      };
+      const record = await bare(inOneLine((error as Error).message));
+      if (record) return record;
+      throw damaged(file, 'its text cannot be read', error);
     }
   });
 }
@@ -81,9 +89,11 @@ async function textAlone(parts: readonly ZipEntry[]): Promise<string | null> {
     [...paragraph.matchAll(/<w:t(?:\s[^>]*)?>([^<]*)<\/w:t>|<w:(tab|br|cr)\b[^>]*\/>/g)]
       .map(([, text, mark]) => text ?? (mark === 'tab' ? '\t' : '\n'))
       .join('')
-      .replace(/&(?:#(\d+)|(\w+));/g, (whole, code: string, name: string) =>
-        code ? String.fromCodePoint(Number(code)) : (ENTITIES[name] ?? whole),
-      ),
+      .replace(/&(#x?)?(\w+);/g, (whole, number: string | undefined, name: string) => {
+        if (number === undefined) return ENTITIES[name] ?? whole;
+        const code = parseInt(name, number === '#x' ? 16 : 10);
+        return code > 0 && code <= 0x10ffff ? String.fromCodePoint(code) : whole;
+      }),
   );
   const text = tidy(paragraphs.filter((paragraph) => paragraph.trim() !== '').join('\n\n'));
   return text === '' ? null : text;
@@ -130,8 +140,10 @@ export function readEpub(file: SourceFile): Promise<RawRecord> {
       for (const item of packaged.querySelectorAll('spine itemref')) {
         const href = hrefs.get(item.getAttribute('idref'));
         if (!href) continue;
-        const page = parseDocument(await part(posix.join(posix.dirname(opf), decodeURIComponent(href))));
-        chapters.push(markdownOf(page.querySelector('body')?.innerHTML ?? ''));
+        const page = await part(posix.join(posix.dirname(opf), decodeURIComponent(href)));
+        chapters.push(
+          markdownOf(page.length > LARGE ? page : (parseDocument(page).querySelector('body')?.innerHTML ?? '')),
+        );
       }
       const text = chapters.filter((chapter) => chapter !== '').join('\n\n');
       return text === '' ? NOTHING : { kind: 'text', text };

@@ -166,10 +166,18 @@ describe('a table', () => {
     const latin = await values(file('l.csv', Buffer.from(`${plain}groß,schön\n`, 'latin1')));
     expect(latin.at(-1)).toEqual({ q: 'groß', a: 'schön' });
     expect(await text(file('l.txt', Buffer.from(`${plain}groß`, 'latin1')))).toContain('groß');
+    const torn = Buffer.concat([Buffer.from('süß\ngroß\n'), Buffer.from('gro\xdf\n', 'latin1'), Buffer.from('klein')]);
+    expect(await refused(file('torn.txt', torn))).toMatchObject({
+      code: 'FILE_ENCODING',
+      message: expect.stringContaining('line 3') as unknown,
+    });
     const mixed = Buffer.concat([Buffer.from(`${plain}groß,schön\nklein,süß\n`), Buffer.from('gro\xdf,x\n', 'latin1')]);
     const records = await read(file('m.csv', mixed));
     expect(records.at(-1)).toMatchObject({ kind: 'bad', reason: 'bytes that are not UTF-8', line: 20_004 });
     expect(records.at(-2)).toMatchObject({ value: { q: 'klein', a: 'süß' } });
+    const cell = `"${'ü'.repeat(3 * 2 ** 20)}"`;
+    expect(await values(file('w.csv', `q,a\n${cell},b\nc,d\n`))).toMatchObject([{ a: 'b' }, { q: 'c' }]);
+    expect((await values(file('w.csv', `q,a\n${cell},b\nc,ä\n`)))[1]).toEqual({ q: 'c', a: 'ä' });
     const lines = `${'{"q":"what"}\n'.repeat(100_000)}{"q":"groß"}\n{"q":"süß"}\n`;
     expect((await values(file('l.jsonl', Buffer.from(lines, 'latin1')))).at(-1)).toEqual({ q: 'süß' });
   });
@@ -258,6 +266,35 @@ describe('a document', () => {
     for (const part of ['Shop', 'All rights', 'alert']) expect(shown).not.toContain(part);
   });
 
+  it('of text that is too large for one is several, cut between paragraphs, in bounded memory', async () => {
+    const paragraph = `${'Größe und Maß in vielen Worten. '.repeat(60)}\n\n`;
+    const path = file(
+      'large.txt',
+      Buffer.from(paragraph.repeat(Math.ceil((65 * 2 ** 20) / paragraph.length)), 'latin1'),
+    );
+    let parts = 0;
+    let last = '';
+    for await (const [record] of readFile({ path, name: 'large.txt', bytes: 66 * 2 ** 20 }, {})) {
+      expect(record).toMatchObject({ kind: 'text', part: ++parts });
+      last = record?.kind === 'text' ? record.text : '';
+      expect(last.startsWith('Größe und') && last.endsWith('Worten.')).toBe(true);
+      expect(last.length).toBeLessThan(9 * 2 ** 20);
+    }
+    expect(parts).toBeGreaterThan(6);
+  });
+
+  it('of a large page is read in pieces, and nothing is lost between them', async () => {
+    const part = (i: number): string =>
+      `<h2>Part ${i}</h2><p>Words of ${i}: ${'the nut is drawn up. '.repeat(20)}</p><ul><li>Look ${i}</li></ul><script>var a = "</p>"</script>`;
+    const parts = Array.from({ length: 2500 }, (_, i) => part(i));
+    const shown = await text(
+      file('large.html', `<html><head><title>x</title></head><body>${parts.join('')}</body></html>`),
+    );
+    for (let i = 0; i < parts.length; i++) expect(shown).toContain(`## Part ${i}\n\nWords of ${i}: the`);
+    expect(shown.match(/^- Look/gm)).toHaveLength(parts.length);
+    expect(shown).not.toContain('var a');
+  });
+
   it('of PDF loses its page furniture and gets its words back', async () => {
     const pdf = await PDFDocument.create();
     const font = await pdf.embedFont(StandardFonts.Helvetica);
@@ -316,13 +353,13 @@ describe('a document', () => {
         add('word/styles.xml', styles);
       });
     const body =
-      '<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body><w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr><w:r><w:t>Brakes</w:t></w:r></w:p><w:p><w:r><w:t>Check the pads.</w:t></w:r></w:p></w:body></w:document>';
-    expect(await text(await word('b.docx', body))).toContain('Check the pads.');
+      '<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body><w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr><w:r><w:t>Brakes</w:t></w:r></w:p><w:p><w:r><w:t>Check the pads &amp; bl&#xF6;cks.</w:t></w:r></w:p></w:body></w:document>';
+    expect(await text(await word('b.docx', body))).toContain('Check the pads & blöcks.');
     expect(await refused(await word('broken.docx', body.slice(0, 150)))).toMatchObject({ code: 'FORMAT_INVALID' });
     const [bare] = await read(await word('styles.docx', body, '<w:styles xmlns:w="http://sch'));
     expect(bare).toMatchObject({
-      text: 'Brakes\n\nCheck the pads.',
-      removed: [{ what: 'headings and lists of a broken part' }],
+      text: 'Brakes\n\nCheck the pads & blöcks.',
+      removed: [{ what: 'headings and lists' }],
     });
     expect(await refused(file('no.docx', 'not a zip'))).toMatchObject({ code: 'FORMAT_INVALID' });
   });
@@ -392,6 +429,13 @@ describe('an archive', () => {
     expect(existsSync(scratch())).toBe(false);
   });
 
+  it('or folder that is called as another one keeps its files apart', async () => {
+    file('a/notes/x.md', 'One.');
+    file('b/notes/x.md', 'Two.');
+    const { files } = await listFiles([join(folder, 'a/notes'), join(folder, 'b/notes')], scratch());
+    expect(files.map(({ name }) => name)).toEqual(['notes/x.md', 'notes/x (2).md']);
+  });
+
   it('that cannot be read does not keep the rest of a folder out', async () => {
     file('f/good.txt', 'Good.');
     file('f/bad.zip', 'no archive');
@@ -403,8 +447,8 @@ describe('an archive', () => {
     expect(files.map(({ name }) => name)).toEqual(['f/good.txt']);
     expect(bad.map(({ name, error }) => [name, error.code, error.message])).toMatchObject([
       ['f/bad.zip', 'FORMAT_INVALID', expect.any(String) as unknown],
-      ['f/*.xlsx', 'FORMAT_UNKNOWN', '2 files: of a kind that Fettle cannot read.'],
-      ['f/ (links)', 'FORMAT_UNKNOWN', '1 file: a link, which is not followed.'],
+      ['f/*.xlsx', 'FORMAT_UNKNOWN', '2 files of a kind that Fettle cannot read.'],
+      ['f/ (links)', 'FORMAT_UNKNOWN', '1 link, which is not followed.'],
     ]);
   });
 });

@@ -8,7 +8,7 @@ export interface RemovedText {
     | 'page numbers'
     | 'hyphens at line ends'
     | 'navigation and boilerplate'
-    | 'headings and lists of a broken part';
+    | 'headings and lists';
   readonly count: number;
   /** At most three, at most 120 characters each. */
   readonly examples: readonly string[];
@@ -17,7 +17,13 @@ export interface RemovedText {
 /** A row, a whole document, or why there is none. */
 export type RawRecord =
   | { readonly kind: 'value'; readonly value: unknown; readonly line: number | null }
-  | { readonly kind: 'text'; readonly text: string; readonly removed?: readonly RemovedText[] }
+  | {
+      readonly kind: 'text';
+      readonly text: string;
+      readonly removed?: readonly RemovedText[];
+      /** Of a text that is too large for one document, from 1. */
+      readonly part?: number;
+    }
   | { readonly kind: 'bad'; readonly reason: string; readonly line: number | null; readonly raw: string };
 
 export interface SourceFile {

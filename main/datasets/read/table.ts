@@ -6,7 +6,7 @@ import { FettleError } from '../../contract/errors.ts';
 import { csvRecords, fits, type CsvRecord } from './csv.ts';
 import { MAX_LINE_BYTES } from './json.ts';
 import type { RawRecord, ReadOptions, SourceFile } from './record.ts';
-import { countUtf8Lines, decode, empty, encodingOf, readHead } from './text.ts';
+import { utf8Lines, decode, empty, encodingOf, readHead } from './text.ts';
 
 /** More columns than that are not rows of text. */
 const MAX_COLUMNS = 1000;
@@ -55,8 +55,8 @@ async function encodingOfTable(
 ): Promise<{ encoding: ReturnType<typeof encodingOf>; broken: boolean }> {
   const encoding = encodingOf(head);
   if (encoding.startsWith('utf-16')) return { encoding, broken: false };
-  const { good, bad } = await countUtf8Lines(path);
-  return bad > good ? { encoding: 'windows-1252', broken: false } : { encoding: 'utf-8', broken: bad > 0 };
+  const { isOther, bad } = await utf8Lines(path);
+  return isOther ? { encoding: 'windows-1252', broken: false } : { encoding: 'utf-8', broken: bad > 0 };
 }
 
 const lenient = (encoding: ReturnType<typeof encodingOf>): typeof encoding =>

@@ -76,7 +76,7 @@ export const headNormVectors = (headDim: number): Vector[] => [
 
 /** Root mean square normalisation over each head of x [rows, heads * headDim] by itself. */
 export function normHeads(x: Value, headDim: number, weight: Value, epsilon: number): Value {
-  const byHead = reshape(x, [(x.shape[0]! * x.shape[1]!) / headDim, headDim]);
+  const byHead = reshape(x, [x.shape[0]!, x.shape[1]! / headDim, headDim]);
   return reshape(rmsNorm(byHead, weight, epsilon), x.shape);
 }
 

@@ -9,6 +9,8 @@ import { worstDifference } from '../../../test/support/numbers.ts';
 import type { ModelFiles } from '../../formats/model.ts';
 import { openModel } from '../../formats/open.ts';
 import { writeOnnx } from '../../formats/onnx/write.ts';
+import { reshape } from '../graph/ops/index.ts';
+import { FREE, Scope } from '../graph/value.ts';
 import { loadBase, readSpec, type BaseModel } from '../index.ts';
 import { graphPath, onnxBytes, writeOnnxFolder } from './folder.ts';
 import { onnxModel } from './model.ts';
@@ -99,7 +101,14 @@ describe('an exported graph', () => {
     },
   );
 
-  it('has the same operators whether lengths are known or not, and none that only a CPU has', () => {
+  it('takes apart no lengths that it cannot tell from each other', () => {
+    const x = new Scope().input('x', [FREE, 8]);
+    expect(reshape(x, [FREE, 2, 4]).shape).toEqual([FREE, 2, 4]);
+    expect(() => reshape(x, [FREE, FREE, 8])).toThrow('cannot be told apart');
+    expect(() => reshape(x.scope.input('y', [FREE, 2, FREE, 4]), [FREE, FREE, 4])).toThrow('cannot be told apart');
+  });
+
+  it('has no operator that only a CPU has', () => {
     const { graph } = onnxModel(readSpec(files.config), files.weights, 'f32');
     const kinds = new Set(graph.nodes.map(({ opType }) => opType));
     expect([...kinds].filter((kind) => ['FusedMatMul', 'QuickGelu'].includes(kind))).toEqual([]);

@@ -61,6 +61,12 @@ function storage(spec: ModelSpec, type: OnnxType): Map<string, Stored> {
   return all;
 }
 
+/**
+ * The runtime may round a product's other side to 8 bits as well, each block of 32 of a row by itself: without that it
+ * widens the weights anew for every token, which took 20 times longer (docs/decisions/exports.md).
+ */
+const ACCURACY_LEVEL = 4;
+
 const quantisedNames = (name: string): Record<'values' | 'scales' | 'zeros', string> => ({
   values: `${name}.values`,
   scales: `${name}.scales`,
@@ -86,7 +92,7 @@ function quantisedGroup(name: string, wanted: Wanted, bits: Bits, source: Weight
   };
 }
 
-/** Products with quantised weights, and rows of a quantised table, by ONNX Runtime's own operators: activations stay as they are. */
+/** Products with quantised weights, and rows of a quantised table, by ONNX Runtime's own operators. */
 function writeQuantised(to: Emitter, node: Node, stored: ReadonlyMap<string, Stored>): boolean {
   const name = node.inputs.map((v) => to.name(v));
   const [y] = node.outputs.map((v) => to.output(v));
@@ -114,7 +120,8 @@ function writeQuantised(to: Emitter, node: Node, stored: ReadonlyMap<string, Sto
   const [, , added] = name;
   const product = added === undefined ? y! : to.fresh();
   const inputs = [name[0]!, values, scales, ...(bits === 4 ? [zeros] : [])];
-  to.node('MatMulNBits', inputs, [product], { K, N, bits, block_size: BLOCK }, CONTRIB);
+  const attributes = { K, N, bits, block_size: BLOCK, accuracy_level: ACCURACY_LEVEL };
+  to.node('MatMulNBits', inputs, [product], attributes, CONTRIB);
   if (added !== undefined) to.node('Add', [product, added], [y!]);
   return true;
 }

@@ -5,12 +5,12 @@ import { firstKey, MASKED } from '../layers/attention.ts';
 import { numbers, integers, tensor, zeros, type Tensors } from '../segments/session.ts';
 import { Workspace } from '../segments/workspace.ts';
 import type { Decoder } from '../types.ts';
-import type { LayerKind } from '../architectures/spec.ts';
+import type { LayerKind, ModelSpec } from '../architectures/spec.ts';
 import { byLayer, rotaryTables, type Network, type Trained } from './network.ts';
 import { decodeSegment, windowIn } from './segments.ts';
 
 /** The cache grows by so many tokens; a program is compiled for each size. */
-const CACHE_STEP = 128;
+export const CACHE_STEP = 128;
 /** A prompt is read in pieces of at most this many tokens, so that its attention needs little memory. */
 const PREFILL_TOKENS = 512;
 /** Pieces of a prompt are padded to multiples of this. */
@@ -22,7 +22,7 @@ export class CachedDecoder implements Decoder {
   readonly #trained: Trained | undefined;
   readonly #workspace = new Workspace();
   /** Keys and values of each layer, [1, kvHeads, capacity, headDim]. */
-  #cache: { k: Tensor; v: Tensor }[] = [];
+  #cache: readonly LayerCache[] = [];
   #capacity = 0;
   #length = 0;
   /** What was read so far, for a start from anew where a longer text is turned otherwise (LongRoPE). */
@@ -48,6 +48,24 @@ export class CachedDecoder implements Decoder {
       logits = await this.#advance(piece, Math.ceil(piece.length / PREFILL_STEP) * PREFILL_STEP, last);
     }
     return logits!;
+  }
+
+  /** Tokens of the document so far. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Copies the keys and values of the document to row `row` of caches [rows, kvHeads, capacity, headDim]. */
+  copyTo(cache: readonly LayerCache[], capacity: number, row: number): void {
+    this.#cache.forEach((from, layer) => {
+      for (const name of ['k', 'v'] as const)
+        copyHeads(
+          { of: from[name], length: this.#capacity, row: 0, at: 0 },
+          { of: cache[layer]![name], length: capacity, row, at: 0 },
+          this.#length,
+          this.#network.spec,
+        );
+    });
   }
 
   async step(id: number): Promise<Float32Array> {
@@ -76,7 +94,7 @@ export class CachedDecoder implements Decoder {
     const past = Math.ceil(this.#length / CACHE_STEP) * CACHE_STEP;
     if (past > this.#capacity) this.#grow(past);
     // A shorter document than the one before leaves a larger cache: its size is as good.
-    const shape = { time, past: this.#length === 0 ? 0 : this.#capacity, trained: this.#trained?.shape };
+    const shape = { batch: 1, time, past: this.#length === 0 ? 0 : this.#capacity, trained: this.#trained?.shape };
     const layers = await byLayer(spec, async (kind) => ({
       segment: await decodeSegment(cache, spec, { ...shape, kind }),
       shared: this.#shared(kind, shape.past, time),
@@ -123,37 +141,72 @@ export class CachedDecoder implements Decoder {
   }
 
   #grow(capacity: number): void {
-    const { layers, kvHeads, headDim } = this.#network.spec;
-    const old = this.#cache;
-    const before = this.#capacity;
-    this.#cache = Array.from({ length: layers }, (_, layer) => {
-      const next = { k: zeros([1, kvHeads, capacity, headDim]), v: zeros([1, kvHeads, capacity, headDim]) };
-      const from = old[layer];
-      if (from)
-        for (const name of ['k', 'v'] as const)
-          copyHeads(from[name], before, next[name], capacity, 0, this.#length, this.#network.spec);
-      return next;
-    });
+    this.#cache = grown(this.#cache, 1, this.#capacity, capacity, [this.#length], this.#network.spec);
     this.#capacity = capacity;
   }
 
-  #remember(layer: { k: Tensor; v: Tensor }, made: Tensors, time: number, count: number): void {
+  #remember(layer: LayerCache, made: Tensors, time: number, count: number): void {
     for (const name of ['k', 'v'] as const)
-      copyHeads(made[name]!, time, layer[name], this.#capacity, this.#length, count, this.#network.spec);
+      copyHeads(
+        { of: made[name]!, length: time, row: 0, at: 0 },
+        { of: layer[name], length: this.#capacity, row: 0, at: this.#length },
+        count,
+        this.#network.spec,
+      );
   }
 }
 
-/** Copies the first `count` tokens of each head of [1, heads, fromLength, d] to place `at` of [1, heads, toLength, d]. */
-function copyHeads(
-  from: Tensor,
-  fromLength: number,
-  to: Tensor,
-  toLength: number,
-  at: number,
+/** Keys and values of a layer, [rows, kvHeads, capacity, headDim]. */
+export interface LayerCache {
+  readonly k: Tensor;
+  readonly v: Tensor;
+}
+
+/** Caches of another capacity that hold the first `lengths` tokens of each row. */
+export function grown(
+  old: readonly LayerCache[],
+  rows: number,
+  before: number,
+  capacity: number,
+  lengths: readonly number[],
+  spec: ModelSpec,
+): LayerCache[] {
+  const shape = [rows, spec.kvHeads, capacity, spec.headDim];
+  return Array.from({ length: spec.layers }, (_, layer) => {
+    const next = { k: zeros(shape), v: zeros(shape) };
+    const from = old[layer];
+    if (from)
+      for (const name of ['k', 'v'] as const)
+        for (const [row, count] of lengths.entries())
+          copyHeads(
+            { of: from[name], length: before, row, at: 0 },
+            { of: next[name], length: capacity, row, at: 0 },
+            count,
+            spec,
+          );
+    return next;
+  });
+}
+
+/** A place in a tensor [rows, heads, length, d]. */
+interface Place {
+  readonly of: Tensor;
+  readonly length: number;
+  readonly row: number;
+  readonly at: number;
+}
+
+/** Copies `count` tokens of each head of a row from one place to another. */
+export function copyHeads(
+  from: Place,
+  to: Place,
   count: number,
   { kvHeads, headDim: d }: { readonly kvHeads: number; readonly headDim: number },
 ): void {
-  const [source, target] = [numbers(from), numbers(to)];
-  for (let head = 0; head < kvHeads; head++)
-    target.set(source.subarray(head * fromLength * d, (head * fromLength + count) * d), (head * toLength + at) * d);
+  const [source, target] = [numbers(from.of), numbers(to.of)];
+  const start = ({ row, length, at }: Place, head: number): number => ((row * kvHeads + head) * length + at) * d;
+  for (let head = 0; head < kvHeads; head++) {
+    const begin = start(from, head);
+    target.set(source.subarray(begin, begin + count * d), start(to, head));
+  }
 }

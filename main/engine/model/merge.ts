@@ -3,10 +3,10 @@ import type { WeightSource } from '../../formats/model.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { scaleOf, type LoraSettings } from '../../formats/peft.ts';
 import type { TunedModel } from './model.ts';
-import { MAGNITUDE, parameter } from './parameters.ts';
+import { inFile, MAGNITUDE, parameter } from './parameters.ts';
 import { transposedWeights, turned } from './weights.ts';
 
-/** What was trained, by the base model's names: `model.layers.0.self_attn.q_proj.lora_A.weight`, `lm_head.weight`. */
+/** What was trained, by the base model's names and as its files keep it: `model.layers.0.self_attn.q_proj.lora_A.weight`, `lm_head.weight`. */
 export interface Mergeable {
   /** Of the adapter; null where all weights were trained. */
   readonly lora: LoraSettings | null;
@@ -24,7 +24,7 @@ export function mergedWeights({ lora, has, read }: Mergeable, base: WeightSource
       const { shape } = base.info(name);
       // Here a linear layer is [out, in], as it is trained; some files keep it the other way round.
       const stored = (own: Float32Array): Float32Array => (transposed.has(name) ? turned(own, shape[1]!) : own);
-      if (has(name)) return stored((await read(name)).slice());
+      if (has(name)) return (await read(name)).slice();
       const part = (what: string): string => name.replace(/\.weight$/, `.${what}`);
       const weight = await base.read(name);
       if (!lora || !has(part('lora_A.weight'))) return weight;
@@ -43,7 +43,12 @@ export function mergedWeights({ lora, has, read }: Mergeable, base: WeightSource
 /** What a model in memory has learned. */
 export function mergeableOf({ parameters, lora }: TunedModel): Mergeable {
   const names = new Set(parameters.entries.map((entry) => entry.name));
-  return { lora, has: (name) => names.has(name), read: (name) => parameter(parameters, name) };
+  const entry = (name: string) => parameters.entries.find((each) => each.name === name)!;
+  return {
+    lora,
+    has: (name) => names.has(name),
+    read: (name) => inFile(entry(name), parameter(parameters, name)),
+  };
 }
 
 /** What a file holds. */

@@ -7,6 +7,7 @@ import { modulesOf, type ModelSpec } from '../architectures/spec.ts';
 import { SessionCache, type RuntimeOptions, type Tensors } from '../segments/session.ts';
 import type { Batch, Decoder, ParameterSet, Trainable } from '../types.ts';
 import type { TrainedShape } from '../layers/block.ts';
+import { BatchDecoder } from './batch-decoder.ts';
 import { CachedDecoder } from './decoder.ts';
 import { microBatches, type MicroBatch } from './microbatch.ts';
 import { Network, type Trained } from './network.ts';
@@ -99,6 +100,11 @@ export class BaseModel {
   /** Generates with a cache; several at a time may be open, but only one call may be under way. */
   generator(): Decoder {
     return new CachedDecoder(this.#network, undefined);
+  }
+
+  /** Generates up to `rows` documents at a time, a token of each in one pass; nothing else may be under way. */
+  batchGenerator(rows: number): BatchDecoder {
+    return new BatchDecoder(this.#network, undefined, rows);
   }
 
   /** Frees the sessions; the adapters on it are of no use afterwards. */
@@ -207,6 +213,11 @@ export class TunedModel implements Trainable {
   /** Generates with a cache; several at a time may be open, but only one call may be under way. */
   generator(): Decoder {
     return new CachedDecoder(this.#network, this.#trained);
+  }
+
+  /** Generates up to `rows` documents at a time, a token of each in one pass; nothing else may be under way. */
+  batchGenerator(rows: number): BatchDecoder {
+    return new BatchDecoder(this.#network, this.#trained, rows);
   }
 
   /** Fills the parameters from an adapter's file. Throws MODEL_INCOMPLETE; nothing is changed then. */

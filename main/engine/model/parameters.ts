@@ -9,7 +9,7 @@ import { tensorNames, type AdapterShape, type TrainedShape } from '../layers/blo
 import { Random } from '../random.ts';
 import { tensor, type Tensors } from '../segments/session.ts';
 import type { ParameterSet } from '../types.ts';
-import { wantedBy, type Wanted } from './weights.ts';
+import { turned, wantedBy, type Wanted } from './weights.ts';
 
 type Entry = ParameterSet['entries'][number];
 
@@ -41,15 +41,15 @@ export interface TrainedTensors {
 export function trainedParameters(spec: ModelSpec, shape: TrainedShape, saved: ReadonlySet<string>): TrainedParameters {
   const entries: Entry[] = [];
   let offset = 0;
-  const entry = (name: string, shape: readonly number[]): number => {
+  const entry = (name: string, shape: readonly number[], transposed = false): number => {
     const at = offset;
-    entries.push({ name, shape, offset, size: sizeOf(shape) });
+    entries.push({ name, shape, offset, size: sizeOf(shape), transposed });
     offset += sizeOf(shape);
     return at;
   };
   const whole = ({ name, shape, from, transposed = false }: Wanted): View => {
     // In memory linear layers are [out, in], however the files keep them.
-    const [first] = from.map((part) => entry(part.name, transposed ? part.shape.toReversed() : part.shape));
+    const [first] = from.map((part) => entry(part.name, transposed ? part.shape.toReversed() : part.shape, transposed));
     return { name, shape, offset: first! };
   };
   const wanted = wantedBy(spec);
@@ -191,15 +191,28 @@ export async function readParameters(
       'Use an adapter of the same base model, rank and target modules.',
     );
   };
-  for (const { name, shape } of parameters.entries) {
+  for (const entry of parameters.entries) {
+    const { name } = entry;
     const from = names.get(name);
     if (from === undefined) wrong(`${name} is missing`);
     const found = source.info(from!).shape;
-    if (!sameShape(found, shape)) wrong(`${name} is [${found.join(', ')}] in place of [${shape.join(', ')}]`);
+    const wanted = shapeInFile(entry);
+    if (!sameShape(found, wanted)) wrong(`${name} is [${found.join(', ')}] in place of [${wanted.join(', ')}]`);
     names.delete(name);
   }
   for (const name of copies) names.delete(name);
   for (const name of names.keys()) wrong(`${name} belongs to no target module`);
   const read = new Map(source.names.map((name) => [plain(name), name]));
-  for (const { name, offset } of parameters.entries) parameters.values.set(await source.read(read.get(name)!), offset);
+  for (const entry of parameters.entries)
+    parameters.values.set(fromFile(entry, await source.read(read.get(entry.name)!)), entry.offset);
 }
+
+/** A parameter's shape as files keep it. */
+export const shapeInFile = ({ shape, transposed = false }: Entry): readonly number[] =>
+  transposed ? shape.toReversed() : shape;
+/** Its numbers as files keep them. */
+export const inFile = ({ shape, transposed = false }: Entry, values: Float32Array): Float32Array =>
+  transposed ? turned(values, shape[0]!) : values;
+/** The other way round. */
+export const fromFile = ({ shape, transposed = false }: Entry, stored: Float32Array): Float32Array =>
+  transposed ? turned(stored, shape[1]!) : stored;

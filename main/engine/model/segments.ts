@@ -102,27 +102,30 @@ function block(spec: ModelSpec, shape: BlockShape, training = false): { builder:
   return { builder, x, y: spec.block(builder, x) };
 }
 
-/** `y`, and `k` and `v` [1, kvHeads, time, headDim] for the cache, for `x` after `past` cached tokens. */
+/** `y`, and `k` and `v` [batch, kvHeads, time, headDim] for the cache, for `x` after `past` cached tokens. */
 export function decodeSegment(
   cache: SessionCache,
   spec: ModelSpec,
   shape: {
     readonly kind: LayerKind;
+    readonly batch: number;
     readonly time: number;
     readonly past: number;
     readonly trained: TrainedShape | undefined;
   },
 ): Promise<{ forward: Session }> {
-  const { kind, time, past, trained } = shape;
-  return cache.get(`decode ${time} after ${past} ${kindKey(kind, past + time)} ${trainedKey(trained)}`, async () => {
+  const { kind, batch, time, past, trained } = shape;
+  const key = `decode ${batch}x${time} after ${past} ${kindKey(kind, past + time)} ${trainedKey(trained)}`;
+  return cache.get(key, async () => {
     const scope = new Scope();
     const outputs = new Map<string, Value>();
     const sees = attentionOf(spec, kind, past + time, past + time);
-    const attention = cachedAttention({ ...sees, batch: 1, time, past }, (k, v) => {
+    const attention = cachedAttention({ ...sees, batch, time, past }, (k, v) => {
       outputs.set('k', k);
       outputs.set('v', v);
     });
-    const y = spec.block(new BlockBuilder(scope, spec, trained, attention), scope.input('x', [time, spec.hidden]));
+    const x = scope.input('x', [batch * time, spec.hidden]);
+    const y = spec.block(new BlockBuilder(scope, spec, trained, attention), x);
     outputs.set('y', y);
     return { forward: await Session.create(emit(outputs, cache.options.device), cache.options) };
   });

@@ -5,7 +5,8 @@ import { z } from 'zod';
 import { FettleError } from '../../contract/errors.ts';
 import { PEFT_PREFIX } from '../../formats/peft.ts';
 import { WHOLE_FILE } from '../../formats/tuned.ts';
-import { openSafetensors, writeSafetensors } from '../../formats/safetensors.ts';
+import { openSafetensors, writeSafetensors, type TensorToWrite } from '../../formats/safetensors.ts';
+import { fromFile, inFile, shapeInFile } from '../model/parameters.ts';
 import type { ParameterSet } from '../types.ts';
 import type { AdamW } from './adamw.ts';
 import { removeFolder, verifyFolder, writeFolder } from './durable.ts';
@@ -88,15 +89,20 @@ export async function saveCheckpoint(
   const { file, prefix } = weightsFile(parameters);
   await mkdir(folder, { recursive: true });
   const bytes = await writeFolder(folder, name, async (path) => {
+    const tensor = (name: string, entry: ParameterSet['entries'][number], flat: Float32Array): TensorToWrite => ({
+      name,
+      shape: shapeInFile(entry),
+      data: inFile(entry, view(flat, entry)),
+    });
     await writeSafetensors(
       join(path, file),
-      entries.map((entry) => ({ name: prefix + entry.name, shape: entry.shape, data: view(values, entry) })),
+      entries.map((entry) => tensor(prefix + entry.name, entry, values)),
     );
     await writeSafetensors(
       join(path, OPTIMIZER_FILE),
       entries.flatMap((entry) => [
-        { name: `${entry.name}.exp_avg`, shape: entry.shape, data: view(optimizer.first, entry) },
-        { name: `${entry.name}.exp_avg_sq`, shape: entry.shape, data: view(optimizer.second, entry) },
+        tensor(`${entry.name}.exp_avg`, entry, optimizer.first),
+        tensor(`${entry.name}.exp_avg_sq`, entry, optimizer.second),
       ]),
     );
     await writeFile(join(path, STATE_FILE), JSON.stringify({ ...state, optimizerSteps: optimizer.steps }));
@@ -187,8 +193,8 @@ async function readInto(
     for (const entry of entries)
       for (const [named, flat] of targets) {
         const name = named(entry.name);
-        if (!known.has(name) || source.info(name).shape.join() !== entry.shape.join()) throw otherModel(path);
-        flat.set(await source.read(name), entry.offset);
+        if (!known.has(name) || source.info(name).shape.join() !== shapeInFile(entry).join()) throw otherModel(path);
+        flat.set(fromFile(entry, await source.read(name)), entry.offset);
       }
   } finally {
     await source.close();

@@ -73,6 +73,19 @@ describe('a conversation', () => {
   });
 });
 
+it('a system message that the template refuses, or leaves out, is said by the first question', () => {
+  const messages: ChatMessage[] = [{ role: 'system', content: 'Be short.' }, ...talk('How?', 'So.', 'And?', 'Then.')];
+  for (const start of ["{{ raise_exception('System role not supported') }}", '']) {
+    const source = `{% for m in messages %}{% if m.role == 'system' %}${start}{% else %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}`;
+    const by = { ...form, template: chatTemplate(source, { bosToken: null, eosToken: null }) };
+    const { ids } = chatExample(messages, by);
+    expect(by.tokenizer.decode([...ids])).toContain('user\nBe short.\n\nHow?<|im_end|>');
+    const prompt = chatPrompt(messages.slice(0, 2), by);
+    expect([...ids.subarray(0, prompt.length)]).toEqual(prompt);
+  }
+  expect(form.template.takesSystem).toBe(true);
+});
+
 describe('tools', () => {
   const tools = [
     {
@@ -119,6 +132,19 @@ describe('tools', () => {
     );
     expect(strict.takesTools).toBe(true);
     expect(whole({ ...form, template: strict })).toContain(words);
+    const silent = template(
+      calling.source.replace(
+        '{{ m.content }}{% if m.tool_calls %}',
+        '{% if not m.tool_calls %}{{ m.content }}{% else %}',
+      ),
+    );
+    expect(silent.takesTools).toBe(true);
+    expect(whole({ ...form, template: silent })).toContain('Let me see.');
+  });
+
+  it('that a template knows nothing of give their answer to the user', () => {
+    const source = `{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('Only user and assistant') }}{% endif %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}`;
+    expect(whole({ ...form, template: template(source) })).toContain('<|im_start|>user\n7<|im_end|>');
   });
 
   it('and their calls hold no control token that people wrote', () => {

@@ -2,7 +2,7 @@
 import { FettleError } from '../../contract/errors.ts';
 import type { ChatMessage, ChatTemplate, RenderOptions, Tokenizer, ToolDefinition } from '../../formats/model.ts';
 import type { Example } from '../types.ts';
-import { withTools, type Told } from './tools.ts';
+import { toldTo, type Told } from './conversation.ts';
 
 export interface ChatForm {
   readonly tokenizer: Tokenizer;
@@ -23,9 +23,9 @@ export interface ChatOptions {
 export function chatExample(
   messages: readonly ChatMessage[],
   { tokenizer, template }: ChatForm,
-  { tools = [] }: ChatOptions = {},
+  { tools }: ChatOptions = {},
 ): Example {
-  const guard = guardSpecial(withTools(messages, tools, template), tokenizer);
+  const guard = guardSpecial(toldTo(template, messages, tools), tokenizer);
   const render = renderer(guard, template);
   const whole = render(guard.messages);
   const answers = guard.messages.flatMap((message, i) =>
@@ -66,9 +66,9 @@ export function chatExample(
 export function chatPrompt(
   messages: readonly ChatMessage[],
   { tokenizer, template }: ChatForm,
-  { tools = [] }: ChatOptions = {},
+  { tools }: ChatOptions = {},
 ): number[] {
-  const guard = guardSpecial(withTools(messages, tools, template), tokenizer);
+  const guard = guardSpecial(toldTo(template, messages, tools), tokenizer);
   const text = renderer(guard, template)(guard.messages, { addGenerationPrompt: true });
   return sectionsOf(text, tokenizer).flatMap((section) =>
     typeof section === 'number' ? [section] : tokenizer.encode(guard.restore(section)),
@@ -81,11 +81,17 @@ const renderer =
   (messages, options) =>
     template.render(messages, { ...options, ...(tools ? { tools } : {}) });
 
+/** Ids of a text that the model is to go on from, begun as its tokenizer begins texts. */
+export const textPrompt = (text: string, tokenizer: Tokenizer): number[] => [
+  ...tokenizer.startIds,
+  ...tokenizer.encode(text),
+];
+
 /** A document: every token carries loss, and it ends with the end-of-text token where there is one. */
 export function documentExample(text: string, tokenizer: Tokenizer): Example {
-  const ids = tokenizer.encode(text);
+  const ids = textPrompt(text, tokenizer);
   if (tokenizer.eosId !== null) ids.push(tokenizer.eosId);
-  return { ids: Int32Array.from(ids), loss: new Uint8Array(ids.length).fill(1) };
+  return { ids: Int32Array.from(ids), loss: new Uint8Array(ids.length).fill(1, tokenizer.startIds.length) };
 }
 
 /** Where answer number `i` stands in the whole text: from where the model is asked to speak to where its turn is over. */

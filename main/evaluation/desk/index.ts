@@ -1,5 +1,5 @@
 /** @file The report for the desk: gathers what is known of a run and its comparison, and writes it as one HTML document. */
-import type { BlindTest, Comparison, LearningCurve, Run } from '../../contract/entities.ts';
+import type { BlindTest, Comparison, LearningCurve, Run, TrainedRun } from '../../contract/entities.ts';
 import { FettleError } from '../../contract/errors.ts';
 import { lineageOf } from '../../contract/lineage.ts';
 import type { Core } from '../../core/context.ts';
@@ -47,7 +47,7 @@ export function createDesk(core: Core, parts: Parts): { readonly handlers: Handl
   }
 
   async function report(id: string, named: string | undefined): Promise<{ html: string; name: string }> {
-    const run = runs.show(id);
+    const run = trainedHere(runs.show(id));
     const comparison = await comparisonOf(run, named);
     const { result } = comparison;
     const which = indexOf(run, comparison.targets.slice(1));
@@ -93,6 +93,18 @@ export function createDesk(core: Core, parts: Parts): { readonly handlers: Handl
   }
 
   return { handlers: { 'evaluation.report': ({ run, comparison }) => report(run, comparison) } };
+}
+
+/** @throws INPUT_INVALID where there is nothing to tell of how it was tuned */
+function trainedHere(run: Run): TrainedRun {
+  const { dataset, datasetName, strategy, recipe } = run;
+  if (dataset !== null && datasetName !== null && strategy !== null && recipe !== null)
+    return { ...run, dataset, datasetName, strategy, recipe };
+  throw new FettleError(
+    'INPUT_INVALID',
+    `Run ${run.number} was made elsewhere: neither its data nor its recipe are here to report on.`,
+    'Its comparisons show what was measured of it.',
+  );
 }
 
 /** Its place among targets, whatever checkpoint was measured; -1 where it is none of them. */

@@ -7,7 +7,7 @@ import type {
   LearningCurve,
   Model,
   Project,
-  Run,
+  TrainedRun,
 } from '../../contract/entities.ts';
 import type { LineageNode } from '../../contract/lineage.ts';
 import { WAYS } from '../verdict/rules.ts';
@@ -18,7 +18,7 @@ import { STYLE } from './style.ts';
 
 export interface DeskFacts {
   readonly project: Pick<Project, 'name' | 'goal'>;
-  readonly run: Run;
+  readonly run: TrainedRun;
   readonly model: Model;
   /** Null where it was deleted since. */
   readonly dataset: Dataset | null;
@@ -317,6 +317,7 @@ function blindTest({ blind }: DeskFacts): string {
 
 const FORMATS: Readonly<Record<Export['format'], string>> = {
   adapter: 'Adapter only',
+  'gguf-adapter': 'Adapter as one file (GGUF)',
   safetensors: 'Merged folder',
   gguf: 'One file (GGUF)',
   ollama: 'Ollama folder',

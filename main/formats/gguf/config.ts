@@ -49,6 +49,8 @@ export async function configOf({ metadata, tensors }: GgufHeader, table: ReadTab
     tie_word_embeddings: !has('output.weight'),
     bos_token_id: id('bos'),
     eos_token_id: id('eos'),
+    // transformers would take its own default, which is no token of a small vocabulary.
+    pad_token_id: id('padding') ?? (architecture === 'phi3' ? null : undefined),
   };
   const own = architecture === 'gpt2' ? gpt2Config(values, tensors) : await gatedConfig(family, values, has, table);
   return Object.fromEntries(Object.entries({ ...shared, ...own }).filter(([, value]) => value !== undefined));

@@ -5,7 +5,7 @@ import { describe } from './config.ts';
 import { ggufName } from './names.ts';
 import { blockSize, quantisedBytes, type QuantisedType } from './quantise.ts';
 import { tokenizerMetadata } from './write-tokenizer.ts';
-import { writeGguf, type GgufTensorToWrite } from './write.ts';
+import { writeGguf, type GgufTensorToWrite, type Metadata } from './write.ts';
 
 /** Names as llama.cpp's quantize takes them, each with its value of `general.file_type`. */
 const FILE_TYPES = {
@@ -28,14 +28,26 @@ export interface GgufFacts {
   readonly license: string | null;
 }
 
+type Exported = Pick<ModelFiles, 'config' | 'weights' | 'tokenizer' | 'chatTemplate' | 'stopIds'>;
+
 /** @throws EXPORT_UNSUPPORTED where the model or its tokenizer has no place in the format, DISK_FULL */
 export async function writeModelGguf(
   path: string,
-  files: Pick<ModelFiles, 'config' | 'weights' | 'tokenizer' | 'chatTemplate' | 'stopIds'>,
+  files: Exported,
   quant: GgufQuant,
   facts: GgufFacts,
   onTensor?: (share: number) => void,
 ): Promise<void> {
+  const { metadata, tensors } = planModelGguf(files, quant, facts);
+  await writeGguf(path, metadata, tensors, onTensor);
+}
+
+/** What will be written: nothing is read or written yet, and what has no place is refused. @throws EXPORT_UNSUPPORTED */
+export function planModelGguf(
+  files: Exported,
+  quant: GgufQuant,
+  facts: GgufFacts,
+): { readonly metadata: Metadata; readonly tensors: readonly GgufTensorToWrite[] } {
   const { config, weights } = files;
   const { family } = describe(config);
   const rows = weights.info(family.whole['token_embd.weight']!).shape[0]!;
@@ -49,7 +61,7 @@ export async function writeModelGguf(
     ['general.quantization_version', ['uint32', 2]],
     ...tokenizerMetadata(files, rows),
   ] as const;
-  await writeGguf(path, metadata, tensorsOf(weights, files, quant), onTensor);
+  return { metadata, tensors: tensorsOf(weights, files, quant) };
 }
 
 /** Bytes that the numbers of a model take so stored. @throws EXPORT_UNSUPPORTED */

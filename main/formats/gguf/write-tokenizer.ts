@@ -70,7 +70,10 @@ export function tokenizerMetadata(
     ...optional('eos', eos),
     ...optional('eot', turnEnd),
     ...optional('unknown', json.model.unk_token ? json.model.vocab[json.model.unk_token] : null),
-    ['tokenizer.ggml.add_bos_token', ['bool', addsBos(json, tokenizer.bosId)]],
+    [
+      'tokenizer.ggml.add_bos_token',
+      ['bool', tokenizer.bosId !== null && tokenizer.startIds.includes(tokenizer.bosId)],
+    ],
     ['tokenizer.ggml.add_eos_token', ['bool', false]],
     ...(chatTemplate ? ([['tokenizer.chat_template', ['string', chatTemplate.source]]] as const) : []),
   ];
@@ -101,19 +104,6 @@ function scores(tokens: readonly string[], merges: readonly string[]): number[] 
     if (!ranks.has(union)) ranks.set(union, rank);
   }
   return tokens.map((token) => -(ranks.get(token) ?? merges.length));
-}
-
-/** Whether its own template for texts begins with the bos token. */
-function addsBos({ post_processor: processor }: Json, bosId: number | null): boolean {
-  if (bosId === null) return false;
-  const Single = z.looseObject({
-    single: z.array(z.looseObject({ SpecialToken: z.looseObject({ id: z.string() }).optional() })),
-  });
-  const found = [
-    processor,
-    ...(z.looseObject({ processors: z.array(z.unknown()) }).safeParse(processor).data?.processors ?? []),
-  ];
-  return found.some((each) => Single.safeParse(each).data?.single[0]?.SpecialToken !== undefined);
 }
 
 /** Where pre-tokenizers differ: contractions, digits in groups of one and three, blanks and line ends, signs, scripts. */

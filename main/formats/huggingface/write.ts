@@ -32,7 +32,8 @@ export async function writeConfigs(
 ): Promise<void> {
   const json = (name: string, value: unknown): Promise<void> =>
     writeFile(join(folder, name), `${JSON.stringify(value, null, 2)}\n`);
-  await json('config.json', { ...publicConfig(files.config, torchName), ...more });
+  const config = { ...publicConfig(files.config, torchName), ...more };
+  await writeFile(join(folder, 'config.json'), `${withFloats(JSON.stringify(config, null, 2))}\n`);
   const { tokenizer, stopIds } = files;
   await json('generation_config.json', {
     bos_token_id: tokenizer.bosId,
@@ -98,6 +99,10 @@ async function writeWeights(
   const index = { metadata: { total_size: total }, weight_map: map };
   await writeFile(join(folder, 'model.safetensors.index.json'), `${JSON.stringify(index, null, 2)}\n`);
 }
+
+/** transformers 5 refuses a whole number where its config has a float, and JavaScript writes 30.0 as 30. */
+const withFloats = (json: string): string =>
+  json.replaceAll(/^( *"(?:\w+_softcapping|initializer_range|\w+_eps|\w+_epsilon)": -?\d+)(?=,?$)/gm, '$1.0');
 
 /** Without what says where it lay or how it was stored. */
 function publicConfig(config: HfConfig, dtype: string): Record<string, unknown> {

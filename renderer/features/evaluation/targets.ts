@@ -21,12 +21,12 @@ export function targetsOf(
     ...able.flatMap((run) => [
       {
         target: run.id,
-        label: `Run ${run.number}`,
-        note: run.best ? `best, step ${count(run.best.step)}` : 'last checkpoint',
+        label: run.imported ? `Run ${run.number}, ${run.imported.name}` : `Run ${run.number}`,
+        note: run.imported ? 'made elsewhere' : run.best ? `best, step ${count(run.best.step)}` : 'last checkpoint',
       },
       ...(checkpoints
         ? run.checkpoints
-            .filter((each) => !each.best)
+            .filter((each) => !each.best && !run.imported)
             .map((each) => ({
               target: `${run.id}@${each.name}`,
               label: `Run ${run.number}, step ${count(each.step)}`,

@@ -1,5 +1,5 @@
-/** @file The formats of an export: what each is for, and how other programs run it. */
-import type { Export, ExportFormat, ExportType } from '../../../main/contract/entities.ts';
+/** @file The formats of an export and the types of numbers: what each is for. How other programs run them stands in contract/clients.ts. */
+import type { ExportFormat, ExportType } from '../../../main/contract/entities.ts';
 
 export const FORMATS: Readonly<
   Record<ExportFormat, { readonly name: string; readonly term: string; readonly note: string }>
@@ -24,6 +24,11 @@ export const FORMATS: Readonly<
     term: 'PEFT',
     note: 'The addition without the base: small, for whoever has the base model.',
   },
+  'gguf-adapter': {
+    name: 'Adapter in one file',
+    term: 'GGUF, LoRA',
+    note: 'The addition for llama.cpp and Ollama, put on the base’s own GGUF as it is loaded.',
+  },
   onnx: {
     name: 'For the browser and apps',
     term: 'ONNX',
@@ -46,57 +51,3 @@ export const TYPES: Readonly<Record<ExportType, string>> = {
   q8: '8 bits (q8)',
   q4: '4 bits (q4)',
 };
-
-export interface Recipe {
-  readonly client: string;
-  readonly lines: string;
-}
-
-/** What to type in each program; the folder and file are shown as the person has them. */
-export function howTo({ format, folder, files }: Pick<Export, 'format' | 'folder' | 'files'>): Recipe[] {
-  const at = JSON.stringify(folder);
-  const gguf = files.find(({ name }) => name.endsWith('.gguf'))?.name ?? 'model.gguf';
-  const file = JSON.stringify(`${folder}/${gguf}`);
-  const name = gguf.replace(/\.gguf$/, '');
-  switch (format) {
-    case 'adapter':
-      return [
-        {
-          client: 'peft',
-          lines: `from peft import AutoPeftModelForCausalLM\nmodel = AutoPeftModelForCausalLM.from_pretrained(${at})`,
-        },
-        { client: 'vLLM', lines: `vllm serve BASE_MODEL --enable-lora --lora-modules mine=${at}` },
-      ];
-    case 'safetensors':
-      return [
-        {
-          client: 'transformers',
-          lines: `from transformers import AutoModelForCausalLM, AutoTokenizer\nmodel = AutoModelForCausalLM.from_pretrained(${at})\ntokenizer = AutoTokenizer.from_pretrained(${at})`,
-        },
-        { client: 'vLLM', lines: `vllm serve ${at}` },
-      ];
-    case 'gguf':
-      return [
-        { client: 'llama.cpp', lines: `llama-cli -m ${file}\nllama-server -m ${file} --port 8080` },
-        { client: 'LM Studio', lines: `lms import ${file}` },
-        { client: 'Ollama', lines: `echo 'FROM ${folder}/${gguf}' > Modelfile\nollama create ${name} -f Modelfile` },
-        {
-          client: 'Node',
-          lines: `import { getLlama, LlamaChatSession } from 'node-llama-cpp';\nconst model = await (await getLlama()).loadModel({ modelPath: ${file} });\nconst context = await model.createContext();\nconst session = new LlamaChatSession({ contextSequence: context.getSequence() });\nconsole.log(await session.prompt('Hello'));`,
-        },
-      ];
-    case 'onnx':
-      return [
-        {
-          client: 'transformers.js',
-          lines: `import { env, pipeline } from '@huggingface/transformers';\nenv.allowRemoteModels = false;\nconst ask = await pipeline('text-generation', ${at});\nconsole.log(await ask([{ role: 'user', content: 'Hello' }], { max_new_tokens: 200 }));`,
-        },
-        {
-          client: 'onnxruntime-genai',
-          lines: `import onnxruntime_genai as og\nmodel = og.Model(${at})\ntokenizer = og.Tokenizer(model)\nparams = og.GeneratorParams(model)\nparams.set_search_options(max_length=500)\ngenerator = og.Generator(model, params)\ngenerator.append_tokens(tokenizer.encode(tokenizer.apply_chat_template('[{"role": "user", "content": "Hello"}]', add_generation_prompt=True)))\nwhile not generator.is_done():\n    generator.generate_next_token()\nprint(tokenizer.decode(generator.get_sequence(0)))`,
-        },
-      ];
-    case 'ollama':
-      return [{ client: 'Ollama', lines: `cd ${at}\nollama create ${name} -f Modelfile\nollama run ${name}` }];
-  }
-}

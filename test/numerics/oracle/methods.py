@@ -15,24 +15,39 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+import transformers
 
-from tiny_models import ADAMW, STEPS, batch, loss_of
+from tiny_models import ADAMW, CASES, STEPS, batch, config_of, loss_of
 
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 RATIO = 4
 # Times the ratio still small enough that float32's rounding does not grow over the steps.
 RATE = 1e-3
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": LINEARS, "task_type": "CAUSAL_LM"}
-TIED, UNTIED = {"tie_word_embeddings": True}, {"tie_word_embeddings": False}
+SMALL = {"hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 160}
+TIED = ("Llama", {**SMALL, "tie_word_embeddings": True})
+UNTIED = ("Llama", {**SMALL, "tie_word_embeddings": False})
+
+
+def case(name):
+    family, _, settings = CASES[name]
+    return family, settings
+
+
+def more(base, **changes):
+    return base[0], {**base[1], **changes}
+
+
 METHODS = {
     "rslora": (TIED, {**LORA, "use_rslora": True}),
     "dora": (UNTIED, {**LORA, "use_dora": True, "target_modules": ["q_proj", "v_proj", "o_proj", "up_proj", "down_proj"]}),
-    "dora-bias": ({**TIED, "attention_bias": True, "mlp_bias": True}, {**LORA, "use_dora": True}),
+    "dora-bias": (more(TIED, attention_bias=True, mlp_bias=True), {**LORA, "use_dora": True}),
+    "dora-gpt2": (case("gpt2"), {**LORA, "use_dora": True, "target_modules": ["c_attn", "c_proj", "c_fc"], "fan_in_fan_out": True}),
     "saved": (UNTIED, {**LORA, "modules_to_save": ["embed_tokens", "lm_head"]}),
     "saved-tied": (TIED, {**LORA, "modules_to_save": ["embed_tokens"], "ensure_weight_tying": True}),
     "full": (UNTIED, None),
-    "full-tied": ({**TIED, "attention_bias": True}, None),
+    "full-tied": (more(TIED, attention_bias=True), None),
+    **{f"full-{name}": (case(name), None) for name in ["qwen3", "gemma2", "gemma3", "phi3", "gpt2"]},
 }
 
 
@@ -42,18 +57,18 @@ def short(name):
     return re.sub(r"lora_magnitude_vector\.weight$", "lora_magnitude_vector", name)
 
 
-def make(out: Path, method: str, changes: dict, lora: dict | None) -> None:
+def make(out: Path, method: str, family: str, settings: dict, lora: dict | None) -> None:
     torch.manual_seed(4321)
     generator = torch.Generator().manual_seed(77)
-    config = LlamaConfig(
-        hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, vocab_size=160,
-        max_position_embeddings=256, bos_token_id=1, eos_token_id=2, initializer_range=0.2, rms_norm_eps=1e-5, **changes,
-    )
-    model = LlamaForCausalLM(config).float().eval()
+    config = config_of(family, settings)
+    architecture = "GPT2LMHeadModel" if family == "GPT2" else f"{family}ForCausalLM"
+    model = getattr(transformers, architecture)(config).float().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    # PyTorch gives the padding token's row no gradient; here 0 is a token like any other.
+    model.get_input_embeddings().padding_idx = None
     folder = out / method
     model.save_pretrained(folder / "model")
     if lora:
@@ -99,6 +114,6 @@ def make(out: Path, method: str, changes: dict, lora: dict | None) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
-    for method, (changes, lora) in METHODS.items():
-        make(Path(sys.argv[1]), method, changes, lora)
+    torch.set_num_threads(1)  # so small that a second thread only waits
+    for method, ((family, settings), lora) in METHODS.items():
+        make(Path(sys.argv[1]), method, family, settings, lora)

@@ -55,7 +55,7 @@ CASES = {
     "qwen3": ("Qwen3", LINEARS, {**TINY, "head_dim": 24}),
     "gemma2": ("Gemma2", LINEARS, {**GEMMA, "attn_logit_softcapping": 4.0, "final_logit_softcapping": 3.0}),
     "gemma3": ("Gemma3", LINEARS, {**GEMMA, "layer_types": (["sliding_attention"] * 2 + ["full_attention"]) * 2, "num_hidden_layers": 6, "rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}, "sliding_attention": {"rope_type": "default", "rope_theta": 1e4}}}),
-    "phi3": ("Phi3", FUSED, {**TINY, "sliding_window": 20}),
+    "phi3": ("Phi3", FUSED, {**TINY, **rope("default", partial_rotary_factor=0.75), "sliding_window": 20}),
     "phi3-longrope": ("Phi3", FUSED, {**TINY, "max_position_embeddings": 64, "original_max_position_embeddings": 16, **rope("longrope", short_factor=[1.0, 1.05, 1.1, 1.2, 1.3, 1.4], long_factor=[1.0, 1.3, 1.9, 2.8, 4.0, 6.0], partial_rotary_factor=0.75), "tie_word_embeddings": True}),
     "gpt2": ("GPT2", CONV1D, {"n_embd": 64, "n_layer": 3, "n_head": 4, "vocab_size": 259, "n_positions": 64}),
 }  # fmt: skip

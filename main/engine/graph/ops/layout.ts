@@ -6,13 +6,19 @@ interface ShapeAttr extends Attrs {
   readonly shape: Shape;
 }
 /**
- * A shape as ONNX's Reshape takes it: of free lengths 0 stands for the input's at the same place, -1 for what is left.
- * Where lengths are put together or taken apart no place is the same.
+ * A shape as ONNX's Reshape takes it: of free lengths the last is what is left over, -1, and those before it are taken
+ * from the input, 0, which they must be: at the same place, with as much between them. Undefined where they are not.
  */
-function inWords(from: Shape, to: Shape): number[] {
-  const free = (shape: Shape): number => shape.filter((n) => n === FREE).length;
-  const same = free(from) === free(to);
-  return to.map((n, i) => (n !== FREE ? n : same && from[i] === FREE ? 0 : -1));
+function inWords(from: Shape, to: Shape): number[] | undefined {
+  const frees = (shape: Shape): number[] => shape.flatMap((n, i) => (n === FREE ? [i] : []));
+  const [given, wanted] = [frees(from), frees(to)];
+  const taken = wanted.slice(0, -1);
+  const between = (shape: Shape, places: readonly number[], i: number): number =>
+    sizeOf(shape.slice(places[i]! + 1, places[i + 1]!));
+  const same = (place: number, i: number): boolean =>
+    place === given[i] && between(from, given, i) === between(to, wanted, i);
+  if (taken.length > 0 && !(given.length === wanted.length && taken.every(same))) return undefined;
+  return to.map((n, i) => (n !== FREE ? n : taken.includes(i) ? 0 : -1));
 }
 
 const reshapeOp: Op<ShapeAttr> = {
@@ -21,13 +27,13 @@ const reshapeOp: Op<ShapeAttr> = {
   types: ([x], { shape }) => {
     if (sizeOf(x!.shape) !== sizeOf(shape))
       throw new ShapeError('reshape', `not as many elements as [${shape.join(', ')}]`, [x!]);
-    if (inWords(x!.shape, shape).filter((n) => n === -1).length > 1)
+    if (!inWords(x!.shape, shape))
       throw new ShapeError('reshape', `free lengths of [${shape.join(', ')}] cannot be told apart`, [x!]);
     return [{ shape, dtype: x!.dtype }];
   },
   emit: (to, node) => {
     const [[x], outputs] = ends(to, node);
-    to.node('Reshape', [x!, to.ints(inWords(node.inputs[0]!.shape, node.attrs.shape))], outputs);
+    to.node('Reshape', [x!, to.ints(inWords(node.inputs[0]!.shape, node.attrs.shape)!)], outputs);
   },
   vjp: ({ inputs: [x] }, [dy]) => [reshape(dy!, x!.shape)],
 };

@@ -1,4 +1,4 @@
-/** @file The tools that a conversation may call: in the template's own place for them, or, where it has none, in words in the system message. */
+/** @file What a template is given of a conversation: tools in the place that it has for them or in words, a system message where it takes one. */
 import { toolNames } from '../../contract/tools.ts';
 import type { ChatMessage, ChatTemplate, ToolCall, ToolDefinition } from '../../formats/model.ts';
 
@@ -8,26 +8,38 @@ export interface Told {
 }
 
 /**
- * What the template is given. A template may take tools and still not this conversation (Llama 3.1's allows one call a
- * turn): then words carry it too, so that no row is lost.
+ * A template may take tools and still not this conversation (Llama 3.1's allows one call a turn, and no words beside it): then words carry it
+ * too, so that no row is lost.
  */
-export function withTools(
-  messages: readonly ChatMessage[],
-  tools: readonly ToolDefinition[],
+export function toldTo(
   template: ChatTemplate,
+  messages: readonly ChatMessage[],
+  tools: readonly ToolDefinition[] = [],
 ): Told {
-  if (tools.length === 0) return { messages };
-  if (template.takesTools) {
+  if (tools.length > 0 && template.takesTools) {
     const told = { messages: messages.map((message) => withCalls(message, tools)), tools };
     if (renders(told, template)) return told;
   }
-  return { messages: inWords(messages, tools) };
+  const all = tools.length > 0 ? inWords(messages, tools) : messages;
+  const carried = all[0]?.role === 'system' && !template.takesSystem ? withoutSystem(all) : all;
+  // What a tool gave back is said by the user, where the template knows no such speaker.
+  const speaks = !carried.some(({ role }) => role === 'tool') || renders({ messages: carried }, template);
+  return { messages: speaks ? carried : carried.map((it) => (it.role === 'tool' ? { ...it, role: 'user' } : it)) };
 }
 
+/** A template without a system message, such as Gemma's, refuses it or leaves it out: the first question says it then. */
+function withoutSystem([system, ...rest]: readonly ChatMessage[]): readonly ChatMessage[] {
+  const at = rest.findIndex((message) => message.role === 'user');
+  const first = rest[at];
+  if (!system || !first) return rest;
+  return rest.with(at, { ...first, content: `${system.content}\n\n${first.content}` });
+}
+
+/** Whether the template takes it, and writes what is said beside a call. */
 function renders({ messages, tools }: Told, template: ChatTemplate): boolean {
   try {
-    template.render(messages, { tools: tools ?? [] });
-    return true;
+    const text = template.render(messages, tools ? { tools } : {});
+    return messages.every(({ calls, content }) => !calls || text.includes(content.trim()));
   } catch {
     return false;
   }

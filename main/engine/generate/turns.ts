@@ -1,5 +1,5 @@
 /** @file Several answers of one model at a time: its decoders share sessions and memory, so each token waits for its turn. */
-import type { Decoder } from '../engine/types.ts';
+import type { Decoder } from '../types.ts';
 
 export type Turns = <T>(work: () => Promise<T>) => Promise<T>;
 

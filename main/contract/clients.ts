@@ -1,0 +1,223 @@
+/** @file How other programs load an export: one table, for the workbench and for the README that travels with the files. */
+import type { ExportFormat, HowTo } from './entities.ts';
+
+/** What the commands depend on. */
+export interface Handed {
+  readonly format: ExportFormat;
+  /** Names of the files, relative to the export's folder. */
+  readonly files: readonly string[];
+  /** A name in words and the SHA-256 of the base model. */
+  readonly base: { readonly name: string; readonly hash: string };
+  /** Of the adapter. */
+  readonly rank: number;
+  /** It answers in conversations; otherwise it goes on with a text. */
+  readonly converses: boolean;
+}
+
+/** @param at the export's folder: a whole path, or '.' for a person who stands in it. */
+export function howToRun(handed: Handed, at: string): HowTo[] {
+  const { format, files, base, rank, converses } = handed;
+  const gguf = files.find((name) => name.endsWith('.gguf')) ?? 'model.gguf';
+  const name = gguf.replace(/\.gguf$/, '');
+  const folder = shell(at);
+  const file = shell(at === '.' ? gguf : `${at}/${gguf}`);
+  const script = JSON.stringify(at === '.' ? gguf : `${at}/${gguf}`);
+  const baseFile = shell(`${base.name}.gguf`);
+  const own = files.some((each) => each.startsWith('base/'));
+  // A base without a form of conversation: the adapter brings one, with the tokenizer.
+  const words = files.includes('tokenizer.json') ? at : own ? (at === '.' ? 'base' : `${at}/base`) : base.name;
+  const basePath = own ? (at === '.' ? 'base' : `${at}/base`) : base.name;
+  const needs = `# the base: ${base.name.replaceAll(/\s+/g, ' ')}, SHA-256 ${base.hash}`;
+  const talk = converses ? '-cnv' : "-no-cnv -p 'Once upon a time'";
+  switch (format) {
+    case 'adapter':
+      return [
+        { client: 'transformers', lines: peft({ folder: at, base: basePath, words }, own ? [] : [needs], converses) },
+        {
+          client: 'vLLM',
+          lines: [
+            ...(own ? [] : [needs]),
+            `vllm serve ${shell(basePath)} --enable-lora --max-lora-rank ${vllmRank(rank)} --lora-modules tuned=${folder}`,
+            ask(8000, 'tuned', converses),
+          ].join('\n'),
+        },
+      ];
+    case 'gguf-adapter':
+      return [
+        {
+          client: 'llama.cpp',
+          lines: [
+            needs,
+            `llama-cli -m ${baseFile} --lora ${file} ${talk}`,
+            `llama-server -m ${baseFile} --lora ${file} --port 8080`,
+          ].join('\n'),
+        },
+        {
+          client: 'Ollama',
+          lines: [
+            needs,
+            `printf 'FROM %s\\nADAPTER %s\\n' ${baseFile} ${file} > Modelfile`,
+            `ollama create ${name} -f Modelfile`,
+            `ollama run ${name}`,
+          ].join('\n'),
+        },
+        { client: 'Node', lines: node(JSON.stringify(`${base.name}.gguf`), converses, script) },
+      ];
+    case 'safetensors':
+      return [
+        { client: 'transformers', lines: transformers(JSON.stringify(at), converses) },
+        { client: 'vLLM', lines: [`vllm serve ${folder}`, ask(8000, at, converses)].join('\n') },
+      ];
+    case 'gguf':
+      return [
+        {
+          client: 'llama.cpp',
+          lines: [
+            `llama-cli -m ${file} ${talk}`,
+            `llama-server -m ${file} --port 8080`,
+            ask(8080, name, converses),
+          ].join('\n'),
+        },
+        { client: 'LM Studio', lines: `lms import ${file}` },
+        {
+          client: 'Ollama',
+          lines: [
+            `printf 'FROM %s\\n' ${file} > Modelfile`,
+            `ollama create ${name} -f Modelfile`,
+            `ollama run ${name}`,
+          ].join('\n'),
+        },
+        { client: 'Node', lines: node(script, converses) },
+      ];
+    case 'onnx':
+      return [
+        { client: 'transformers.js', lines: transformersJs(at, converses) },
+        { client: 'onnxruntime-genai', lines: genai(JSON.stringify(at), converses) },
+      ];
+    case 'ollama':
+      return [
+        {
+          client: 'Ollama',
+          lines: [
+            ...(at === '.' ? [] : [`cd ${folder}`]),
+            `ollama create ${name} -f Modelfile`,
+            `ollama run ${name}`,
+          ].join('\n'),
+        },
+        { client: 'llama.cpp', lines: `llama-cli -m ${file} ${talk}` },
+        { client: 'LM Studio', lines: `lms import ${file}` },
+      ];
+  }
+}
+
+const LANGUAGES: Readonly<Record<string, string>> = {
+  transformers: 'python',
+  'onnxruntime-genai': 'python',
+  Node: 'js',
+  'transformers.js': 'js',
+};
+
+/** The README's part about it. */
+export const howToInMarkdown = (handed: Handed): string[] =>
+  howToRun(handed, '.').flatMap(({ client, lines }) => [
+    `### ${client}`,
+    '',
+    `\`\`\`${LANGUAGES[client] ?? 'sh'}`,
+    lines,
+    '```',
+    '',
+  ]);
+
+/** As a POSIX shell takes it for one word, whatever stands in it. */
+const shell = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
+
+/** vLLM knows these ranks. */
+const vllmRank = (rank: number): number => [8, 16, 32, 64, 128, 256, 320, 512].find((each) => each >= rank) ?? rank;
+
+function ask(port: number, model: string, converses: boolean): string {
+  const [path, question] = converses
+    ? ['chat/completions', { model, messages: [{ role: 'user', content: 'Hello' }] }]
+    : ['completions', { model, prompt: 'Once upon a time' }];
+  return [
+    '# and, while that runs, from another terminal',
+    `curl http://127.0.0.1:${port}/v1/${path} -H 'Content-Type: application/json' -d ${shell(JSON.stringify(question))}`,
+  ].join('\n');
+}
+
+const generation = (converses: boolean): string[] => [
+  converses
+    ? 'inputs = tokenizer.apply_chat_template([{"role": "user", "content": "Hello"}], add_generation_prompt=True, return_dict=True, return_tensors="pt")'
+    : 'inputs = tokenizer("Once upon a time", return_tensors="pt")',
+  'ids = model.generate(**inputs, max_new_tokens=200, do_sample=False)[0]',
+  'print(tokenizer.decode(ids[inputs["input_ids"].shape[1]:], skip_special_tokens=True))',
+];
+
+const transformers = (folder: string, converses: boolean): string =>
+  [
+    'from transformers import AutoModelForCausalLM, AutoTokenizer',
+    '',
+    `tokenizer = AutoTokenizer.from_pretrained(${folder})`,
+    `model = AutoModelForCausalLM.from_pretrained(${folder})`,
+    ...generation(converses),
+  ].join('\n');
+
+const peft = (
+  { folder, base, words }: { readonly folder: string; readonly base: string; readonly words: string },
+  needs: readonly string[],
+  converses: boolean,
+): string =>
+  [
+    'from peft import PeftModel',
+    'from transformers import AutoModelForCausalLM, AutoTokenizer',
+    '',
+    ...needs,
+    `tokenizer = AutoTokenizer.from_pretrained(${JSON.stringify(words)})`,
+    `model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(${JSON.stringify(base)}), ${JSON.stringify(folder)})`,
+    ...generation(converses),
+  ].join('\n');
+
+const transformersJs = (folder: string, converses: boolean): string =>
+  [
+    "import { env, pipeline } from '@huggingface/transformers';",
+    '',
+    'env.allowRemoteModels = false;',
+    `const generate = await pipeline('text-generation', ${JSON.stringify(folder)});`,
+    converses
+      ? "console.log(await generate([{ role: 'user', content: 'Hello' }], { max_new_tokens: 200 }));"
+      : "console.log(await generate('Once upon a time', { max_new_tokens: 200 }));",
+  ].join('\n');
+
+const genai = (folder: string, converses: boolean): string =>
+  [
+    'import onnxruntime_genai as og',
+    '',
+    `model = og.Model(${folder})`,
+    'tokenizer = og.Tokenizer(model)',
+    'params = og.GeneratorParams(model)',
+    'params.set_search_options(max_length=500)',
+    'generator = og.Generator(model, params)',
+    converses
+      ? `text = tokenizer.apply_chat_template('[{"role": "user", "content": "Hello"}]', add_generation_prompt=True)`
+      : 'text = "Once upon a time"',
+    'generator.append_tokens(tokenizer.encode(text))',
+    'while not generator.is_done():',
+    '    generator.generate_next_token()',
+    'print(tokenizer.decode(generator.get_sequence(0)))',
+  ].join('\n');
+
+const node = (model: string, converses: boolean, lora?: string): string =>
+  [
+    `import { getLlama, ${converses ? 'LlamaChatSession' : 'LlamaCompletion'} } from 'node-llama-cpp';`,
+    '',
+    `const model = await (await getLlama()).loadModel({ modelPath: ${model} });`,
+    `const context = await model.createContext(${lora === undefined ? '' : `{ lora: ${lora} }`});`,
+    ...(converses
+      ? [
+          'const session = new LlamaChatSession({ contextSequence: context.getSequence() });',
+          "console.log(await session.prompt('Hello'));",
+        ]
+      : [
+          'const completion = new LlamaCompletion({ contextSequence: context.getSequence() });',
+          "console.log(await completion.generateCompletion('Once upon a time', { maxTokens: 200 }));",
+        ]),
+  ].join('\n');

@@ -1,0 +1,257 @@
+/** @file Exports through the app: any checkpoint, the base beside an adapter, what is told and what is not, and everything that may go wrong. */
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { writeExamples } from '../../test/e2e/examples.ts';
+import { writeTinyModel } from '../../test/fixtures/tiny-model.ts';
+import type { InputOf } from '../contract/api.ts';
+import type { Export, Run } from '../contract/entities.ts';
+import { openModel } from '../formats/open.ts';
+import { readAdapter } from '../formats/peft.ts';
+import { createApp, type App } from '../hosts/app.ts';
+import { checkRoom, makeStaging } from './room.ts';
+
+// On a machine that is slow and busy: time is measured elsewhere.
+vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 });
+const folder = mkdtempSync(join(tmpdir(), 'fettle-exports-'));
+const out = (name: string): string => join(folder, 'out', name);
+let app: App;
+let run: Run;
+const jobOf = ({ id }: Export): string => app.core.jobs.of('export', id)!.id;
+const begin = (request: Omit<InputOf<'exports.start'>, 'run'>): Promise<Export> =>
+  app.client.call('exports.start', { run: run.id, ...request });
+const ended = async (begun: Export): Promise<Export> => {
+  await app.core.jobs.settled(jobOf(begun));
+  return app.client.call('exports.show', { export: begun.id });
+};
+const make = async (request: Omit<InputOf<'exports.start'>, 'run'>): Promise<Export> => ended(await begin(request));
+/** Nothing half-written lies where exports go. */
+const leftovers = (): string[] => readdirSync(out('.')).filter((name) => name.endsWith('.exporting'));
+
+beforeAll(async () => {
+  mkdirSync(out('.'), { recursive: true });
+  app = createApp({ home: join(folder, 'home'), kind: 'command', threads: 1 });
+  const { client } = app;
+  await client.call('projects.create', { name: 'Shop' });
+  const model = await client.call('models.add', { path: await writeTinyModel(join(folder, 'tiny')), name: 'tiny' });
+  await app.core.jobs.settled(model.id);
+  await app.core.jobs.settled(
+    (await client.call('datasets.import', { project: 'shop', paths: [await writeExamples(folder)] })).id,
+  );
+  const set = { maxSteps: 12, evalEvery: 6, saveEvery: 6, maxLength: 64, keepCheckpoints: 9, rank: 4, alpha: 8 };
+  run = await client.call('runs.start', { project: 'shop', model: 'tiny', strategy: 'instruct', set });
+  await app.core.jobs.settled(app.core.jobs.of('train', run.id)!.id);
+  run = await client.call('runs.show', { run: run.id });
+});
+afterAll(async () => {
+  await app.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe('what is exported', () => {
+  it('is the best checkpoint, the last, or any by its name', async () => {
+    const { checkpoints } = run;
+    expect(checkpoints.length).toBeGreaterThan(1);
+    const best = checkpoints.find((each) => each.best)!.name;
+    const last = checkpoints.find((each) => each.last)!.name;
+    const first = checkpoints[0]!.name;
+    for (const [asked, got] of [
+      [undefined, best],
+      ['best', best],
+      ['last', last],
+      [first, first],
+    ] as const) {
+      const made = await make({
+        format: 'adapter',
+        out: out(`checkpoint-${asked}`),
+        ...(asked === undefined ? {} : { checkpoint: asked }),
+      });
+      expect([made.error, made.checkpoint, made.proof?.verdict]).toEqual([null, got, 'equal']);
+      const [files, kept] = await Promise.all([
+        readAdapter(made.folder),
+        readAdapter(join(folder, 'home', 'projects', 'shop', 'runs', run.id, 'checkpoints', got)),
+      ]);
+      const name = files.weights.names[0]!;
+      expect(await files.weights.read(name)).toEqual(await kept.weights.read(name));
+      await files.close();
+      await kept.close();
+    }
+    await expect(begin({ format: 'adapter', checkpoint: 'step-99' })).rejects.toMatchObject({
+      code: 'CHECKPOINT_NOT_FOUND',
+    });
+  });
+
+  it('tells where it comes from, what was measured, how to run it and how to make it again', async () => {
+    const { id } = await app.client.call('evaluation.compare', {
+      project: 'shop',
+      targets: ['tiny', run.id],
+      samples: 2,
+    });
+    await app.core.jobs.settled(app.core.jobs.of('compare', id)!.id);
+    const made = await make({ format: 'gguf', dtype: 'q8_0', out: out('told') });
+    expect(made.error).toBeNull();
+    const read = (name: string): string => readFileSync(join(made.folder, name), 'utf8');
+    const file = made.files.find(({ name }) => name.endsWith('.gguf'))!.name;
+    const card = read('README.md');
+    for (const part of [
+      'license: "apache-2.0"',
+      'instruct tuning',
+      '## Scorecard',
+      '**this**',
+      `llama-server -m ${file}`,
+    ])
+      expect(card).toContain(part);
+    expect(made.howTo.map(({ client }) => client)).toEqual(['llama.cpp', 'LM Studio', 'Ollama', 'Node']);
+    expect(made.howTo[0]!.lines).toContain(`llama-cli -m ${join(made.folder, file)} -cnv`);
+    const recipe = JSON.parse(read('recipe.json')) as Record<string, Record<string, unknown>>;
+    const [model, data] = [
+      await app.client.call('models.show', { model: 'tiny' }),
+      await app.client.call('datasets.show', { project: 'shop', dataset: run.dataset! }),
+    ];
+    expect(recipe).toMatchObject({ base: { hash: model.hash }, data: { hash: data.hash }, recipe: { ...run.recipe } });
+    expect(recipe['versions']).toMatchObject({ fettle: app.core.version });
+    expect(JSON.parse(read('proof.json'))).toMatchObject({ verdict: made.proof!.verdict });
+    // What was asked and answered is a person's data.
+    const { result } = await app.client.call('evaluation.show', { comparison: id });
+    for (const { prompt } of result!.samples) expect(card).not.toContain(prompt);
+  });
+
+  it('may be an adapter with its base beside it, as it was trained on', async () => {
+    const made = await make({ format: 'adapter', withBase: true, out: out('with-base') });
+    expect([made.error, made.proof?.verdict]).toEqual([null, 'equal']);
+    const [base, tiny] = [await openModel(join(made.folder, 'base')), await openModel(join(folder, 'tiny'))];
+    for (const name of tiny.weights.names) expect(await base.weights.read(name)).toEqual(await tiny.weights.read(name));
+    await base.close();
+    await tiny.close();
+    expect(readFileSync(join(made.folder, 'README.md'), 'utf8')).toContain('from_pretrained("base")');
+    await expect(begin({ format: 'gguf', withBase: true })).rejects.toMatchObject({ code: 'INPUT_INVALID' });
+  });
+});
+
+describe('what goes wrong', () => {
+  it('a folder that is there is not touched, nor one that came meanwhile', async () => {
+    mkdirSync(out('there'));
+    await expect(begin({ format: 'adapter', out: out('there') })).rejects.toMatchObject({ code: 'TARGET_EXISTS' });
+    const begun = await begin({ format: 'safetensors', out: out('meanwhile') });
+    mkdirSync(out('meanwhile'));
+    writeFileSync(join(out('meanwhile'), 'mine.txt'), 'mine');
+    expect(await ended(begun)).toMatchObject({ state: 'failed', error: { code: 'TARGET_EXISTS' } });
+    expect([readdirSync(out('meanwhile')), leftovers()]).toEqual([['mine.txt'], []]);
+  });
+
+  it('a disk without room, a folder that may not be written in', async () => {
+    await expect(checkRoom(out('new/deeper'), 2e9, () => Promise.resolve(1e9))).rejects.toMatchObject({
+      code: 'DISK_FULL',
+      message: 'The export needs 2.00 GB, and 1.00 GB are free there.',
+    });
+    await checkRoom(out('new/deeper'), 1e9, () => Promise.resolve(2e9));
+    expect(existsSync(out('new'))).toBe(false);
+    writeFileSync(out('a-file'), '');
+    const unwritable = {
+      code: 'FILE_UNREADABLE',
+      message: expect.stringContaining('Nothing can be written') as string,
+    };
+    expect((await make({ format: 'adapter', out: out('a-file/x') })).error).toMatchObject(unwritable);
+    mkdirSync(out('read-only'));
+    chmodSync(out('read-only'), 0o555);
+    // Root may write anywhere.
+    const root = process.geteuid?.() === 0;
+    chmodSync(folder, 0o755);
+    if (root) process.seteuid!(65534);
+    try {
+      if (process.platform !== 'win32') await expect(makeStaging(out('read-only/x'))).rejects.toMatchObject(unwritable);
+    } finally {
+      if (root) process.seteuid!(0);
+    }
+  });
+
+  it('one that is cancelled leaves nothing', async () => {
+    const begun = await begin({ format: 'safetensors', out: out('cancelled') });
+    while (app.core.jobs.show(jobOf(begun)).state !== 'running') await new Promise((resolve) => setTimeout(resolve, 5));
+    await app.client.call('jobs.cancel', { job: jobOf(begun) });
+    expect(await ended(begun)).toMatchObject({ state: 'cancelled' });
+    expect([existsSync(out('cancelled')), leftovers()]).toEqual([false, []]);
+  });
+
+  it('a checkpoint that is gone is said by its name', async () => {
+    const gone = run.checkpoints[0]!.name;
+    const begun = await begin({ format: 'adapter', checkpoint: gone, out: out('gone') });
+    rmSync(join(folder, 'home', 'projects', 'shop', 'runs', run.id, 'checkpoints', gone), { recursive: true });
+    expect((await ended(begun)).error).toMatchObject({
+      code: 'CHECKPOINT_NOT_FOUND',
+      message: `The checkpoint ${gone} is no longer there.`,
+    });
+    expect([existsSync(out('gone')), leftovers()]).toEqual([false, []]);
+  });
+
+  it('what a format cannot hold is refused before anything is done', async () => {
+    await expect(begin({ format: 'safetensors', dtype: 'q4_0' })).rejects.toMatchObject({ code: 'INPUT_INVALID' });
+    const base = await writeTinyModel(join(folder, 'base'), { base: true });
+    await app.core.jobs.settled((await app.client.call('models.add', { path: base, name: 'base' })).id);
+    const imported = await app.client.call('runs.import', {
+      project: 'shop',
+      model: 'base',
+      path: out('checkpoint-best'),
+      name: 'Elsewhere',
+    });
+    // It has no form of conversation, and Ollama wants one.
+    const begun = await app.client.call('exports.start', { run: imported.id, format: 'ollama', out: out('formless') });
+    expect(await ended(begun)).toMatchObject({ state: 'failed', error: { code: 'EXPORT_UNSUPPORTED' }, proof: null });
+    expect([existsSync(out('formless')), leftovers()]).toEqual([false, []]);
+  });
+});
+
+describe('an adapter that was brought in', () => {
+  it('is a run that was not trained here: asked, compared and stood on, but not resumed, cloned or told figures of', async () => {
+    const { client } = app;
+    const own = await client.call('runs.import', { project: 'shop', model: 'tiny', path: out('checkpoint-last') });
+    expect(own).toMatchObject({
+      state: 'completed',
+      imported: { name: 'checkpoint-last', rank: 4 },
+      steps: 0,
+      best: null,
+    });
+    for (const call of ['runs.resume', 'runs.continue', 'runs.clone'] as const)
+      await expect(client.call(call, { run: own.id })).rejects.toMatchObject({ code: 'RUN_STATE' });
+    const { id } = await client.call('evaluation.compare', {
+      project: 'shop',
+      targets: [`${run.id}@${run.checkpoints.find((each) => each.last)!.name}`, own.id],
+      dataset: run.dataset!,
+      samples: 0,
+    });
+    await app.core.jobs.settled(app.core.jobs.of('compare', id)!.id);
+    const { result, error } = await client.call('evaluation.show', { comparison: id });
+    expect(error).toBeNull();
+    // The same adapter: the same loss.
+    expect(result!.losses[1]!.loss.value).toBeCloseTo(result!.losses[0]!.loss.value, 5);
+    const set = { maxSteps: 2, maxLength: 64, rank: 2, evalEvery: 0, saveEvery: 0 };
+    const over = await client.call('runs.start', {
+      project: 'shop',
+      model: 'tiny',
+      strategy: 'instruct',
+      over: own.id,
+      set,
+    });
+    await app.core.jobs.settled(app.core.jobs.of('train', over.id)!.id);
+    expect(await client.call('runs.show', { run: over.id })).toMatchObject({
+      state: 'completed',
+      over: { run: own.id, checkpoint: 'imported' },
+    });
+    await expect(client.call('runs.delete', { run: own.id })).rejects.toMatchObject({ code: 'RUN_STATE' });
+    await client.call('runs.delete', { run: over.id });
+    await client.call('runs.delete', { run: own.id });
+    // Comparisons still name it: its number is not given again.
+    const next = await client.call('runs.import', { project: 'shop', model: 'tiny', path: out('checkpoint-last') });
+    expect(next.number).toBeGreaterThan(own.number);
+  });
+});

@@ -1,0 +1,74 @@
+/** @file Child process: looks at an adapter that was made elsewhere, and writes it down as a checkpoint of its own. */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import type { Imported } from '../contract/entities.ts';
+import { FettleError } from '../contract/errors.ts';
+import { fitAdapter, readSpec } from '../engine/index.ts';
+import { openModel } from '../formats/open.ts';
+import { writeAdapter } from '../formats/peft.ts';
+import { readPeft } from '../formats/tuned.ts';
+import { runChild } from './child.ts';
+
+export interface AdapterJob {
+  /** Folder of a PEFT adapter. */
+  readonly from: string;
+  /** The base model, as openModel takes it, and its name. */
+  readonly model: string;
+  readonly modelName: string;
+  /** Folder that is made, whole or not at all. */
+  readonly to: string;
+}
+export interface AdapterFound {
+  readonly imported: Omit<Imported, 'name'>;
+  readonly bytes: number;
+}
+
+runChild<AdapterJob, never, AdapterFound>(async ({ from, model, modelName, to }) => {
+  const found = await stat(from).catch(() => null);
+  if (!found?.isDirectory())
+    throw new FettleError(
+      'FILE_NOT_FOUND',
+      found ? `${from} is a file.` : `There is no folder ${from}.`,
+      'Give the folder of a PEFT adapter, with adapter_config.json and adapter_model.safetensors in it.',
+    );
+  const opened = await openModel(model);
+  try {
+    const { stated, ...adapter } = await readPeft(from);
+    try {
+      const spec = readSpec(opened.config);
+      const { targetModules, tensors } = fitAdapter(spec, adapter, stated.tied);
+      const { rank, alpha, useRslora = false, useDora = false, modulesToSave = [] } = adapter.lora;
+      await writeAdapter(to, tensors, {
+        ...adapter.lora,
+        targetModules,
+        baseModel: modelName,
+        transposed: spec.transposed,
+      });
+      const hash = createHash('sha256');
+      await pipeline(createReadStream(join(from, 'adapter_model.safetensors')), hash);
+      return {
+        imported: {
+          base: stated.base,
+          rank,
+          alpha,
+          useRslora,
+          useDora,
+          targetModules: [...targetModules],
+          modulesToSave: [...modulesToSave],
+          hash: hash.digest('hex'),
+        },
+        bytes: (await stat(join(to, 'adapter_model.safetensors'))).size,
+      };
+    } finally {
+      await adapter.close();
+    }
+  } catch (error) {
+    await rm(to, { recursive: true, force: true });
+    throw error;
+  } finally {
+    await opened.close();
+  }
+});
