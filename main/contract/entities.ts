@@ -635,7 +635,7 @@ export const ComparedModel = z.object({
   /** "Run 3, step 120", or the base model's name. */
   label: z.string(),
   model: z.object({ id: z.string(), name: z.string(), hash: z.string() }),
-  /** SHA-256 of the adapter's weights; null for a base model as it is. */
+  /** SHA-256 of the adapter's weights, or of all where all were trained; null for a base model as it is. */
   adapter: z.string().nullable(),
   run: z
     .object({

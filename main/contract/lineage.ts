@@ -78,7 +78,7 @@ export function lineageOf(current: readonly string[], runs: readonly Origin[]): 
             note: [
               run.imported
                 ? `${run.imported.name}, made elsewhere, rank ${run.imported.rank}`
-                : `${run.strategy} on ${run.datasetName}, rank ${run.recipe?.rank}, ${run.step} steps`,
+                : `${run.strategy} on ${run.datasetName}, ${run.recipe?.method === 'full' ? 'all weights' : `rank ${run.recipe?.rank}`}, ${run.step} steps`,
               ...(how === '' ? [] : [how]),
             ].join('; '),
             depth,

@@ -1,5 +1,6 @@
 /** @file Whether a difference can be told from chance: a paired sign-flip test, and Holm's correction where several are judged at once. */
 import { Random } from '../engine/random.ts';
+import { signTest } from './votes.ts';
 
 const FLIPS = 4000;
 const SEED = 20240611;
@@ -17,7 +18,8 @@ export function signFlip(differences: readonly number[]): number {
   if (moved.length === 0) return 1;
   const observed = Math.abs(moved.reduce((a, b) => a + b, 0)) - 1e-12;
   const size = Math.abs(moved[0]!);
-  if (moved.every((value) => Math.abs(value) === size)) return signTest(moved.length, observed / size);
+  if (moved.every((value) => Math.abs(value) === size))
+    return signTest(moved.filter((value) => value > 0).length, moved.length);
   if (moved.length <= MOST_ENUMERATED) {
     const all = 2 ** moved.length;
     let extreme = 0;
@@ -40,18 +42,6 @@ function flipped(values: Float64Array, bits: () => number): number {
     word >>>= 1;
   }
   return sum;
-}
-
-/** The chance that n signs, each as likely as the other, add up to at least `observed` either way. */
-function signTest(n: number, observed: number): number {
-  // Logarithms: 0.5 to the power of a thousand is no number any more.
-  let logOf = -n * Math.LN2;
-  let p = 0;
-  for (let plus = 0; plus <= n; plus++) {
-    if (Math.abs(2 * plus - n) >= observed) p += Math.exp(logOf);
-    logOf += Math.log((n - plus) / (plus + 1));
-  }
-  return Math.min(1, p);
 }
 
 /** Which of several hypotheses fall at a family-wise level (Holm 1979), in the order given. */

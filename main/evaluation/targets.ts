@@ -26,8 +26,8 @@ export interface ResolvedTarget {
 }
 
 /** What a checkpoint holds: an adapter, or where all was trained, the weights. */
-const learnedIn = (folder: string): string | undefined =>
-  [ADAPTER_FILE, WHOLE_FILE].map((name) => join(folder, name)).find(existsSync);
+const weightsIn = (folder: string): string | undefined =>
+  [ADAPTER_FILE, WHOLE_FILE].map((name) => join(folder, name)).find((path) => existsSync(path));
 
 /** @throws MODEL_NOT_FOUND, CHECKPOINT_NOT_FOUND, also where files were taken away meanwhile */
 export function resolveTarget(
@@ -40,7 +40,7 @@ export function resolveTarget(
     const checkpoint = checkpointNamed(run.id, run.checkpoints, checkpointName);
     const adapter = runs.checkpointFolder(run, checkpoint.name);
     const under = runs.under(run.id);
-    const gone = [...under, adapter].find((folder) => learnedIn(folder) === undefined);
+    const gone = [...under, adapter].find((folder) => weightsIn(folder) === undefined);
     if (gone !== undefined)
       throw new FettleError(
         'CHECKPOINT_NOT_FOUND',
@@ -94,12 +94,13 @@ export async function compared(
   { label, target, model, run, checkpoint, adapter }: ResolvedTarget,
   trainRows: number | null,
 ): Promise<ComparedModel> {
+  const file = adapter === null ? undefined : weightsIn(adapter);
   const at = run?.checkpoints.find(({ name }) => name === checkpoint);
   return {
     target,
     label,
     model: { id: model.id, name: model.name, hash: model.hash },
-    adapter: adapter === null ? null : await hashOf(learnedIn(adapter) ?? adapter),
+    adapter: file === undefined ? null : await hashOf(file),
     run:
       // Of an adapter that was made elsewhere nothing is known that a verdict could rest on.
       run === null || !at || run.recipe === null || run.strategy === null

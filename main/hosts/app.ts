@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Client, OutputOf, ProcedureName, Reply } from '../contract/api.ts';
-import type { LearningCurve } from '../contract/entities.ts';
+import type { BlindTest, LearningCurve } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { systemClock } from '../core/clock.ts';
 import type { Core } from '../core/context.ts';
@@ -130,7 +130,8 @@ function featuresOf(core: Core): {
   const curves = async (project: string): Promise<LearningCurve[]> => pilots.handlers['curves.list']({ project });
   const evaluation = createEvaluation(core, { models, datasets, runs, strategy, curves });
   const exports = createExports(core, { models, datasets, runs, evaluation });
-  const desk = createDesk(core, { projects, models, datasets, runs, evaluation, exports, curves });
+  const blind = async (project: string): Promise<BlindTest[]> => talk.handlers['blind.list']({ project });
+  const desk = createDesk(core, { projects, models, datasets, runs, evaluation, exports, curves, blind });
   const handlers: AllHandlers = {
     'app.info': async () => ({
       version: core.version,

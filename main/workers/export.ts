@@ -246,7 +246,7 @@ async function proveAdapterGguf(
     if (!(await llamaCppInstalled())) return proof;
     if (needsBase(job)) await writeModelGguf(made, read.files, 'f32', { name: job.card.base.name, license: null });
     tell(0.7);
-    const own = { by: proof.by, answers: found, questions, lossOf: lossWith(tuned) };
+    const own = { by: 'Fettle', answers: found, questions, lossOf: lossWith(tuned) };
     const exact = needsBase(job) || ['F32', 'F16', 'BF16'].includes(job.card.base.storage);
     const base = needsBase(job) ? made : job.model;
     const other = await askLlamaCpp(base, read.files, own, { threads: job.threads, exact, lora: path });

@@ -1,5 +1,5 @@
 /** @file The report for the desk: gathers what is known of a run and its comparison, and writes it as one HTML document. */
-import type { Comparison, LearningCurve, Run, TrainedRun } from '../../contract/entities.ts';
+import type { BlindTest, Comparison, LearningCurve, Run, TrainedRun } from '../../contract/entities.ts';
 import { FettleError } from '../../contract/errors.ts';
 import { lineageOf } from '../../contract/lineage.ts';
 import type { Core } from '../../core/context.ts';
@@ -21,13 +21,15 @@ interface Parts {
   readonly evaluation: Evaluation;
   readonly exports: Pick<Exports, 'handlers'>;
   readonly curves: (project: string) => Promise<LearningCurve[]>;
+  /** Blind tests of a project, newest first. */
+  readonly blind: (project: string) => Promise<BlindTest[]>;
 }
 
 /** Points of the training curve that the drawing holds. */
 const POINTS = 400;
 
 export function createDesk(core: Core, parts: Parts): { readonly handlers: Handlers<'evaluation.report'> } {
-  const { projects, models, datasets, runs, evaluation, exports, curves } = parts;
+  const { projects, models, datasets, runs, evaluation, exports, curves, blind } = parts;
 
   /** Named, else the newest in which the run was measured against another; against its base before any other. */
   async function comparisonOf(run: Run, named: string | undefined): Promise<Comparison> {
@@ -69,6 +71,15 @@ export function createDesk(core: Core, parts: Parts): { readonly handlers: Handl
       comparison: { ...comparison, result },
       which,
       curve: curveFor(run.strategy, await curves(run.project)),
+      blind:
+        (await blind(run.project)).find(
+          ({ reveal }) =>
+            reveal &&
+            indexOf(
+              run,
+              reveal.models.map(({ target }) => target),
+            ) >= 0,
+        ) ?? null,
       unseen: { steps: evals.map(({ step }) => step), losses: evals.map(({ loss }) => loss) },
       training: { steps: steps.map(({ step }) => step), losses: steps.map(({ loss }) => loss) },
       lineage: lineageOf([id], await runs.handlers['runs.list']({ project: run.project })),

@@ -1,5 +1,6 @@
 /** @file The report for the desk as one HTML document: two A4 pages, light, nothing loaded from anywhere. No path, user or machine stands in it. */
 import type {
+  BlindTest,
   Comparison,
   Dataset,
   Export,
@@ -25,6 +26,8 @@ export interface DeskFacts {
   /** Of the comparison's further models, the one that is reported. */
   readonly which: number;
   readonly curve: NonNullable<LearningCurve['result']> | null;
+  /** The newest in which this run was judged without names, and the names were shown. */
+  readonly blind: BlindTest | null;
   readonly unseen: Looks;
   readonly training: Looks;
   readonly lineage: readonly LineageNode[];
@@ -66,6 +69,7 @@ ${foot(1)}
 ${head(of, title, 'Samples, lineage, proof')}
 ${samples(of)}
 <div class="cols">${section('Lineage', 'where it comes from', lineagePicture(of.lineage))}${section('Read before use', '', list(cautionsOf(of.comparison.result, of.which, of.run, of.model)))}</div>
+${blindTest(of)}
 ${proofs(of)}
 ${section('Measured on', '', measuredOn(of))}
 ${section('Seen by', '', '<div class="sign small term"><span>Name</span><span>Role</span><span>Date, signature</span></div>')}
@@ -114,7 +118,12 @@ function tuned({ run, model, dataset, comparison, which }: DeskFacts): string {
     dataset ? ['Learned from', safe(`${count(dataset.trainRows)} rows${rehearsal}`)] : null,
     dataset ? ['Kept aside', `${count(dataset.heldOutRows)} rows that it never learned from`] : null,
   ])}${facts([
-    ['What learned', `An addition of rank ${recipe.rank} (LoRA) on ${recipe.targetModules.length} kinds of layers`],
+    [
+      'What learned',
+      recipe.method === 'full'
+        ? 'All its numbers'
+        : `An addition of rank ${recipe.rank} (LoRA) on ${recipe.targetModules.length} kinds of layers`,
+    ],
     ['Step size', `${recipe.learningRate}, ${recipe.schedule}`],
     [
       'Read',
@@ -293,6 +302,17 @@ function sample(
         `<div><h3>${safe(labels[i]!)} <span class="term small">${passage(note, 60)}</span></h3><p class="small">${passage(text.replace(/\s*\n\s*/g, '\n'), 420)}</p></div>`,
     )
     .join('')}</div>`;
+}
+
+function blindTest({ blind }: DeskFacts): string {
+  if (!blind?.reveal) return '';
+  const { models, sentence } = blind.reveal;
+  const votes = models.map(({ label, votes }) => `${label}: ${votes}`).join(', ');
+  return section(
+    'Blind test by a person',
+    `${blind.count.votes} answers, names hidden, sides shuffled`,
+    `<p class="small"><b>${safe(votes)}</b>, without difference: ${blind.count.ties}. <span class="soft">${safe(sentence)}</span></p>`,
+  );
 }
 
 const FORMATS: Readonly<Record<Export['format'], string>> = {
