@@ -13,6 +13,7 @@ const ENTRIES = [
   'curve',
   'answer',
   'adapter',
+  'speeds',
 ];
 
 const shared = { outDir: 'dist/electron', ssr: true, target: 'node24', minify: false } as const;

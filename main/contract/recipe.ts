@@ -12,6 +12,13 @@ export type Way = z.infer<typeof Way>;
 /** The linear layers of a block in most families, by the names PEFT uses; those of a model stand in Model.modules. */
 export const TARGET_MODULES = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
 
+/**
+ * The numbers that the frozen base is kept and multiplied in; what is trained is always float32. `auto` is settled before
+ * a run begins: a run's recipe names what it ran with.
+ */
+export const PRECISIONS = ['fp32', 'int8', 'int4'] as const;
+export type Precision = (typeof PRECISIONS)[number];
+
 /** Unknown keys are errors: a misspelt setting must not be ignored silently. */
 export const Recipe = z.strictObject({
   version: z.literal(1).default(1),
@@ -69,7 +76,7 @@ export const Recipe = z.strictObject({
   /** Which tokens carry loss: the assistant's, or all. */
   lossOn: z.enum(['response', 'all']).default('response'),
   seed: z.int().min(0).max(0xffffffff).default(42),
-  precision: z.enum(['fp32']).default('fp32'),
+  precision: z.enum(['auto', ...PRECISIONS]).default('fp32'),
   device: z.enum(['auto', 'cpu']).default('auto'),
   /** Held-out evaluation every so many steps; 0 only at the start and the end. */
   evalEvery: z.int().min(0).default(20),

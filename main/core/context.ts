@@ -40,7 +40,18 @@ export interface Events {
 
 export type Ask = 'pause' | 'stop' | 'cancel';
 export type WorkerEntry =
-  'train' | 'generate' | 'model' | 'data' | 'compare' | 'export' | 'adapter' | 'measure' | 'pilot' | 'curve' | 'answer';
+  | 'train'
+  | 'generate'
+  | 'model'
+  | 'data'
+  | 'compare'
+  | 'export'
+  | 'adapter'
+  | 'measure'
+  | 'pilot'
+  | 'curve'
+  | 'answer'
+  | 'speeds';
 
 /** A child process at work. */
 export interface WorkerHandle<Result> {

@@ -5,12 +5,14 @@ import { bytes as inWords } from '../contract/bytes.ts';
 import type { DoctorReport } from '../contract/entities.ts';
 import type { Core } from '../core/context.ts';
 import { runtimeVersion } from '../engine/version.ts';
+import { settledPrecision, type MeasuredSpeeds } from '../recipes/speeds.ts';
 import { describeMachine } from './machine.ts';
 
 type Check = DoctorReport['checks'][number];
 const GIGABYTE = 1e9;
 
-export async function doctor(core: Core): Promise<DoctorReport> {
+export async function doctor(core: Core, measured: MeasuredSpeeds): Promise<DoctorReport> {
+  const speeds = await measured(true);
   const machine = await describeMachine(core);
   const { db, home } = core;
   const database = db.prepare<[], { version: string }>('SELECT sqlite_version() AS version').get()?.version ?? '';
@@ -59,6 +61,14 @@ export async function doctor(core: Core): Promise<DoctorReport> {
         'Models and checkpoints need room: free some, or choose another home with --home.',
       ),
       check('Processor', true, `${machine.cpu}, ${machine.cores} cores, ${machine.threads} used for training`, ''),
+      check(
+        'Speed of products',
+        speeds !== null,
+        speeds
+          ? `fp32 ${speeds.fp32.toFixed(0)}, int8 ${speeds.int8.toFixed(0)} billion operations a second: ${settledPrecision('auto', speeds)} is the faster way to train here`
+          : 'could not be measured',
+        'Training runs in fp32; see the log in the home folder for what went wrong.',
+      ),
       check('Graphics processor', true, 'Not used: this version trains on the processor', ''),
       check(
         'Base models',

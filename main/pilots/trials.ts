@@ -53,6 +53,8 @@ const SAME = {
   earlyStopping: 0,
   keepCheckpoints: 0,
   rehearsal: 0,
+  // What is tried shares one base, which is measured and answers too.
+  precision: 'fp32',
 };
 
 export function createTrials<
@@ -158,9 +160,9 @@ export async function lessonOf(
   const machine = {
     freeMemoryBytes: availableMemory(),
     freeDiskBytes: disk.bavail * disk.bsize,
-    tokensPerSecond: null,
+    tokensPerSecond: {},
   };
   const data = await measureRows(readRows(rows), dataset.rows);
-  const context = { strategy, model: models.show(model), data, threads: core.threads };
+  const context = { strategy, model: models.show(model), data, threads: core.threads, speeds: null };
   return { rows, recipe: planRecipe(context, machine, { ...SAME, strategy }).recipe };
 }

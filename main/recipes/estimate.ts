@@ -23,11 +23,14 @@ export function stepsOf(
   return Math.max(1, Math.ceil(recipe.epochs * Math.ceil(rows / (recipe.batchSize * recipe.gradientAccumulation))));
 }
 
+/** Tokens a second by precision, where a run in it was measured. */
+export type Pace = Readonly<Partial<Record<Recipe['precision'], number>>>;
+
 export interface Machine {
   readonly freeMemoryBytes: number;
   readonly freeDiskBytes: number;
-  /** Training tokens a second measured here with this model; null where none was. */
-  readonly tokensPerSecond: number | null;
+  /** Training tokens a second measured here with this model. */
+  readonly tokensPerSecond: Pace;
 }
 
 export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machine: Machine): Estimate {
@@ -40,6 +43,7 @@ export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machin
   // Values and two moments of the optimiser in each checkpoint; the best and the last are kept beside the others.
   const diskBytes = Math.round(trainedParameters(model, recipe) * 4 * 3 * (recipe.keepCheckpoints + 3));
   const enoughDisk = diskBytes + RESERVE_BYTES <= machine.freeDiskBytes;
+  const pace = machine.tokensPerSecond[recipe.precision];
   const looks = recipe.evalEvery === 0 ? 2 : 2 + Math.floor(steps / recipe.evalEvery);
   return {
     steps,
@@ -50,10 +54,7 @@ export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machin
     diskBytes,
     freeDiskBytes: machine.freeDiskBytes,
     // A look at the held-out rows is a forward pass alone, a third of the work.
-    seconds:
-      machine.tokensPerSecond === null
-        ? null
-        : (steps * tokensPerStep + (looks * data.heldOutTokens) / 3) / machine.tokensPerSecond,
+    seconds: pace === undefined ? null : (steps * tokensPerStep + (looks * data.heldOutTokens) / 3) / pace,
     fits: memoryBytes <= machine.freeMemoryBytes && enoughDisk,
     suggestions: [
       ...(memoryBytes <= machine.freeMemoryBytes ? [] : memorySuggestions(recipe, model, machine.freeMemoryBytes)),
@@ -73,6 +74,8 @@ function memorySuggestions(recipe: Recipe, model: ModelSize, free: number): stri
     tries.push(['Set activationCheckpointing to true', { activationCheckpointing: true }]);
   for (let length = recipe.maxLength / 2; length >= 128; length /= 2)
     tries.push([`Set maxLength to ${Math.floor(length)}`, { maxLength: Math.floor(length) }]);
+  if (recipe.precision !== 'int4' && recipe.method === 'lora' && !recipe.useDora && recipe.modulesToSave.length === 0)
+    tries.push(['Set precision to int4', { precision: 'int4' }]);
   if (recipe.batchSize > 1) tries.push(['Set batchSize to 1', { batchSize: 1 }]);
   if (recipe.rank > 8) tries.push(['Set rank to 8', { rank: 8 }]);
   tries.push(['Set maxLength to 128, batchSize to 1 and rank to 8', { maxLength: 128, batchSize: 1, rank: 8 }]);

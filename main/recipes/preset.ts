@@ -1,10 +1,12 @@
 /** @file The recommended recipe: every value from the strategy, the data, the model and the machine, with its reason and its usual range. */
 import type { Model, Plan } from '../contract/entities.ts';
-import { Recipe, type Strategy } from '../contract/recipe.ts';
+import { Recipe, type Precision, type Strategy } from '../contract/recipe.ts';
 import { FettleError } from '../contract/errors.ts';
 import { bytes as inWords } from '../contract/bytes.ts';
 import { withRehearsal, type DataSize } from './data.ts';
 import { packedRows, stepsOf } from './estimate.ts';
+import type { Speeds } from '../engine/quantise/kernels.ts';
+import { settledPrecision } from './speeds.ts';
 import { trainingMemory, type ModelSize } from './memory.ts';
 
 export interface RecipeContext {
@@ -12,6 +14,8 @@ export interface RecipeContext {
   readonly model: ModelSize & Pick<Model, 'name' | 'contextLength' | 'kind' | 'hasChatTemplate'>;
   readonly data: DataSize;
   readonly threads: number;
+  /** Of products on this machine; null where they were not measured. */
+  readonly speeds: Speeds | null;
 }
 type Reasons = Plan['reasons'];
 
@@ -57,6 +61,31 @@ function rankFor({ data, strategy }: RecipeContext): number {
 const rehearsalFor = ({ model, strategy }: RecipeContext): number =>
   strategy === 'non-instruct' && model.kind.value === 'instruct' ? 0.05 : 0;
 
+/** What reads or trains the base's own weights, which a base in fewer bits has not. */
+const needsExact = ({ method, useDora, modulesToSave = [] }: Partial<Recipe>): boolean =>
+  method === 'full' || useDora === true || modulesToSave.length > 0;
+
+/** @throws RECIPE_INVALID where fewer bits are asked for and something needs the weights as they are. */
+function precisionFor({ speeds }: RecipeContext, partial: Partial<Recipe>): Precision {
+  const wanted = partial.precision ?? 'auto';
+  if (!needsExact(partial)) return settledPrecision(wanted, speeds);
+  if (wanted !== 'auto' && wanted !== 'fp32')
+    throw new FettleError(
+      'RECIPE_INVALID',
+      `precision cannot be ${wanted} with full tuning, DoRA or modulesToSave: they need the model's own weights.`,
+      'Use precision=fp32, or a plain adapter.',
+    );
+  return 'fp32';
+}
+
+function precisionReason(recipe: Recipe, speeds: Speeds | null): string {
+  if (needsExact(recipe)) return 'What is trained here needs the model’s own weights, exact.';
+  if (!speeds) return 'Exact, and as fast as anything where 8 bits were not measured to be faster.';
+  const measured = `${thousands(speeds.int8)} against ${thousands(speeds.fp32)} billion operations a second`;
+  if (recipe.precision === 'fp32') return `Exact, and 8 bits would gain little here (${measured}).`;
+  return `The frozen model multiplies ${(speeds.int8 / speeds.fp32).toFixed(1)} times as fast in 8 bits here (${measured}); what is learned comes out about as good. Comparing and exporting use the model as it is, in fp32.`;
+}
+
 /** The longest row that fits the memory, not shorter than what the rows need. */
 function fittingLength(data: DataSize, wanted: number, fits: (maxLength: number) => boolean): number {
   const least = data.prose ? LENGTHS[0] : Math.min(wanted, Math.max(LENGTHS[0], data.usualLength));
@@ -90,13 +119,14 @@ export function preset(
   const partial = Object.fromEntries(
     Object.entries(Recipe.partial().parse(given)).filter(([key]) => key in given),
   ) as Partial<Recipe>;
+  const precision = precisionFor(context, partial);
   const rank = partial.rank ?? rankFor(context);
   const epochs = partial.epochs ?? epochsFor(context);
   const packing = partial.packing ?? true;
   const wantedLength = lengthFor(context, packing);
   const targetModules = modulesFor(model, partial.targetModules);
   const fits = (length: number, rowsAtOnce: number): boolean =>
-    trainingMemory(model, { ...partial, rank, maxLength: length, batchSize: rowsAtOnce, targetModules }) <=
+    trainingMemory(model, { ...partial, rank, maxLength: length, batchSize: rowsAtOnce, targetModules, precision }) <=
     freeMemoryBytes;
   const maxLength = partial.maxLength ?? fittingLength(data, wantedLength, (length) => fits(length, 1));
   const rehearsal = partial.rehearsal ?? rehearsalFor(context);
@@ -126,6 +156,7 @@ export function preset(
     earlyStopping: 3,
     ...given,
     targetModules,
+    precision,
   });
   const about: Reasons = {
     strategy: { reason: 'Chosen for this run.', usual: 'instruct for examples, non-instruct for text' },
@@ -214,7 +245,7 @@ export function preset(
       usual: instruct ? 'response' : 'all',
     },
     seed: { reason: 'The same seed gives the same run again.', usual: 'any' },
-    precision: { reason: 'The only one in this version.', usual: 'fp32' },
+    precision: { reason: precisionReason(recipe, context.speeds), usual: 'fp32 or int8' },
     device: { reason: 'The CPU in this version.', usual: 'auto' },
     evalEvery: { reason: 'About ten looks at the held-out rows in a run.', usual: 'a tenth of the steps' },
     saveEvery: { reason: 'With each look, so that the best state is kept.', usual: 'as evalEvery' },
@@ -236,7 +267,7 @@ export function preset(
   const reasons = Object.fromEntries(
     Object.entries(about).map(([key, each]) => [
       key,
-      key in given && key !== 'strategy' ? { ...each, reason: 'You set this.' } : each,
+      key in given && key !== 'strategy' && given[key] !== 'auto' ? { ...each, reason: 'You set this.' } : each,
     ]),
   );
   return { recipe, reasons };

@@ -56,6 +56,12 @@ const DOUBTS: readonly Doubt[] = [
       'All weights are trained: checkpoints are as large as the model, more is forgotten elsewhere, and no small adapter can be handed on. Is it meant?',
   },
   {
+    key: 'precision',
+    when: ({ precision }, { model }) => precision === 'int4' && model.parameters < 1e9,
+    question: () =>
+      'A small model bears 16 steps a number badly, and 4 bits save memory, not time: int8 or fp32 suit it better where they fit. Is it meant?',
+  },
+  {
     key: 'dropout',
     when: ({ dropout }) => dropout > 0.3,
     question: ({ dropout }) => `${Math.round(dropout * 100)}% of what the adapter sees is dropped; up to 10% is usual.`,

@@ -2,7 +2,9 @@
 import type { NumberedTrainEvent } from '../contract/api.ts';
 import type { Checkpoint, Run } from '../contract/entities.ts';
 import { CheckpointEvent, EvalEvent, StepEvent, TrainEvent } from '../contract/training.ts';
+import type { Precision } from '../contract/recipe.ts';
 import type { Db } from '../core/context.ts';
+import type { Pace } from '../recipes/index.ts';
 
 interface EventRow {
   readonly seq: number;
@@ -30,8 +32,8 @@ export interface History {
   epochAt(run: string, step: number): number;
   /** Forgets what lies beyond a step: a run that goes on from there reports it again. */
   rewind(run: string, step: number): void;
-  /** Training tokens a second of the newest run on a model that reported any, null where none did. */
-  pace(model: string): number | null;
+  /** Training tokens a second of the newest runs on a model, by the precision they ran in; none where none was reported. */
+  pace(model: string): Pace;
 }
 
 /** Steps over which the speed is averaged. */
@@ -110,13 +112,17 @@ export function createHistory(db: Db): History {
         .run(run, step),
     pace(model) {
       const runs = db
-        .prepare<[string], { id: string }>('SELECT id FROM run WHERE model = ? ORDER BY created_at DESC LIMIT 5')
+        .prepare<[string], { id: string; precision: Precision }>(
+          "SELECT id, json_extract(recipe, '$.precision') AS precision FROM run WHERE model = ? ORDER BY created_at DESC LIMIT 10",
+        )
         .all(model);
-      for (const { id } of runs) {
+      const pace: Partial<Record<Precision, number>> = {};
+      for (const { id, precision } of runs) {
+        if (pace[precision] !== undefined) continue;
         const speed = meanSpeed(newest.all(id, 'step', RECENT).map((row) => StepEvent.parse(JSON.parse(row.event))));
-        if (speed !== null) return speed;
+        if (speed !== null) pace[precision] = speed;
       }
-      return null;
+      return pace;
     },
   };
 }

@@ -22,6 +22,7 @@ import { createHistory } from './history.ts';
 import { importAdapter } from './import.ts';
 import { checkMemory, createPlanner, type PlanRequest } from './plan.ts';
 import { createRunTable, trained, type NewRun, type RunRow, type TrainedRow } from './table.ts';
+import type { MeasuredSpeeds } from '../recipes/speeds.ts';
 import { checkpointNamed, handleTraining, tellEnd } from './train.ts';
 
 type Names =
@@ -63,12 +64,13 @@ export function createRuns(
     readonly models: Models;
     readonly datasets: Datasets;
     readonly strategy: StrategyService;
+    readonly speeds: MeasuredSpeeds;
   },
 ): Runs {
-  const { projects, models, datasets, strategy } = parts;
+  const { projects, models, datasets, strategy, speeds } = parts;
   const history = createHistory(core.db);
   const table = createRunTable(core, history);
-  const planner = createPlanner(core, { models, datasets, strategy, history });
+  const planner = createPlanner(core, { models, datasets, strategy, history, speeds });
   const show = (id: string): Run => table.view(table.row(id));
 
   function under({ over_run: first, over_checkpoint: checkpoint }: RunRow): string[] {

@@ -12,7 +12,8 @@ import type { Datasets } from '../datasets/index.ts';
 import { readRows } from '../datasets/rows.ts';
 import { readAdapter } from '../formats/peft.ts';
 import type { Models } from '../models/index.ts';
-import { measureRows, planRecipe, readOverrides, type DataSize } from '../recipes/index.ts';
+import { measureRows, planRecipe, readOverrides, type DataSize, type Pace } from '../recipes/index.ts';
+import type { MeasuredSpeeds } from '../recipes/speeds.ts';
 import type { StrategyService } from '../strategy/index.ts';
 import type { History } from './history.ts';
 
@@ -33,7 +34,7 @@ export interface Planner {
   /** @throws what keeps a run from being started: DATA_EMPTY, MEMORY_SHORT, DISK_FULL, RECIPE_INVALID. */
   check(planned: Planned): void;
   /** What a recipe takes on this machine now. */
-  free(model: string): Promise<{ freeMemoryBytes: number; freeDiskBytes: number; tokensPerSecond: number | null }>;
+  free(model: string): Promise<{ freeMemoryBytes: number; freeDiskBytes: number; tokensPerSecond: Pace }>;
 }
 
 export function createPlanner(
@@ -43,6 +44,7 @@ export function createPlanner(
     readonly datasets: Datasets;
     readonly strategy: StrategyService;
     readonly history: History;
+    readonly speeds: MeasuredSpeeds;
   },
 ): Planner {
   const { models, datasets, history } = parts;
@@ -96,7 +98,8 @@ export function createPlanner(
     const data = await sizeOf(dataset);
     const placed = located({ ...request.set, strategy });
     const given = { ...placed, ...(await adapterSettings(placed)) };
-    const made = planRecipe({ strategy, model, data, threads: core.threads }, await free(model.id), given);
+    const context = { strategy, model, data, threads: core.threads, speeds: await parts.speeds() };
+    const made = planRecipe(context, await free(model.id), given);
     const advice = await parts.strategy.advise(request.project, model.id);
     return {
       model,
@@ -117,7 +120,7 @@ export function createPlanner(
 
   async function free(
     model: string,
-  ): Promise<{ freeMemoryBytes: number; freeDiskBytes: number; tokensPerSecond: number | null }> {
+  ): Promise<{ freeMemoryBytes: number; freeDiskBytes: number; tokensPerSecond: Pace }> {
     const disk = await statfs(core.home.root);
     return {
       freeMemoryBytes: availableMemory(),

@@ -18,6 +18,8 @@ const set = {
   evalEvery: 6,
   saveEvery: 6,
   maxLength: 64,
+  // What is compared later is the model in fp32.
+  precision: 'fp32',
   batchSize: 2,
   learningRate: 0.02,
   rank: 4,

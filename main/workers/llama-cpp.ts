@@ -57,12 +57,13 @@ export async function openWithLlamaCpp(
 ): Promise<OtherReader | null> {
   const module = await load();
   if (!module) return null;
-  // With its own choice of threads it spins.
-  const llama = await module.getLlama({ build: 'never', gpu: false, logLevel: 'fatal', maxThreads: threads });
+  // They spin while they wait for each other: of a machine that has something else to do, one is left free.
+  const own = Math.max(1, threads - 1);
+  const llama = await module.getLlama({ build: 'never', gpu: false, logLevel: 'fatal', maxThreads: own });
   const model = await llama.loadModel({ modelPath: path, gpuLayers: 0 });
   const context = await model.createContext({
     contextSize,
-    threads: { ideal: threads, min: 1 },
+    threads: { ideal: own, min: 1 },
     experimentalKvCacheKeyType: 'F32',
     experimentalKvCacheValueType: 'F32',
     ...(lora === undefined ? {} : { lora }),

@@ -7,6 +7,7 @@ import { conversationTemplate } from '../formats/plain-template.ts';
 import { readTuned, type Tuned } from '../formats/tuned.ts';
 
 export interface OpenedModel {
+  /** With `weights` as they stand after the stages before. */
   readonly files: ModelFiles;
   /** The model's own chat template, else the plain one. */
   readonly template: ChatTemplate;
@@ -20,7 +21,7 @@ export interface LoadedModel extends OpenedModel {
  * Opens the files; numbers are read when they are asked for.
  * @param under folders of what earlier stages learned, first to last: it is merged into the weights as those are
  * read, so that what is loaded is the model that the last stage stood on. The files stay as they are.
- * @throws FORMAT_*, MODEL_UNSUPPORTED, MODEL_INCOMPLETE
+ * @throws FORMAT_*, MODEL_UNSUPPORTED
  */
 export async function openStages(path: string, under: readonly string[] = []): Promise<OpenedModel> {
   const opened = await openModel(path);
@@ -40,7 +41,7 @@ export async function openStages(path: string, under: readonly string[] = []): P
   }
 }
 
-/** Takes the model that `openStages` opens into memory. @throws as openStages */
+/** Takes the model that `openStages` opens into memory, in float32. @throws FORMAT_*, MODEL_UNSUPPORTED, MODEL_INCOMPLETE */
 export async function loadModel(path: string, threads: number, under: readonly string[] = []): Promise<LoadedModel> {
   const opened = await openStages(path, under);
   try {

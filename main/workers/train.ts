@@ -5,7 +5,9 @@ import type { ResultEvent, TrainEvent } from '../contract/training.ts';
 import { readRows, type StoredRow } from '../datasets/rows.ts';
 import { exampleOf } from '../datasets/tokens.ts';
 import { generate } from '../engine/generate/generate.ts';
-import type { TunedModel } from '../engine/index.ts';
+import { loadBase, measureRounding, type BaseModel, type TunedModel } from '../engine/index.ts';
+import type { Rounding } from '../engine/quantise/freeze.ts';
+import { savedRounding } from '../engine/train/checkpoint.ts';
 import { chatPrompt, textPrompt, type ChatForm } from '../engine/train/examples.ts';
 import { train } from '../engine/train/trainer.ts';
 import type { Example } from '../engine/types.ts';
@@ -14,7 +16,7 @@ import { adapterConfig, readAdapter } from '../formats/peft.ts';
 import { generalExamples, rehearse } from '../recipes/rehearsal.ts';
 import { checkpointsOf } from '../runs/folders.ts';
 import { runChild, type ChildContext } from './child.ts';
-import { loadModel } from './load.ts';
+import { openStages } from './load.ts';
 
 export interface TrainJob {
   /** The run's id, kept in its checkpoints. */
@@ -48,8 +50,9 @@ const OPENING_WORDS = 20;
 runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
   const { recipe } = job;
   const stage = (text: string): void => context.emit({ type: 'state', state: 'running', stage: text });
-  stage('Loading the model');
-  const { files, template, base, close } = await loadModel(job.model, job.threads, job.under);
+  stage('Opening the model');
+  const { files, template, close } = await openStages(job.model, job.under);
+  let base: BaseModel | undefined;
   try {
     const text = { tokenizer: files.tokenizer, template } satisfies ChatForm;
     stage('Preparing the examples');
@@ -58,6 +61,16 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
     const general = recipe.rehearsal > 0 ? await generalExamples(text, files.chatTemplate !== null) : [];
     const rehearsal = rehearse(training, general, recipe);
     if (rehearsal.tokens > 0) stage(rehearsalWords(training, rehearsal));
+    const precision = recipe.precision === 'auto' ? 'fp32' : recipe.precision;
+    let rounding: Rounding | undefined;
+    if (precision !== 'fp32') {
+      // A run goes on with what it began with; from other rows other bits would follow.
+      rounding = job.resume ? await savedRounding(checkpointsOf(job.folder)) : undefined;
+      if (!rounding && precision === 'int8') stage('Measuring what int8 must know of this model');
+      rounding ??= await measureRounding(files.config, files.weights, { threads: job.threads, precision }, training);
+    }
+    stage('Loading the model');
+    base = await loadBase(files.config, files.weights, { threads: job.threads, precision, rounding });
     const model = recipe.method === 'full' ? base.becomeAllTrained(recipe) : base.withLora(recipe);
     if (recipe.initAdapter !== undefined && !job.resume) await startFrom(model, recipe.initAdapter);
     const { result } = await train({
@@ -84,9 +97,11 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
       ...(recipe.method === 'lora'
         ? { adapterConfig: adapterConfig({ ...recipe, baseModel: job.modelName, transposed: model.spec.transposed }) }
         : {}),
+      rounding,
     });
     return result ?? { reason: 'paused' };
   } finally {
+    await base?.release();
     await close();
   }
 });

@@ -1,13 +1,14 @@
 /** @file LoRA steps of Fettle's engine, driven by lines on stdin: the counterpart of peft_steps.py, with the same ids, sizes and answers. */
 import { createInterface } from 'node:readline';
-import { loadBase } from '../../main/engine/index.ts';
+import type { Precision } from '../../main/contract/recipe.ts';
+import { loadBase, measureRounding, readSpec } from '../../main/engine/index.ts';
 import { AdamW } from '../../main/engine/train/adamw.ts';
 import type { Batch } from '../../main/engine/types.ts';
 import { openModel } from '../../main/formats/open.ts';
 
-const [path, , lengthText, rowsText, rankText, threadsText] = process.argv.slice(2) as [
+const [path, precision, lengthText, rowsText, rankText, threadsText] = process.argv.slice(2) as [
   string,
-  string,
+  Precision,
   string,
   string,
   string,
@@ -20,20 +21,28 @@ const [length, rows, rank, threads] = [lengthText, rowsText, rankText, threadsTe
   number,
 ];
 const files = await openModel(path);
-const base = await loadBase(files.config, files.weights, { threads });
+const count = rows * length;
+const { vocab } = readSpec(files.config);
+const token = (i: number): number => ((i % length) * 7919) % vocab;
+const ids = Int32Array.from({ length: count }, (_, i) => token(i));
+const rounding =
+  precision === 'fp32'
+    ? undefined
+    : await measureRounding(files.config, files.weights, { threads, precision }, [
+        { ids, loss: new Uint8Array(count) },
+      ]);
+const base = await loadBase(files.config, files.weights, { threads, precision, rounding });
 await files.close();
 const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 const model = base.withLora({ rank, alpha: 2 * rank, targetModules, seed: 1 });
 const optimiser = new AdamW(model.parameters, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 });
 
-const count = rows * length;
-const token = (i: number): number => ((i % length) * 7919) % base.spec.vocab;
 const batch: Batch = {
   rows,
   length,
-  ids: Int32Array.from({ length: count }, (_, i) => token(i)),
+  ids,
   // The last position predicts the token after it, so that all positions carry loss on both sides.
-  labels: Int32Array.from({ length: count }, (_, i) => (((i % length) + 1) * 7919) % base.spec.vocab),
+  labels: Int32Array.from({ length: count }, (_, i) => (((i % length) + 1) * 7919) % vocab),
   positions: Int32Array.from({ length: count }, (_, i) => i % length),
   documents: new Int32Array(count).fill(1),
   tokens: count,

@@ -1,7 +1,9 @@
 /**
  * @file `npm run bench`: LoRA steps of SmolLM2-135M in Fettle and in transformers + peft, on this machine, in turns.
- * Both sides train rank 16 on all linears in fp32 with AdamW, on the same ids, with loss on every token.
- * Prints a table and, as the last line, JSON. Options: --rounds N, --threads N, --json (JSON alone).
+ * All sides train rank 16 on all linears with AdamW, on the same ids, with loss on every token; what differs is the
+ * precision of the frozen base (in peft's bf16 that of the adapter too). Prints a table and, as the last line, JSON.
+ * Options: --rounds N, --threads N, --sides LIST (fettle:fp32,fettle:int8,fettle:int4,peft:fp32,peft:bf16), --cases LIST
+ * (256x1,512x4: tokens by rows), --json (JSON alone).
  */
 import { spawn } from 'node:child_process';
 import { cpus, totalmem } from 'node:os';
@@ -14,20 +16,33 @@ const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
     threads: { type: 'string', default: String(cpus().length) },
+    sides: { type: 'string', default: 'fettle:fp32,fettle:int8,fettle:int4,peft:fp32,peft:bf16' },
+    cases: { type: 'string', default: '256x1,512x4' },
     json: { type: 'boolean', default: false },
   },
 });
 const rounds = Number(values.rounds);
 const RANK = 16;
-const CASES = [
-  { length: 256, rows: 1, steps: 3 },
-  { length: 512, rows: 4, steps: 1 },
-] as const;
+const CASES = values.cases.split(',').map((text) => {
+  const [length, rows] = text.split('x').map(Number) as [number, number];
+  return { length, rows, steps: length * rows > 1000 ? 1 : 3 };
+});
+const SIDES = values.sides.split(',').map((text) => text.split(':') as ['fettle' | 'peft', string]);
 
 interface Answer {
   readonly seconds: readonly number[];
   readonly losses: readonly number[];
   readonly peakBytes: number;
+}
+interface Entrant {
+  readonly program: 'fettle' | 'peft';
+  readonly precision: string;
+  readonly side: Side;
+  readonly firstLoss: number;
+  /** Of each step, and the middle one of each round. */
+  readonly seconds: number[];
+  readonly rounds: number[];
+  peakBytes: number;
 }
 interface Side {
   steps(n: number): Promise<Answer>;
@@ -45,11 +60,13 @@ const log = (text: string): void => {
   if (!values.json) console.log(text);
 };
 
-function open(command: string, script: string, length: number, rows: number): Promise<Side> {
+function open(program: 'fettle' | 'peft', precision: string, length: number, rows: number): Promise<Side> {
+  const [command, script] =
+    program === 'fettle' ? [process.execPath, 'fettle_steps.ts'] : [found.python!, 'peft_steps.py'];
   const args = [
     join(import.meta.dirname, script),
     found.starter!,
-    'fp32',
+    precision,
     ...[length, rows, RANK, Number(values.threads)].map(String),
   ];
   const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, HF_HUB_OFFLINE: '1' } });
@@ -78,37 +95,45 @@ const results = [];
 for (const { length, rows, steps } of CASES) {
   const tokens = length * rows;
   log(`\nT=${length} B=${rows}: ${tokens} tokens a step, all labelled`);
-  const fettle = await open(process.execPath, 'fettle_steps.ts', length, rows);
-  const peft = await open(found.python, 'peft_steps.py', length, rows);
-  const [ours, theirs] = [[] as number[], [] as number[]];
-  const ratios: number[] = [];
-  const first = [await fettle.steps(1), await peft.steps(1)];
-  let peaks = [0, 0];
-  for (let round = 0; round < rounds; round++) {
-    const [a, b] = [await fettle.steps(steps), await peft.steps(steps)];
-    ours.push(...a.seconds);
-    theirs.push(...b.seconds);
-    ratios.push(median(b.seconds) / median(a.seconds));
-    peaks = [a.peakBytes, b.peakBytes];
+  const sides: Entrant[] = [];
+  for (const [program, precision] of SIDES) {
+    const side = await open(program, precision, length, rows);
+    const firstLoss = (await side.steps(1)).losses[0]!;
+    sides.push({ program, precision, side, firstLoss, seconds: [], rounds: [], peakBytes: 0 });
   }
-  fettle.close();
-  peft.close();
-  const result = {
-    length,
-    rows,
-    labelledTokensPerStep: tokens,
-    fettle: { tokensPerSecond: rate(tokens, ours), peakBytes: peaks[0]!, firstLoss: first[0]!.losses[0]! },
-    peft: { tokensPerSecond: rate(tokens, theirs), peakBytes: peaks[1]!, firstLoss: first[1]!.losses[0]! },
-    ratio: { median: median(ratios), low: Math.min(...ratios), high: Math.max(...ratios) },
-  };
-  results.push(result);
-  const line = (name: string, side: typeof result.fettle): string =>
-    `  ${name.padEnd(20)} ${side.tokensPerSecond.toFixed(0).padStart(6)} tokens/s   ${(side.peakBytes / 1e9).toFixed(2).padStart(5)} GB   first loss ${side.firstLoss.toFixed(4)}`;
-  log(line('Fettle', result.fettle));
-  log(line('transformers + peft', result.peft));
-  log(
-    `  ratio ${result.ratio.median.toFixed(2)} (${result.ratio.low.toFixed(2)} to ${result.ratio.high.toFixed(2)} over ${rounds} rounds), memory ${(peaks[0]! / peaks[1]!).toFixed(2)}`,
-  );
+  for (let round = 0; round < rounds; round++)
+    for (const each of sides) {
+      const { seconds, peakBytes } = await each.side.steps(steps);
+      each.seconds.push(...seconds);
+      each.rounds.push(median(seconds));
+      each.peakBytes = peakBytes;
+    }
+  for (const { side } of sides) side.close();
+  const compared = sides.map(({ program, precision, firstLoss, seconds, peakBytes, rounds: own }) => ({
+    program,
+    precision,
+    tokensPerSecond: rate(tokens, seconds),
+    peakBytes,
+    firstLoss,
+    // Within each round, since the machine's own speed swings from one minute to the next.
+    times: Object.fromEntries(
+      sides
+        .filter((other) => other.program === 'peft' || other.precision === 'fp32')
+        .map((other) => {
+          const ratios = own.map((mine, i) => other.rounds[i]! / mine);
+          const spread = { median: median(ratios), low: Math.min(...ratios), high: Math.max(...ratios) };
+          return [`${other.program} ${other.precision}`, spread];
+        }),
+    ),
+  }));
+  results.push({ length, rows, labelledTokensPerStep: tokens, sides: compared });
+  for (const { program, precision, tokensPerSecond, peakBytes, firstLoss, times } of compared) {
+    const against = Object.entries(times)
+      .filter(([name]) => name !== `${program} ${precision}`)
+      .map(([name, r]) => `${r.median.toFixed(2)} times ${name} (${r.low.toFixed(2)} to ${r.high.toFixed(2)})`);
+    const figures = `${tokensPerSecond.toFixed(0).padStart(6)} tok/s  ${(peakBytes / 1e9).toFixed(2).padStart(5)} GB  first loss ${firstLoss.toFixed(4)}`;
+    log(`  ${`${program} ${precision}`.padEnd(12)} ${figures}  ${against.join(', ')}`);
+  }
 }
 const machine = {
   cpu: cpus()[0]?.model ?? 'unknown',
@@ -122,7 +147,6 @@ console.log(
     benchmark: 'lora-step',
     model: 'SmolLM2-135M-Instruct',
     rank: RANK,
-    precision: 'fp32',
     machine,
     results,
   }),

@@ -217,7 +217,28 @@ test('it is exported, proven, and lies where it says', async ({ page, host }) =>
     await page.getByRole('button', { name: 'Export run 1' }).click();
     await expect(page.getByText('Proven', { exact: true })).toHaveCount(i + 2, { timeout: 90_000 });
   }
+  // What to type stands there with the files' names, for the one that is asked for.
+  await page.getByRole('button', { name: 'How to run it' }).last().click();
+  await expect(page.getByLabel('Commands for transformers')).toContainText(`PeftModel.from_pretrained(`);
+  await page.getByRole('button', { name: 'vLLM' }).click();
+  await expect(page.getByLabel('Commands for vLLM')).toContainText(`tuned=${folder}`);
   await expectAccessible(page);
+});
+
+test('an adapter that was made elsewhere comes in as a run, and goes out again', async ({ page, host }) => {
+  await open(page, host, `${PROJECT}/export`, 'Export');
+  const folder = await page.locator('code.folder').first().innerText();
+  await page.getByRole('button', { name: 'Bring an adapter' }).click();
+  await page.getByRole('dialog').getByLabel('Folder').fill(join(folder, 'nowhere'));
+  await page.getByRole('button', { name: 'Bring it in' }).click();
+  await expect(page.getByRole('alert')).toContainText('There is no folder');
+  host.command('export', 'repair-replies-1', '--format', 'adapter', '--out', join(host.folder, 'from-afar'));
+  await page.getByRole('dialog').getByLabel('Folder').fill(join(host.folder, 'from-afar'));
+  await page.getByRole('button', { name: 'Bring it in' }).click();
+  await expect(page.getByRole('heading', { name: 'What its files say' })).toBeVisible();
+  await expectAccessible(page);
+  await open(page, host, `${PROJECT}/export`, 'Export');
+  await expect(page.getByLabel('Run', { exact: true }).locator('option').first()).toContainText('from-afar');
 });
 
 test('the other pages stand, in both themes', async ({ page, host }) => {

@@ -21,6 +21,7 @@ const SET = {
   batchSize: 2,
   maxLength: 128,
   earlyStopping: 0,
+  precision: 'fp32',
 };
 
 describe.skipIf(process.platform === 'win32')('a run whose process is killed', () => {
@@ -60,6 +61,12 @@ describe.skipIf(process.platform === 'win32')('a run whose process is killed', (
     const file = join(app.core.home.run(run.project, run.id), 'checkpoints', last.name, 'adapter_model.safetensors');
     return createHash('sha256').update(readFileSync(file)).digest('hex');
   };
+  const kill = (): void => {
+    const [pid] = execFileSync('pgrep', ['-P', String(process.pid), '-f', 'workers/train.ts'], { encoding: 'utf8' })
+      .trim()
+      .split('\n');
+    process.kill(Number(pid), 'SIGKILL');
+  };
   const reached = (run: Run, step: number): Promise<void> =>
     new Promise((resolve) => {
       const stop = app.client.subscribe(`run:${run.id}`, 0, (_, event) => {
@@ -76,10 +83,7 @@ describe.skipIf(process.platform === 'win32')('a run whose process is killed', (
     const begun = await app.client.call('runs.start', request);
     for (const step of [8, 23]) {
       await reached(begun, step);
-      const [pid] = execFileSync('pgrep', ['-P', String(process.pid), '-f', 'workers/train.ts'], { encoding: 'utf8' })
-        .trim()
-        .split('\n');
-      process.kill(Number(pid), 'SIGKILL');
+      kill();
       const killed = await settled(begun);
       expect(killed.state).toBe('interrupted');
       expect(killed.error).toMatchObject({ code: 'INTERRUPTED', hint: expect.stringContaining('Resume') as unknown });
@@ -93,6 +97,18 @@ describe.skipIf(process.platform === 'win32')('a run whose process is killed', (
     const curve = (list: readonly TrainEvent[]): (readonly [number, number])[] =>
       list.flatMap((event) => (event.type === 'step' ? [[event.step, event.loss] as const] : []));
     expect(curve(await events(resumed))).toEqual(curve(await events(undisturbed)));
+  });
+
+  it.each(['int8', 'int4'])('ends with the same bits where the base is kept in %s', async (precision) => {
+    const rounded = { ...request, set: { ...SET, precision, maxSteps: 12 } };
+    const undisturbed = await settled(await app.client.call('runs.start', rounded));
+    expect(undisturbed).toMatchObject({ state: 'completed', recipe: { precision } });
+    const begun = await app.client.call('runs.start', rounded);
+    await reached(begun, 7);
+    kill();
+    expect((await settled(begun)).state).toBe('interrupted');
+    await app.client.call('runs.resume', { run: begun.id });
+    expect(weights(await settled(begun))).toBe(weights(undisturbed));
   });
 
   it('pauses, is resumed, and ends as if nothing had happened', async () => {

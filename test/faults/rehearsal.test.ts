@@ -19,6 +19,8 @@ const SET = {
   keepCheckpoints: 30,
   batchSize: 1,
   maxLength: 128,
+  // What is compared later is the model in fp32.
+  precision: 'fp32',
   rank: 4,
   learningRate: 5e-3,
   earlyStopping: 0,

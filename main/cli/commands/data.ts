@@ -158,6 +158,12 @@ export const dataCommands: readonly Command[] = [
       const map = mapOf(context);
       const name = text(context, 'name');
       const heldOut = number(context, 'held-out');
+      if (heldOut !== undefined && !(heldOut >= 0.01 && heldOut <= 0.5))
+        throw new FettleError(
+          'USAGE',
+          `--held-out takes a share from 0.01 to 0.5, not ${heldOut}.`,
+          '0.1 keeps a tenth of the rows aside.',
+        );
       const job = await context.client.call('datasets.import', {
         project,
         paths: paths.map((path) => resolve(path)),

@@ -3,7 +3,7 @@ import { roundToFloat16 } from '../../formats/floats.ts';
 import { modelBytes, nodeProto, tensorProto, valueInfo, type FloatType } from '../../formats/onnx/build.ts';
 import type { NodeProto, TensorProto, ValueInfoProto } from '../../formats/onnx/proto.ts';
 import type { Device, Emitter } from './op.ts';
-import type { Node, TensorType, Value } from './value.ts';
+import { sizeOf, type Node, type TensorType, type Value } from './value.ts';
 
 /** A graph ready for a session. */
 export interface Program {
@@ -91,6 +91,8 @@ export function write(outputs: ReadonlyMap<string, Value>, options: WriteOptions
     ints: (list) =>
       shared(`ints ${list.join()}`, (name) => tensorProto(name, [list.length], BigInt64Array.from(list, BigInt))),
     scalar: (x) => shared(`scalar ${x}`, (name) => constant(name, [], Float32Array.of(x))),
+    bytes: (x, shape = []) =>
+      shared(`bytes ${x} ${shape.join()}`, (name) => tensorProto(name, shape, new Uint8Array(sizeOf(shape)).fill(x))),
     node: (...args) => nodes.push(nodeProto(...args)),
   };
   const written = new Set<Node>();

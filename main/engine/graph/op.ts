@@ -20,6 +20,8 @@ export interface Emitter {
   ints(list: readonly number[]): string;
   /** Name of a scalar constant. */
   scalar(x: number): string;
+  /** Name of a uint8 constant of one number, a scalar unless a shape is given: zero points. */
+  bytes(x: number, shape?: readonly number[]): string;
   node(
     opType: string,
     inputs: readonly string[],

@@ -1,9 +1,11 @@
 /** @file What an architecture writes a block's forward pass with: its weights, projections with their adapters, attention. */
+import type { Precision } from '../../contract/recipe.ts';
 import { withVjp } from '../autodiff/gradient.ts';
-import { add, concat, gemm, mul, pad, reshape, rsqrt, split, sumLast } from '../graph/ops/index.ts';
+import { add, columnPeaks, gemm, mul, reshape, rsqrt, split, sumLast } from '../graph/ops/index.ts';
 import type { Scope } from '../graph/value.ts';
 import { type Value } from '../graph/value.ts';
 import type { ModelSpec, Projection, Vectors } from '../architectures/spec.ts';
+import { frozenInput, type FrozenInput } from './frozen.ts';
 
 /** The adapters of a model (LoRA, Hu et al. 2021): the same in every block. */
 export interface AdapterShape {
@@ -27,9 +29,9 @@ export type Attention = (scope: Scope, q: Value, k: Value, v: Value) => Value;
 
 /** Names of a projection's tensors as inputs of a segment. */
 export const tensorNames = {
-  /** All parts, [sum of to, from]. */
-  weight: (p: Projection): string => `${p.name}.weight`,
-  bias: (p: Projection): string => `${p.name}.bias`,
+  /** Of one part, [to, from]. */
+  weight: (p: Projection, module: string): string => `${p.name}.${module}.weight`,
+  bias: (p: Projection, module: string): string => `${p.name}.${module}.bias`,
   /** The A matrices of all adapted parts, one after the other, [adapted * rank, from]. */
   a: (p: Projection): string => `${p.name}.A`,
   /** The B matrix of one part, [to, rank]. */
@@ -40,29 +42,39 @@ export const tensorNames = {
   dropout: (p: Projection): string => `${p.name}.dropout`,
 };
 
-/** What is added to a projection's product: its bias, and what it is to be added to. */
-interface Linear {
-  readonly x: Value;
-  readonly weight: Value;
-  readonly start: Value | undefined;
+/** How a block is built, where it is not for answering in float32. */
+export interface BuildOptions {
+  /** An adapter's dropout takes place; otherwise it sees all. */
+  readonly training?: boolean;
+  /** Of the frozen weights. */
+  readonly precision?: Precision;
 }
 
 export class BlockBuilder implements Vectors {
   readonly scope: Scope;
   /** Inputs that are trained, in the order they were met. */
   readonly trained: Value[] = [];
+  /** The largest magnitudes of each projection's input, [from], for calibration. */
+  readonly peaks = new Map<string, Value>();
   readonly #spec: ModelSpec;
   readonly #shape: TrainedShape | undefined;
   readonly #attention: Attention;
   readonly #training: boolean;
+  readonly #precision: Precision;
 
-  /** @param training an adapter's dropout takes place; otherwise it sees all. */
-  constructor(scope: Scope, spec: ModelSpec, shape: TrainedShape | undefined, attention: Attention, training = false) {
+  constructor(
+    scope: Scope,
+    spec: ModelSpec,
+    shape: TrainedShape | undefined,
+    attention: Attention,
+    { training = false, precision = 'fp32' }: BuildOptions = {},
+  ) {
     this.scope = scope;
     this.#spec = spec;
     this.#shape = shape;
     this.#attention = attention;
     this.#training = training;
+    this.#precision = precision;
   }
 
   /** A norm's weight or bias, [size]. */
@@ -74,17 +86,12 @@ export class BlockBuilder implements Vectors {
 
   /** The parts of a projection of x [rows, from], each [rows, to]. */
   project(name: string, x: Value): readonly Value[] {
-    const p = this.#projection(name);
-    return split(
-      this.#linear(p, x, undefined),
-      p.parts.map((part) => part.to),
-      1,
-    );
+    return this.#linear(this.#projection(name), x, undefined);
   }
 
   /** residual + a projection of x with one part, [rows, to]. */
   projectOnto(residual: Value, name: string, x: Value): Value {
-    return this.#linear(this.#projection(name), x, residual);
+    return this.#linear(this.#projection(name), x, residual)[0]!;
   }
 
   attend(q: Value, k: Value, v: Value): Value {
@@ -97,63 +104,44 @@ export class BlockBuilder implements Vectors {
     return found;
   }
 
-  /** x W' + scale (x A') B' + bias + residual, in as few passes as Gemm's third input allows. */
-  #linear(p: Projection, x: Value, residual: Value | undefined): Value {
-    const to = p.parts.reduce((sum, part) => sum + part.to, 0);
-    const weight = this.#weight(tensorNames.weight(p), [to, p.from]);
-    const bias = p.bias ? this.#weight(tensorNames.bias(p), [to]) : undefined;
-    const start = bias && residual ? add(residual, bias) : (residual ?? bias);
+  /**
+   * x W' + scale (x A') B' + bias + residual for each part, in as few passes as Gemm's third input allows. The parts are
+   * products of their own, since what they give fits the cache where all side by side would not; their A matrices are one.
+   */
+  #linear(p: Projection, x: Value, residual: Value | undefined): Value[] {
+    this.peaks.set(p.name, columnPeaks(x));
     const shape = this.#shape;
+    const input = frozenInput(this.#precision, p.name, x, (name, size) => this.#weight(name, size));
+    const starts = p.parts.map(({ module, to }) => {
+      const bias = p.bias ? this.#weight(tensorNames.bias(p, module), [to]) : undefined;
+      return bias && residual ? add(residual, bias) : (residual ?? bias);
+    });
     if (shape?.kind === 'adapter' && p.parts.some((part) => shape.targets.has(part.module)))
-      return this.#adapted(p, shape, { x, weight, start });
-    return gemm(x, weight, { transB: true, plus: start });
+      return this.#adapted(p, shape, input, starts);
+    return p.parts.map(({ module, to }, i) => input.product(tensorNames.weight(p, module), to, starts[i]));
   }
 
-  #adapted(p: Projection, adapter: AdapterShape, { x, weight, start }: Linear): Value {
+  #adapted(p: Projection, adapter: AdapterShape, input: FrozenInput, starts: readonly (Value | undefined)[]): Value[] {
+    const { x, matching, product } = input;
     const adapted = p.parts.filter((part) => adapter.targets.has(part.module));
-    const width = adapted.length * adapter.rank;
-    const a = this.#trained(tensorNames.a(p), [width, p.from]);
-    // The B matrices on the diagonal of one, so that all parts take one product: its zeros cost less than more passes.
-    const b = concat(
-      p.parts.map((part) => {
-        const at = adapted.indexOf(part);
-        if (at < 0) return this.scope.zeros([part.to, width]);
-        const own = this.#trained(tensorNames.b(p, part.module), [part.to, adapter.rank]);
-        return pad(own, 1, at * adapter.rank, width - (at + 1) * adapter.rank);
-      }),
-      0,
-    );
+    const a = this.#trained(tensorNames.a(p), [adapted.length * adapter.rank, p.from]);
+    const ranks = adapted.map(() => adapter.rank);
     const drops = this.#training && adapter.dropout > 0;
     const seen = drops ? mul(x, this.scope.input(tensorNames.dropout(p), x.shape)) : x;
-    const low = gemm(seen, a, { transB: true, alpha: adapter.scale });
-    if (!adapter.dora) return gemm(low, b, { transB: true, plus: gemm(x, weight, { transB: true, plus: start }) });
-    const stretched = mul(
-      gemm(low, b, { transB: true, plus: gemm(x, weight, { transB: true }) }),
-      this.#stretch(p, adapter, add(weight, gemm(b, a, { alpha: adapter.scale }))),
-    );
-    return start ? add(stretched, start) : stretched;
-  }
-
-  /**
-   * What DoRA multiplies each output by, [to]: its learned magnitude over the length of its row of W + scale B A
-   * (Liu et al. 2024, equation 5), which counts as a constant on the way back (section 4.3). 1 for parts without an adapter.
-   */
-  #stretch(p: Projection, adapter: AdapterShape, moved: Value): Value {
-    const length = rsqrt(reshape(sumLast(mul(moved, moved)), [moved.shape[0]!]));
-    const constant = withVjp(length, [], () => []);
-    const lengths = split(
-      constant,
-      p.parts.map((part) => part.to),
-      0,
-    );
-    return concat(
-      p.parts.map((part, i) =>
-        adapter.targets.has(part.module)
-          ? mul(this.#trained(tensorNames.magnitude(p, part.module), [part.to]), lengths[i]!)
-          : this.scope.constant(new Float32Array(part.to).fill(1), [part.to]),
-      ),
-      0,
-    );
+    const low = split(gemm(seen, matching(a), { transB: true, alpha: adapter.scale }), ranks, 1);
+    const own = adapter.dora ? split(a, ranks, 0) : [];
+    return p.parts.map((part, i) => {
+      const name = tensorNames.weight(p, part.module);
+      const at = adapted.indexOf(part);
+      if (at < 0) return product(name, part.to, starts[i]);
+      const b = this.#trained(tensorNames.b(p, part.module), [part.to, adapter.rank]);
+      if (!adapter.dora) return gemm(low[at]!, b, { transB: true, plus: product(name, part.to, starts[i]) });
+      const moved = add(this.#weight(name, [part.to, p.from]), gemm(b, own[at]!, { alpha: adapter.scale }));
+      const magnitude = this.#trained(tensorNames.magnitude(p, part.module), [part.to]);
+      const y = gemm(low[at]!, b, { transB: true, plus: product(name, part.to) });
+      const stretched = mul(y, mul(magnitude, inverseLengths(moved)));
+      return starts[i] ? add(stretched, starts[i]) : stretched;
+    });
   }
 
   /** A weight of the base, which is trained where all of them are. */
@@ -166,4 +154,12 @@ export class BlockBuilder implements Vectors {
     if (!this.trained.includes(value)) this.trained.push(value);
     return value;
   }
+}
+
+/**
+ * 1 over the length of each row of a DoRA layer's W + scale B A, [to], which is what its learned magnitude is divided by
+ * (Liu et al. 2024, equation 5). It counts as a constant on the way back (section 4.3).
+ */
+function inverseLengths(moved: Value): Value {
+  return withVjp(rsqrt(reshape(sumLast(mul(moved, moved)), [moved.shape[0]!])), [], () => []);
 }

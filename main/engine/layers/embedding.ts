@@ -1,14 +1,23 @@
 /** @file The embedding: rows of its table, scaled where the architecture says so, with learned positions where it has any. */
+import type { Precision } from '../../contract/recipe.ts';
 import { add, mul, rows } from '../graph/ops/index.ts';
 import type { Scope, Value } from '../graph/value.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
+import { frozenRows } from './frozen.ts';
+import { HEAD } from './head.ts';
 
 /**
  * x [n, hidden] of ids int64 [n]. Inputs it declares: embedding [vocab, hidden]; with learned positions also
  * embedding.positions [maxPositions, hidden] and positions int64 [n].
  */
-export function embed(scope: Scope, spec: ModelSpec, ids: Value): Value {
-  const plain = rows(scope.input('embedding', [spec.vocab, spec.hidden]), ids);
+export function embed(scope: Scope, spec: ModelSpec, ids: Value, precision: Precision = 'fp32'): Value {
+  const shape = [spec.vocab, spec.hidden] as const;
+  const tied = spec.names.head === spec.names.embedding;
+  // In int4 the table is kept in 8 bits, which a tied head has already.
+  const plain =
+    precision === 'int4'
+      ? frozenRows('int8', tied ? HEAD : 'embedding', ids, shape)
+      : rows(scope.input('embedding', shape), ids);
   const x = spec.embeddingScale === 1 ? plain : mul(plain, scope.scalar(spec.embeddingScale));
   if (spec.names.positions === undefined) return x;
   const table = scope.input('embedding.positions', [spec.maxPositions, spec.hidden]);

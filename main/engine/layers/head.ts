@@ -1,13 +1,23 @@
 /** @file The head: final norm, logits, and cross-entropy with its own way back, on the rows that carry a label. */
+import type { Precision } from '../../contract/recipe.ts';
 import { withVjp } from '../autodiff/gradient.ts';
-import { gemm, logSoftmax, mul, oneHot, pick, reshape, rows, softmax, sub } from '../graph/ops/index.ts';
+import { columnPeaks, gemm, log, mul, oneHot, pick, reshape, softmax, sub } from '../graph/ops/index.ts';
 import type { Scope, Value } from '../graph/value.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { capped, capSlope } from './attention.ts';
+import { frozenGradient, frozenInput, frozenRows } from './frozen.ts';
 
-/** Logits [n, vocab] of x [n, hidden]. Inputs it declares: the final norm's vectors, head [vocab, hidden]. */
-export function logits(scope: Scope, spec: ModelSpec, x: Value): Value {
-  return capped(gemm(normed(scope, spec, x), headWeight(scope, spec), { transB: true }), spec.logitSoftCap);
+/** Name of the head's weight [vocab, hidden] as an input of a segment. */
+export const HEAD = 'head';
+
+/** 4 bits are too few for the head, which has the last word. */
+export const headPrecision = (precision: Precision): Exclude<Precision, 'int4'> =>
+  precision === 'int4' ? 'int8' : precision;
+
+/** Logits [n, vocab] of x [n, hidden]. Inputs it declares: the final norm's vectors, and the head's weight. */
+export function logits(scope: Scope, spec: ModelSpec, x: Value, precision: Precision = 'fp32'): Value {
+  const { product } = frozenInput(headPrecision(precision), HEAD, normed(scope, spec, x));
+  return capped(product(HEAD, spec.vocab), spec.logitSoftCap);
 }
 
 /**
@@ -16,28 +26,39 @@ export function logits(scope: Scope, spec: ModelSpec, x: Value): Value {
  * Under a soft cap all terms carry its slope, by logit.
  * @param trained the head's own matrix is trained too
  */
-export function crossEntropy(scope: Scope, spec: ModelSpec, x: Value, labels: Value, trained = false): Value {
-  const h = normed(scope, spec, x);
-  const table = headWeight(scope, spec);
-  const raw = gemm(h, table, { transB: true });
-  const z = capped(raw, spec.logitSoftCap);
-  const loss = mul(pick(logSoftmax(z), labels), scope.scalar(-1));
-  if (trained)
+export function crossEntropy(
+  scope: Scope,
+  spec: ModelSpec,
+  x: Value,
+  labels: Value,
+  { trained = false, precision = 'fp32' }: { readonly trained?: boolean; readonly precision?: Precision } = {},
+): Value {
+  const kept = headPrecision(precision);
+  const shape = [spec.vocab, spec.hidden] as const;
+  const { x: h, product } = frozenInput(kept, HEAD, normed(scope, spec, x));
+  const raw = product(HEAD, spec.vocab);
+  // One softmax for the loss and its way back; a logarithm of each whole row would be a pass more over all logits.
+  const p = softmax(capped(raw, spec.logitSoftCap));
+  const loss = mul(log(pick(p, labels)), scope.scalar(-1));
+  if (trained) {
+    const table = scope.input(HEAD, shape);
     return withVjp(loss, [h, table], (dy) => {
-      const off = mul(sub(softmax(z), oneHot(labels, spec.vocab)), dy);
+      const off = mul(sub(p, oneHot(labels, spec.vocab)), dy);
       const dz = spec.logitSoftCap === undefined ? off : mul(off, capSlope(raw, spec.logitSoftCap));
       return [gemm(dz, table), gemm(dz, h, { transA: true })];
     });
+  }
   return withVjp(loss, [h], (dy) => {
-    // A second softmax is quicker than the exponential of the first one's logarithm, whose kernel is slow.
-    const p = softmax(z);
-    const wanted = rows(table, reshape(labels, [labels.shape[0]!]));
-    if (spec.logitSoftCap === undefined) return [mul(sub(gemm(p, table), wanted), dy)];
+    const expected = (shares: Value): Value => frozenGradient(kept, HEAD, shares, spec.hidden, 'shares');
+    const wanted = frozenRows(kept, HEAD, reshape(labels, [labels.shape[0]!]), shape);
+    if (spec.logitSoftCap === undefined) return [mul(sub(expected(p), wanted), dy)];
     const slope = capSlope(raw, spec.logitSoftCap);
-    return [mul(sub(gemm(mul(p, slope), table), mul(wanted, pick(slope, labels))), dy)];
+    return [mul(sub(expected(mul(p, slope)), mul(wanted, pick(slope, labels))), dy)];
   });
 }
 
+/** The largest magnitudes of what the head's weight multiplies, [hidden], for calibration. */
+export const headPeaks = (scope: Scope, spec: ModelSpec, x: Value): Value => columnPeaks(normed(scope, spec, x));
+
 const normed = (scope: Scope, spec: ModelSpec, x: Value): Value =>
   spec.finalNorm({ vector: (name) => scope.input(name, [spec.finalVectors.find((v) => v.name === name)!.size]) }, x);
-const headWeight = (scope: Scope, spec: ModelSpec): Value => scope.input('head', [spec.vocab, spec.hidden]);

@@ -1,13 +1,17 @@
 /** @file A base model in memory, and the same with something trainable: a LoRA adapter on it, or all its weights. */
 import { FettleError } from '../../contract/errors.ts';
+import type { Precision } from '../../contract/recipe.ts';
 import type { HfConfig, WeightSource } from '../../formats/model.ts';
 import { scaleOf, type LoraSettings } from '../../formats/peft.ts';
 import { readSpec } from '../architectures/index.ts';
 import { modulesOf, type ModelSpec } from '../architectures/spec.ts';
 import { SessionCache, type RuntimeOptions, type Tensors } from '../segments/session.ts';
-import type { Batch, Decoder, ParameterSet, Trainable } from '../types.ts';
+import type { Batch, Decoder, Example, ParameterSet, Trainable } from '../types.ts';
 import type { TrainedShape } from '../layers/block.ts';
 import { BatchDecoder } from './batch-decoder.ts';
+import { calibrate, calibrationRows } from '../quantise/calibration.ts';
+import { freezer, type Rounding } from '../quantise/freeze.ts';
+import { saturates } from '../quantise/kernels.ts';
 import { CachedDecoder } from './decoder.ts';
 import { microBatches, type MicroBatch } from './microbatch.ts';
 import { Network, type Trained } from './network.ts';
@@ -18,6 +22,9 @@ export interface LoadOptions {
   /** Threads of the runtime; results are the same bits only for the same number. */
   readonly threads: number;
   readonly device?: RuntimeOptions['device'];
+  /** Of the frozen base; float32 unless said. What is not float32 wants `rounding`, and bears plain adapters alone. */
+  readonly precision?: Precision;
+  readonly rounding?: Rounding | undefined;
 }
 
 export interface TrainOptions {
@@ -34,14 +41,40 @@ export interface LoraOptions extends LoraSettings, TrainOptions {
 }
 
 /**
- * Opens a base model: its weights are read once, as float32, and shared by all that is made from it.
- * Throws MODEL_UNSUPPORTED, MODEL_INCOMPLETE, FORMAT_INVALID.
+ * Opens a base model: its weights are read once, in the precision asked for, and shared by all that is made from it.
+ * Throws MODEL_UNSUPPORTED, MODEL_INCOMPLETE, FORMAT_INVALID; CHECKPOINT_INVALID where `rounding` is of another model.
  */
 export async function loadBase(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<BaseModel> {
+  return new BaseModel(await openNetwork(config, weights, options));
+}
+
+async function openNetwork(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<Network> {
+  const { threads, device = 'cpu', precision = 'fp32', rounding } = options;
   const spec = readSpec(config);
-  const kinds = new Set(spec.kinds).size;
-  const cache = new SessionCache({ device: options.device ?? 'cpu', threads: options.threads }, kinds);
-  return new BaseModel(new Network(spec, await readWeights(spec, weights), cache));
+  const cache = new SessionCache({ device, threads, precision }, new Set(spec.kinds).size);
+  return new Network(spec, await readWeights(spec, weights, freezer(spec, precision, rounding)), cache);
+}
+
+/**
+ * What a base needs to be kept in fewer bits. For int8 the model is opened in float32, reads some of `examples`, and goes
+ * again. Throws what `loadBase` does.
+ */
+export async function measureRounding(
+  config: HfConfig,
+  weights: WeightSource,
+  { threads, precision }: { readonly threads: number; readonly precision: 'int8' | 'int4' },
+  examples: readonly Example[],
+): Promise<Rounding> {
+  const largest = (await saturates({ threads })) ? 63 : 127;
+  if (precision === 'int4') return { rows: [], peaks: new Map(), largest };
+  const network = await openNetwork(config, weights, { threads });
+  try {
+    const rows = calibrationRows(examples);
+    return { rows, peaks: await calibrate(network, rows), largest };
+  } finally {
+    network.release();
+    await network.cache.release();
+  }
 }
 
 /** A model without an adapter. */
@@ -60,6 +93,7 @@ export class BaseModel {
   withLora(options: LoraOptions): TunedModel {
     const { rank, targetModules, modulesToSave = [], useDora: dora = false, dropout = 0 } = options;
     checkModules(this.spec, targetModules, modulesToSave);
+    if (dora || modulesToSave.length > 0) this.#needExact();
     const shape = {
       kind: 'adapter',
       rank,
@@ -77,6 +111,7 @@ export class BaseModel {
 
   /** This model with all its weights to be trained; the base stays as it is. */
   withAllTrained(options: TrainOptions): TunedModel {
+    this.#needExact();
     return new TunedModel(this.#network, { kind: 'whole' }, new Set(), options, null);
   }
 
@@ -85,6 +120,17 @@ export class BaseModel {
     const tuned = this.withAllTrained(options);
     this.#network.weights = tuned.weights;
     return tuned;
+  }
+
+  /** Throws RECIPE_INVALID where the base is kept in fewer bits: what is trained would need its weights as they are. */
+  #needExact(): void {
+    const { precision } = this.#network.cache.options;
+    if (precision !== 'fp32')
+      throw new FettleError(
+        'RECIPE_INVALID',
+        `A base in ${precision} bears plain adapters only: full tuning, DoRA and modules_to_save need its own weights.`,
+        'Use fp32.',
+      );
   }
 
   /** Negative log likelihood of each labelled token in nats, in the order of the batch's labels. */
@@ -182,7 +228,7 @@ export class TunedModel implements Trainable {
     return {
       embedding: own(embedding),
       final: own(final),
-      head: values['head']!,
+      head: { head: values['head']! },
       layers: this.#trained.layers.map((layer) => layer.values),
     };
   }

@@ -68,7 +68,7 @@ export class Network {
     const { spec } = this;
     const layers = await byLayer(spec, async (kind) => ({
       segment: await blockSegment(this.cache, spec, blockShape(kind, micro, trained)),
-      shared: this.#shared(kind, micro),
+      shared: this.shared(kind, micro),
     }));
     let x = await this.embed(micro.ids, micro.positions, trained);
     for (let layer = 0; layer < spec.layers; layer++) {
@@ -89,7 +89,7 @@ export class Network {
     const { recompute } = settings;
     const layers = await byLayer(spec, async (kind) => ({
       segment: await trainingSegment(this.cache, spec, blockShape(kind, micro, trained)),
-      shared: this.#shared(kind, micro),
+      shared: this.shared(kind, micro),
     }));
     const fed = (layer: number): Tensors[] => [
       layers[layer]!.shared,
@@ -159,6 +159,18 @@ export class Network {
     return out;
   }
 
+  /** The largest magnitudes [hidden] of what the head multiplies, over some rows of hidden states. */
+  async headPeaks(hidden: Float32Array, places: Int32Array): Promise<Float32Array> {
+    const all = new Float32Array(this.spec.hidden);
+    const micro = { places, labels: new Int32Array(places.length) };
+    await this.#headChunks(micro, hidden, 'peaks', undefined, async (segment, feeds) => {
+      const peaks = this.#tensor(this.spec.layers + 4, 'peaks', [this.spec.hidden]);
+      await segment.session.run([feeds], { peaks });
+      numbers(peaks).forEach((peak, i) => (all[i] = Math.max(all[i]!, peak)));
+    });
+    return all;
+  }
+
   /** Bytes of activations held. */
   get activationBytes(): number {
     return this.#workspace.bytes;
@@ -202,7 +214,7 @@ export class Network {
   async #headChunks(
     micro: Pick<MicroBatch, 'places' | 'labels'>,
     hidden: Float32Array,
-    kind: 'loss' | 'train' | 'logits',
+    kind: 'loss' | 'train' | 'logits' | 'peaks',
     trained: Trained | undefined,
     each: (
       segment: Awaited<ReturnType<typeof headSegment>>,
@@ -228,7 +240,7 @@ export class Network {
       const labels = new Int32Array(rows);
       labels.set(micro.labels.subarray(start, start + count));
       const { final, head } = this.weights;
-      const feeds = { ...final, head, ...trained?.outer.values, x, labels: integers(labels, [rows, 1]) };
+      const feeds = { ...final, ...head, ...trained?.outer.values, x, labels: integers(labels, [rows, 1]) };
       await each(segment, feeds, start, count);
     }
   }
@@ -252,7 +264,7 @@ export class Network {
   }
 
   /** What all blocks of a kind take of a micro-batch: positions, rotary tables, masks. */
-  #shared(kind: LayerKind, micro: MicroBatch): Tensors {
+  shared(kind: LayerKind, micro: MicroBatch): Tensors {
     const { rows, length } = micro;
     const shared: Record<string, Tensor> = {
       positions: integers(turnedPositions(kind, micro), [rows, length]),
@@ -302,7 +314,7 @@ function addRows(table: Float32Array, ids: Int32Array, rows: Float32Array, facto
   });
 }
 
-const blockShape = (kind: LayerKind, micro: MicroBatch, trained: Trained | undefined): BlockShape => ({
+export const blockShape = (kind: LayerKind, micro: MicroBatch, trained: Trained | undefined): BlockShape => ({
   kind,
   batch: micro.rows,
   time: micro.length,

@@ -7,7 +7,7 @@ import { Scope, type Value } from '../graph/value.ts';
 import { cachedAttention, queryBlocks, trainingAttention, type AttentionShape } from '../layers/attention.ts';
 import { BlockBuilder, type TrainedShape } from '../layers/block.ts';
 import { embed } from '../layers/embedding.ts';
-import { crossEntropy, logits } from '../layers/head.ts';
+import { crossEntropy, headPeaks, logits } from '../layers/head.ts';
 import { compileWithBackward } from '../segments/compile.ts';
 import { Session, type SessionCache } from '../segments/session.ts';
 
@@ -58,7 +58,7 @@ function attentionOf(
 export function embedSegment(cache: SessionCache, spec: ModelSpec, n: number): Promise<{ forward: Session }> {
   return cache.get(`embed ${n}`, async () => {
     const scope = new Scope();
-    const x = embed(scope, spec, scope.input('ids', [n], 'int64'));
+    const x = embed(scope, spec, scope.input('ids', [n], 'int64'), cache.options.precision);
     return { forward: await Session.create(emit(new Map([['x', x]]), cache.options.device), cache.options) };
   });
 }
@@ -66,8 +66,22 @@ export function embedSegment(cache: SessionCache, spec: ModelSpec, n: number): P
 /** `y` for `x`, saving nothing. */
 export function blockSegment(cache: SessionCache, spec: ModelSpec, shape: BlockShape): Promise<{ forward: Session }> {
   return cache.get(`block ${shapeKey(shape)}`, async () => {
-    const { y } = block(spec, shape);
+    const { y } = block(cache, spec, shape);
     return { forward: await Session.create(emit(new Map([['y', y]]), cache.options.device), cache.options) };
+  });
+}
+
+/** `y`, and the peaks of each projection's input as `peaks.NAME`. */
+export function observingSegment(
+  cache: SessionCache,
+  spec: ModelSpec,
+  shape: BlockShape,
+): Promise<{ forward: Session }> {
+  return cache.get(`observe ${shapeKey(shape)}`, async () => {
+    const { builder, y } = block(cache, spec, shape);
+    const outputs = new Map([['y', y]]);
+    for (const [name, peaks] of builder.peaks) outputs.set(`peaks.${name}`, peaks);
+    return { forward: await Session.create(emit(outputs, cache.options.device), cache.options) };
   });
 }
 
@@ -78,7 +92,7 @@ export function trainingSegment(
   shape: BlockShape,
 ): Promise<{ forward: Session; backward: Session }> {
   return cache.get(`train ${shapeKey(shape)}`, async () => {
-    const { builder, x, y } = block(spec, shape, true);
+    const { builder, x, y } = block(cache, spec, shape, true);
     const piece = compileWithBackward(builder.scope, y, [x], builder.trained, cache.options.device);
     return {
       forward: await Session.create(piece.forward, cache.options),
@@ -87,7 +101,12 @@ export function trainingSegment(
   });
 }
 
-function block(spec: ModelSpec, shape: BlockShape, training = false): { builder: BlockBuilder; x: Value; y: Value } {
+function block(
+  { options: { precision } }: SessionCache,
+  spec: ModelSpec,
+  shape: BlockShape,
+  training = false,
+): { builder: BlockBuilder; x: Value; y: Value } {
   const { batch, time, packed } = shape;
   const scope = new Scope();
   const attention = trainingAttention({
@@ -97,7 +116,7 @@ function block(spec: ModelSpec, shape: BlockShape, training = false): { builder:
     packed,
     saveProbabilities: probabilityBytes(spec, batch, time) <= PROBABILITY_BYTES,
   });
-  const builder = new BlockBuilder(scope, spec, shape.trained, attention, training);
+  const builder = new BlockBuilder(scope, spec, shape.trained, attention, { training, precision });
   const x = scope.input('x', [batch * time, spec.hidden]);
   return { builder, x, y: spec.block(builder, x) };
 }
@@ -124,8 +143,8 @@ export function decodeSegment(
       outputs.set('k', k);
       outputs.set('v', v);
     });
-    const x = scope.input('x', [batch * time, spec.hidden]);
-    const y = spec.block(new BlockBuilder(scope, spec, trained, attention), x);
+    const builder = new BlockBuilder(scope, spec, trained, attention, { precision: cache.options.precision });
+    const y = spec.block(builder, scope.input('x', [batch * time, spec.hidden]));
     outputs.set('y', y);
     return { forward: await Session.create(emit(outputs, cache.options.device), cache.options) };
   });
@@ -137,22 +156,25 @@ export const probabilityBytes = (spec: ModelSpec, batch: number, time: number): 
 
 /**
  * Of `rows` rows: 'loss' gives `loss`; 'train' gives `loss` and `d.x` for `dy` [rows, 1], and for each of `trained` (its
- * weights by their input names) the gradient added to what is fed; 'logits' gives `logits`.
+ * weights by their input names) the gradient added to what is fed; 'logits' gives `logits`; 'peaks' gives `peaks` [hidden].
  */
 export function headSegment(
   cache: SessionCache,
   spec: ModelSpec,
-  kind: 'loss' | 'train' | 'logits',
+  kind: 'loss' | 'train' | 'logits' | 'peaks',
   rows: number,
   trained: readonly string[] = [],
 ): Promise<{ session: Session; rows: number }> {
   return cache.get(`head ${kind} ${rows} ${trained.join()}`, async () => {
+    const { precision } = cache.options;
     const scope = new Scope();
     const x = scope.input('x', [rows, spec.hidden]);
     const outputs = new Map<string, Value>();
-    if (kind === 'logits') outputs.set('logits', logits(scope, spec, x));
+    if (kind === 'logits') outputs.set('logits', logits(scope, spec, x, precision));
+    else if (kind === 'peaks') outputs.set('peaks', headPeaks(scope, spec, x));
     else {
-      const loss = crossEntropy(scope, spec, x, scope.input('labels', [rows, 1], 'int64'), trained.includes('head'));
+      const labels = scope.input('labels', [rows, 1], 'int64');
+      const loss = crossEntropy(scope, spec, x, labels, { trained: trained.includes('head'), precision });
       outputs.set('loss', loss);
       if (kind === 'train') {
         const own = trained.map((name) => scope.declared(name));

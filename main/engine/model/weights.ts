@@ -1,4 +1,4 @@
-/** @file Reads a base model's weights into tensors that all its uses share, with the parts of a projection side by side. */
+/** @file Reads a base model's weights into tensors that all its uses share. */
 import type { Tensor } from 'onnxruntime-node';
 import { FettleError } from '../../contract/errors.ts';
 import type { WeightSource } from '../../formats/model.ts';
@@ -8,14 +8,30 @@ import { tensorNames } from '../layers/block.ts';
 import { numbers, tensor, type Tensors } from '../segments/session.ts';
 
 export interface BaseWeights {
-  /** `embedding` [vocab, hidden]; `embedding.positions` where they are learned. */
+  /** `embedding` [vocab, hidden], or what the precision makes of it; `embedding.positions` where they are learned. */
   readonly embedding: Tensors;
   /** The final norm's vectors, [hidden]. */
   readonly final: Tensors;
-  /** [vocab, hidden]; the embedding itself where the head is tied. */
-  readonly head: Tensor;
+  /** `head` [vocab, hidden], the embedding itself where the head is tied; or what the precision makes of it. */
+  readonly head: Tensors;
   /** One record a layer, by the input names of a block. */
   readonly layers: readonly Tensors[];
+}
+
+export interface LinearWeight {
+  /** As an input of a segment. */
+  readonly name: string;
+  /** [to, from] */
+  readonly tensor: Tensor;
+}
+
+/** Gives weights in the precision of the base, as the tensors that their segments take. */
+export interface Freeze {
+  /** The linear layers of a projection, which share its input. */
+  linear(layer: number, projection: string, weights: readonly LinearWeight[]): Tensors;
+  head(weight: Tensor): Tensors;
+  /** @param head what was made of the head where that is the same weight. */
+  embedding(weight: Tensor, head: Tensors | undefined): Tensors;
 }
 
 export interface Wanted {
@@ -26,10 +42,12 @@ export interface Wanted {
   readonly from: readonly { readonly name: string; readonly shape: Shape }[];
   /** Each of them is kept the other way round, [in, out]. */
   readonly transposed?: boolean;
+  /** The projection whose weight it is. */
+  readonly projection?: string;
 }
 
 /** Throws MODEL_INCOMPLETE, naming the tensor, before anything is read. */
-export async function readWeights(spec: ModelSpec, source: WeightSource): Promise<BaseWeights> {
+export async function readWeights(spec: ModelSpec, source: WeightSource, freeze: Freeze): Promise<BaseWeights> {
   const { embedding, final, head, layers } = wantedBy(spec);
   checkWeights(spec, source);
   const record = async (wanted: readonly Wanted[]): Promise<Record<string, Tensor>> => {
@@ -37,12 +55,24 @@ export async function readWeights(spec: ModelSpec, source: WeightSource): Promis
     for (const w of wanted) tensors[w.name] = await read(w, source);
     return tensors;
   };
-  const embeddings = await record(embedding);
+  const { embedding: table, ...positions } = await record(embedding);
+  const tied = spec.names.head === spec.names.embedding;
+  const heads = freeze.head(tied ? table! : await read(head, source));
   return {
-    embedding: embeddings,
+    embedding: { ...freeze.embedding(table!, tied ? heads : undefined), ...positions },
     final: await record(final),
-    head: spec.names.head === spec.names.embedding ? embeddings['embedding']! : await read(head, source),
-    layers: await sequentially(layers, record),
+    head: heads,
+    layers: await sequentially(layers, async (wanted, layer) => {
+      const tensors: Record<string, Tensor> = {};
+      const linears = new Map<string, LinearWeight[]>();
+      for (const w of wanted) {
+        const found = await read(w, source);
+        if (w.projection === undefined) tensors[w.name] = found;
+        else linears.set(w.projection, [...(linears.get(w.projection) ?? []), { name: w.name, tensor: found }]);
+      }
+      for (const [projection, weights] of linears) Object.assign(tensors, freeze.linear(layer, projection, weights));
+      return tensors;
+    }),
   };
 }
 
@@ -81,24 +111,28 @@ function blockWeights(spec: ModelSpec, prefix: string): Wanted[] {
     shape: [v.size],
     from: [{ name: prefix + v.path, shape: [v.size] }],
   }));
-  const linears = spec.projections.flatMap((p) => {
-    const to = p.parts.reduce((sum, part) => sum + part.to, 0);
-    const weight: Wanted = {
-      name: tensorNames.weight(p),
-      shape: [to, p.from],
-      from: p.parts.map((part) => ({
-        name: `${prefix}${part.path}.weight`,
-        shape: spec.transposed ? [p.from, part.to] : [part.to, p.from],
-      })),
-      transposed: spec.transposed,
-    };
-    const bias: Wanted = {
-      name: tensorNames.bias(p),
-      shape: [to],
-      from: p.parts.map((part) => ({ name: `${prefix}${part.path}.bias`, shape: [part.to] })),
-    };
-    return p.bias ? [weight, bias] : [weight];
-  });
+  const linears = spec.projections.flatMap((p) =>
+    p.parts.flatMap((part) => {
+      const weight: Wanted = {
+        name: tensorNames.weight(p, part.module),
+        shape: [part.to, p.from],
+        projection: p.name,
+        from: [
+          {
+            name: `${prefix}${part.path}.weight`,
+            shape: spec.transposed ? [p.from, part.to] : [part.to, p.from],
+          },
+        ],
+        transposed: spec.transposed,
+      };
+      const bias: Wanted = {
+        name: tensorNames.bias(p, part.module),
+        shape: [part.to],
+        from: [{ name: `${prefix}${part.path}.bias`, shape: [part.to] }],
+      };
+      return p.bias ? [weight, bias] : [weight];
+    }),
+  );
   return [...vectors, ...linears];
 }
 
@@ -150,9 +184,9 @@ async function readOne(name: string, shape: Shape, source: WeightSource): Promis
 }
 
 /** One after the other: reading all at once would need the memory of the file besides the model's. */
-async function sequentially<A, B>(list: readonly A[], each: (item: A) => Promise<B>): Promise<B[]> {
+async function sequentially<A, B>(list: readonly A[], each: (item: A, index: number) => Promise<B>): Promise<B[]> {
   const results: B[] = [];
-  for (const item of list) results.push(await each(item));
+  for (const [index, item] of list.entries()) results.push(await each(item, index));
   return results;
 }
 
@@ -169,7 +203,7 @@ export function weightsByName(spec: ModelSpec, weights: BaseWeights): Map<string
   };
   cut(embedding, weights.embedding);
   cut(final, weights.final);
-  cut([head], { head: weights.head });
+  cut([head], weights.head);
   layers.forEach((list, layer) => cut(list, weights.layers[layer]!));
   return found;
 }

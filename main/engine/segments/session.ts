@@ -1,5 +1,6 @@
 /** @file Runs programs with ONNX Runtime: sessions with preallocated results, and a bounded number of them. */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { Precision } from '../../contract/recipe.ts';
 import type { Program } from '../graph/emit.ts';
 import type { Device } from '../graph/op.ts';
 import { sizeOf, type Shape } from '../graph/value.ts';
@@ -10,6 +11,8 @@ export interface RuntimeOptions {
   readonly device: Device;
   /** Threads that work on one op. Results are the same bits only for the same number. */
   readonly threads: number;
+  /** Of the frozen base. */
+  readonly precision: Precision;
 }
 
 /** A compiled program. */
@@ -22,7 +25,7 @@ export class Session {
     this.#session = session;
   }
 
-  static async create(program: Program, options: RuntimeOptions): Promise<Session> {
+  static async create(program: Program, options: Pick<RuntimeOptions, 'device' | 'threads'>): Promise<Session> {
     const session = await InferenceSession.create(program.bytes, {
       executionProviders: [options.device],
       intraOpNumThreads: options.threads,

@@ -1,4 +1,5 @@
 /** @file Checkpoints: everything that a run needs to go on as if it had never stopped, in one folder each. */
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -7,6 +8,8 @@ import { PEFT_PREFIX } from '../../formats/peft.ts';
 import { WHOLE_FILE } from '../../formats/tuned.ts';
 import { openSafetensors, writeSafetensors, type TensorToWrite } from '../../formats/safetensors.ts';
 import { fromFile, inFile, shapeInFile } from '../model/parameters.ts';
+import type { Rounding } from '../quantise/freeze.ts';
+import { readRounding, roundingTensors } from '../quantise/stored.ts';
 import type { ParameterSet } from '../types.ts';
 import type { AdamW } from './adamw.ts';
 import { removeFolder, verifyFolder, writeFolder } from './durable.ts';
@@ -18,6 +21,8 @@ const weightsFile = ({ whole = false }: ParameterSet): { file: string; prefix: s
   whole ? { file: WHOLE_FILE, prefix: '' } : { file: ADAPTER_FILE, prefix: PEFT_PREFIX };
 const ADAPTER_CONFIG_FILE = 'adapter_config.json';
 const OPTIMIZER_FILE = 'optimizer.safetensors';
+/** What an int8 base was rounded by. */
+const ROUNDING_FILE = 'rounding.safetensors';
 const STATE_FILE = 'state.json';
 
 const HeldOut = z.strictObject({ step: z.int(), loss: z.number() });
@@ -70,9 +75,15 @@ export interface Checkpoint {
 
 export const checkpointName = (step: number): string => `step-${String(step).padStart(6, '0')}`;
 
+export interface CheckpointExtras {
+  /** PEFT's adapter_config.json; with it the folder is an adapter that PEFT loads. */
+  readonly adapterConfig?: Readonly<Record<string, unknown>> | undefined;
+  /** What an int8 base was rounded by: without it the run cannot go on with the same bits. */
+  readonly rounding?: Rounding | undefined;
+}
+
 /**
  * Writes one checkpoint, whole or not at all.
- * @param adapterConfig PEFT's adapter_config.json; with it the folder is an adapter that PEFT loads.
  * Throws DISK_FULL; then nothing is left behind and earlier checkpoints stand.
  */
 export async function saveCheckpoint(
@@ -80,7 +91,7 @@ export async function saveCheckpoint(
   state: TrainingState,
   parameters: ParameterSet,
   optimizer: AdamW,
-  adapterConfig?: Readonly<Record<string, unknown>>,
+  { adapterConfig, rounding }: CheckpointExtras = {},
 ): Promise<Checkpoint> {
   const name = checkpointName(state.step);
   const view = (flat: Float32Array, { offset, size }: { offset: number; size: number }): Float32Array =>
@@ -105,6 +116,7 @@ export async function saveCheckpoint(
         tensor(`${entry.name}.exp_avg_sq`, entry, optimizer.second),
       ]),
     );
+    if (rounding) await writeSafetensors(join(path, ROUNDING_FILE), roundingTensors(rounding));
     await writeFile(join(path, STATE_FILE), JSON.stringify({ ...state, optimizerSteps: optimizer.steps }));
     if (adapterConfig) await writeFile(join(path, ADAPTER_CONFIG_FILE), JSON.stringify(adapterConfig, null, 2));
   });
@@ -179,6 +191,19 @@ export async function loadOptimizer(path: string, parameters: ParameterSet, opti
     [(name) => `${name}.exp_avg_sq`, second],
   ]);
   optimizer.restore(first, second, (await readStored(path)).optimizerSteps);
+}
+
+/** What the runs of this folder rounded their base by, from the newest whole checkpoint; undefined where there is none. */
+export async function savedRounding(folder: string): Promise<Rounding | undefined> {
+  const { checkpoints } = await listCheckpoints(folder, { deep: true });
+  const path = checkpoints.at(-1)?.path;
+  if (path === undefined || !existsSync(join(path, ROUNDING_FILE))) return undefined;
+  const source = await openSafetensors(join(path, ROUNDING_FILE));
+  try {
+    return await readRounding(source);
+  } finally {
+    await source.close();
+  }
 }
 
 async function readInto(

@@ -2,6 +2,7 @@
 import { FettleError } from '../../contract/errors.ts';
 import type { Recipe } from '../../contract/recipe.ts';
 import type { ResultEvent, TrainEvent } from '../../contract/training.ts';
+import type { Rounding } from '../quantise/freeze.ts';
 import type { Example, Trainable } from '../types.ts';
 import { AdamW, clipGradients } from './adamw.ts';
 import { BatchPlan, type DataReport } from './batches.ts';
@@ -41,6 +42,8 @@ export interface TrainOptions {
   readonly environment?: Readonly<Record<string, string | number>>;
   /** PEFT's adapter_config.json, written into each checkpoint. */
   readonly adapterConfig?: Readonly<Record<string, unknown>>;
+  /** What an int8 base was rounded by, kept in each checkpoint. */
+  readonly rounding?: Rounding | undefined;
 }
 
 export interface TrainOutcome {
@@ -192,7 +195,7 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
       state,
       parameters,
       optimizer,
-      options.adapterConfig,
+      options,
     );
     const removed = await pruneCheckpoints(options.checkpointDir, recipe.keepCheckpoints, options.held);
     unsaved = false;

@@ -16,9 +16,11 @@ import {
 export type Attribute = number | readonly number[] | string | { readonly float: number };
 
 export type FloatType = 'float32' | 'float16';
-export type ElementType = FloatType | 'int64' | 'uint8';
+export type ElementType = FloatType | 'int64' | 'int8' | 'uint8';
+/** What a constant of each type is given as; 16-bit words are halves. */
+export type ConstantData = Float32Array | Uint16Array | BigInt64Array | Int8Array | Uint8Array;
 /** TensorProto.DataType. */
-const ELEMENT: Readonly<Record<ElementType, number>> = { float32: 1, uint8: 2, int64: 7, float16: 10 };
+const ELEMENT: Readonly<Record<ElementType, number>> = { float32: 1, uint8: 2, int8: 3, int64: 7, float16: 10 };
 /** As ONNX's Cast takes it. */
 export const elementType = (type: ElementType): number => ELEMENT[type];
 
@@ -30,17 +32,20 @@ const OPSETS = [
 /** IR version that belongs to opset 21. */
 const IR_VERSION = 10n;
 
-/** A constant, row-major; its bytes are taken as they lie in memory (little-endian, as ONNX wants them). 16-bit words are halves. */
-export function tensorProto(
-  name: string,
-  dims: readonly number[],
-  data: Float32Array | Uint16Array | BigInt64Array,
-): TensorProto {
-  const type = data instanceof Float32Array ? 'float32' : data instanceof Uint16Array ? 'float16' : 'int64';
+/** The element type that an array's numbers are. */
+export function elementTypeOf(data: ConstantData): ElementType {
+  if (data instanceof Float32Array) return 'float32';
+  if (data instanceof Uint16Array) return 'float16';
+  if (data instanceof BigInt64Array) return 'int64';
+  return data instanceof Int8Array ? 'int8' : 'uint8';
+}
+
+/** A constant, row-major; its bytes are taken as they lie in memory (little-endian, as ONNX wants them). */
+export function tensorProto(name: string, dims: readonly number[], data: ConstantData): TensorProto {
   return create(TensorProtoSchema, {
     name,
     dims: dims.map(BigInt),
-    dataType: ELEMENT[type],
+    dataType: ELEMENT[elementTypeOf(data)],
     rawData: new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength),
   });
 }

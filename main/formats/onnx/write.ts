@@ -20,7 +20,7 @@ export interface TensorGroup {
 const FILE_BYTES = 2e9;
 /** Where a tensor may begin, so that a file mapped into memory gives it whole pages. */
 const ALIGNMENT = 4096;
-const BYTES: Readonly<Record<ElementType, number>> = { float32: 4, float16: 2, int64: 8, uint8: 1 };
+const BYTES: Readonly<Record<ElementType, number>> = { float32: 4, float16: 2, int64: 8, int8: 1, uint8: 1 };
 
 export const bytesOf = ({ type, dims }: TensorToWrite): number => dims.reduce((a, b) => a * b, BYTES[type]);
 

@@ -1,5 +1,5 @@
 /** @file The settings of a recipe in plain words, in the order a person meets them. */
-import { TARGET_MODULES, type Recipe } from '../../../main/contract/recipe.ts';
+import { PRECISIONS, TARGET_MODULES, type Recipe } from '../../../main/contract/recipe.ts';
 
 export type Key = Exclude<keyof Recipe, 'version' | 'strategy'>;
 export interface Setting {
@@ -44,7 +44,7 @@ export const EXPERT: readonly Setting[] = [
   { key: 'beta2', name: 'Memory of the size', kind: 'number' },
   { key: 'epsilon', name: 'Smallest divisor', kind: 'number' },
   { key: 'seed', name: 'Seed', kind: 'number' },
-  { key: 'precision', name: 'Numbers', kind: ['fp32'] },
+  { key: 'precision', name: 'Numbers of the frozen model', kind: [...PRECISIONS] },
   { key: 'device', name: 'Device', kind: ['auto', 'cpu'] },
   { key: 'initAdapter', name: 'Adapter to start from', kind: 'text' },
 ];

@@ -43,10 +43,24 @@ const unary = (name: string, emit: Op<None>['emit'], vjp: (x: Value, y: Value, d
   vjp: ({ inputs: [x], outputs: [y] }, [dy]) => [vjp(x!, y!, dy!)],
 });
 
+/** The smallest number of float32 that is not denormal, rounded up. */
+const SMALLEST = 1.2e-38;
+
 const addOp = binary('add', 'Add', (_a, _b, dy) => [dy, dy]);
 const subOp = binary('sub', 'Sub', (_a, _b, dy) => [dy, mul(dy, dy.scope.scalar(-1))]);
 const mulOp = binary('mul', 'Mul', (a, b, dy) => [mul(dy, b), mul(dy, a)]);
 const expOp = unary('exp', plain('Exp'), (_x, y, dy) => mul(dy, y));
+/** Of numbers from 0 up; what is too small for float32 counts as its smallest, 87 below 1. */
+const logOp = unary(
+  'log',
+  (to, node) => {
+    const [[x], outputs] = ends(to, node);
+    const positive = to.fresh();
+    to.node('Max', [x!, to.scalar(SMALLEST)], [positive]);
+    to.node('Log', [positive], outputs);
+  },
+  (_x, y, dy) => mul(dy, exp(mul(y, y.scope.scalar(-1)))),
+);
 const sigmoidOp = unary('sigmoid', plain('Sigmoid'), (_x, y, dy) => mul(dy, mul(y, sub(y.scope.scalar(1), y))));
 /** x sigmoid(x) (Elfwing et al. 2017); its derivative is s + y (1 - s). */
 const siluOp = unary(
@@ -100,6 +114,7 @@ export const add = (a: Value, b: Value): Value => two(addOp, a, b);
 export const sub = (a: Value, b: Value): Value => two(subOp, a, b);
 export const mul = (a: Value, b: Value): Value => two(mulOp, a, b);
 export const exp = (x: Value): Value => x.scope.apply(expOp, [x], {})[0]!;
+export const log = (x: Value): Value => x.scope.apply(logOp, [x], {})[0]!;
 export const sigmoid = (x: Value): Value => x.scope.apply(sigmoidOp, [x], {})[0]!;
 export const tanh = (x: Value): Value => x.scope.apply(tanhOp, [x], {})[0]!;
 export const gelu = (x: Value): Value => x.scope.apply(geluOp, [x], {})[0]!;
@@ -124,4 +139,4 @@ export function accumulate(a: Value, b: Value): Value {
   return add(a, b);
 }
 
-export const ELEMENTWISE = [addOp, subOp, mulOp, expOp, sigmoidOp, siluOp, rsqrtOp, tanhOp, geluOp];
+export const ELEMENTWISE = [addOp, subOp, mulOp, expOp, logOp, sigmoidOp, siluOp, rsqrtOp, tanhOp, geluOp];

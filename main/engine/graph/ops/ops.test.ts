@@ -1,19 +1,26 @@
 /** @file Every op of the table: its shape rule against the runtime's, and its way back against finite differences. An op without a case here fails. */
+import { Tensor } from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { gradient } from '../../autodiff/gradient.ts';
 import { Random } from '../../random.ts';
 import { Session, tensor, zeros, numbers, type Tensors } from '../../segments/session.ts';
 import { integers } from '../../segments/session.ts';
+import { frozenInput } from '../../layers/frozen.ts';
+import { int4Weight } from '../../quantise/int4.ts';
 import { emit } from '../emit.ts';
 import { Scope, sizeOf, type Value } from '../value.ts';
 import {
   accumulate,
   add,
   bmm,
+  columnPeaks,
   concat,
   exp,
   gelu,
   gemm,
+  int8Product,
+  int8Rows,
+  log,
   layerNorm,
   logSoftmax,
   meanLast,
@@ -27,6 +34,7 @@ import {
   rmsNorm,
   rotary,
   rows,
+  scaleColumns,
   rsqrt,
   sigmoid,
   silu,
@@ -57,6 +65,14 @@ const tables = (): Tensors => {
     sin: tensor(angles.map(Math.sin), [6, 2]),
   };
 };
+const int8Weight = (): Tensors => ({
+  w: new Tensor(
+    'int8',
+    Int8Array.from({ length: 12 }, (_, i) => 20 * i - 110),
+    [4, 3],
+  ),
+  s: tensor(Float32Array.of(0.01, 0.02, 0.03), [3]),
+});
 const A = { a: [3, 4] } as const;
 const AB = { a: [2, 3, 4], b: [3, 1] } as const;
 
@@ -65,6 +81,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'sub, broadcast': { ops: ['sub'], inputs: AB, build: (_, { a, b }) => sub(b!, a!) },
   'mul, broadcast': { ops: ['mul'], inputs: AB, build: (_, { a, b }) => mul(a!, b!) },
   exp: { ops: ['exp'], inputs: A, build: (_, { a }) => exp(a!) },
+  log: { ops: ['log'], inputs: A, build: (_, { a }) => log(exp(a!)) },
   sigmoid: { ops: ['sigmoid'], inputs: A, build: (_, { a }) => sigmoid(a!) },
   rsqrt: { ops: ['rsqrt'], inputs: A, build: (_, { a }) => rsqrt(exp(a!)) },
   silu: { ops: ['silu'], inputs: A, build: (_, { a }) => silu(a!) },
@@ -116,6 +133,47 @@ const CASES: Readonly<Record<string, Case>> = {
   softmax: { ops: ['softmax'], inputs: A, build: (_, { a }) => softmax(a!) },
   logSoftmax: { ops: ['logSoftmax'], inputs: A, build: (_, { a }) => logSoftmax(a!) },
   rmsNorm: { ops: ['rmsNorm'], inputs: { a: [3, 8], w: [8] }, build: (_, { a, w }) => rmsNorm(a!, w!, 1e-5) },
+  'a norm whose weight takes factors of the columns': {
+    ops: ['rmsNorm'],
+    inputs: { a: [3, 8], w: [8], f: [8] },
+    build: (_, { a, w, f }) => scaleColumns(rmsNorm(a!, w!, 1e-5), f!),
+  },
+  'int8 products': {
+    ops: ['quantiseRows', 'int8Product'],
+    inputs: A,
+    forwardOnly: true,
+    fed: int8Weight(),
+    build: (s, { a }) => int8Product(a!, s.input('w', [4, 3], 'int8'), s.input('s', [3]), 'signed'),
+  },
+  'int8 products of what is never below zero': {
+    ops: ['quantiseRows', 'int8Product'],
+    inputs: A,
+    forwardOnly: true,
+    fed: int8Weight(),
+    build: (s, { a }) => int8Product(softmax(a!), s.input('w', [4, 3], 'int8'), s.input('s', [3]), 'shares'),
+  },
+  // 40 inputs do not fill a second block of 32: the rest of it counts for nothing, in both directions.
+  'products with a weight of 4 bits': {
+    ops: ['int4Product', 'int4Gradient'],
+    inputs: { a: [3, 40] },
+    fed: int4Weight(
+      'w',
+      tensor(
+        Float32Array.from({ length: 200 }, (_, i) => Math.sin(i)),
+        [5, 40],
+      ),
+    ),
+    build: (_, { a }) => frozenInput('int4', 'p', a!).product('w', 5),
+  },
+  'rows of an int8 table': {
+    ops: ['int8Rows'],
+    inputs: A,
+    forwardOnly: true,
+    fed: { ...int8Weight(), ids: integers(Int32Array.of(2, 0, 3), [3]) },
+    build: (s, { a }) =>
+      mul(int8Rows(s.input('w', [4, 3], 'int8'), s.input('s', [3]), s.input('ids', [3], 'int64')), slice(a!, 1, 0, 3)),
+  },
+  columnPeaks: { ops: ['columnPeaks'], inputs: A, forwardOnly: true, build: (_, { a }) => columnPeaks(a!) },
   layerNorm: {
     ops: ['layerNorm'],
     inputs: { a: [3, 8], w: [8], b: [8] },

@@ -1,0 +1,205 @@
+/** @file Products with weights of 8 and 4 bits, rounded beforehand; against 8 bits the rows of activations are rounded as they come. Only on the CPU. */
+import { CONTRIB, ends, type Op } from '../op.ts';
+import { nodeOf, ShapeError, type Attrs, type Value } from '../value.ts';
+import { mul } from './elementwise.ts';
+import { rmsNorm } from './model.ts';
+
+type None = Record<string, never>;
+interface Signed extends Attrs {
+  /** 0 where no number is below zero: all 256 steps then lie above it. */
+  readonly signed: number;
+}
+/** What stands for zero, and the largest step above it: the runtime's products want one unsigned side. */
+const steps = (signed: number): { zero: number; largest: number } =>
+  signed ? { zero: 128, largest: 127 } : { zero: 0, largest: 255 };
+/** A row of zeros has no largest number to be measured by: this keeps its scale from being one that divides to NaN. */
+const SMALLEST = 1e-30;
+
+/**
+ * x [n, k] by row: uint8 q [n, k] and scales s [n, 1] with x = (q - zero) s, where the row's largest magnitude takes the
+ * largest step (per-row quantisation, Wortsman et al. 2023). Rounding has no slope: no way back.
+ */
+const quantiseRowsOp: Op<Signed> = {
+  name: 'quantiseRows',
+  backward: 'again',
+  types: ([x]) => {
+    if (x!.shape.length !== 2 || x!.dtype !== 'float32') throw new ShapeError('quantiseRows', 'needs a matrix', [x!]);
+    return [
+      { shape: x!.shape, dtype: 'uint8' },
+      { shape: [x!.shape[0]!, 1], dtype: 'float32' },
+    ];
+  },
+  emit: (to, node) => {
+    const [[x], [q, s]] = ends(to, node);
+    const { signed } = node.attrs;
+    const { zero, largest } = steps(signed);
+    const [peak, share] = [to.fresh(), to.fresh()];
+    const magnitude = signed ? to.fresh() : x!;
+    if (signed) to.node('Abs', [x!], [magnitude]);
+    to.node('ReduceMax', [magnitude, to.ints([1])], [peak], { keepdims: 1 });
+    to.node('Mul', [peak, to.scalar(1 / largest)], [share]);
+    to.node('Max', [share, to.scalar(SMALLEST)], [s!]);
+    const [rows, columns] = node.inputs[0]!.shape as [number, number];
+    // A block of a row's length: a scale a row.
+    to.node('QuantizeLinear', [x!, s!, to.bytes(zero, [rows, 1])], [q!], { axis: 1, block_size: columns });
+  },
+  vjp: () => [undefined],
+};
+
+/** Rows quantised by `quantiseRows` times int8 weights w [k, m] with a scale a column, ws [m]: float32 [n, m]. */
+const int8ProductOp: Op<Signed> = {
+  name: 'int8Product',
+  backward: 'keep',
+  types: (inputs) => {
+    const [q, s, w, ws] = inputs as [Value, Value, Value, Value];
+    const [[n, k], [k2, m]] = [q.shape, w.shape];
+    if (q.dtype !== 'uint8' || w.dtype !== 'int8' || k !== k2 || ws.shape[0] !== m || s.shape[0] !== n)
+      throw new ShapeError('int8Product', 'needs rows of bytes, their scales, int8 columns, and their scales', inputs);
+    return [{ shape: [n!, m!], dtype: 'float32' }];
+  },
+  emit: (to, node) => {
+    const [[q, s, w, ws], [y]] = ends(to, node);
+    const product = to.fresh();
+    const zero = to.bytes(steps(node.attrs.signed).zero);
+    to.node('MatMulIntegerToFloat', [q!, w!, to.scalar(1), ws!, zero], [product], {}, CONTRIB);
+    to.node('Mul', [product, s!], [y!]);
+  },
+  vjp: () => [undefined, undefined, undefined, undefined],
+};
+
+/**
+ * x [n, k] times int8 weights [k, m] with a scale a column [m], the rows of x rounded to 8 bits: [n, m].
+ * @param kind 'shares': no number of x is below zero.
+ */
+export function int8Product(x: Value, weight: Value, scale: Value, kind: 'signed' | 'shares'): Value {
+  const attrs = { signed: kind === 'signed' ? 1 : 0 };
+  const [q, s] = x.scope.apply(quantiseRowsOp, [x], attrs);
+  return x.scope.apply(int8ProductOp, [q!, s!, weight, scale], attrs)[0]!;
+}
+
+/** x [n, k] with each column times its factor [k]; where x comes from a norm, the norm's weight takes the factors and no pass is spent. */
+export function scaleColumns(x: Value, factors: Value): Value {
+  const node = nodeOf(x);
+  if (node?.op.name !== 'rmsNorm' || node.outputs[0] !== x) return mul(x, factors);
+  const [source, weight] = node.inputs as [Value, Value];
+  return rmsNorm(source, mul(weight, factors), (node.attrs as { epsilon: number }).epsilon);
+}
+
+/** The largest magnitude of each column of x [n, k]: [k]. To look at activations with; no way back. */
+const columnPeaksOp: Op<None> = {
+  name: 'columnPeaks',
+  backward: 'again',
+  types: ([x]) => [{ shape: [x!.shape[1]!], dtype: 'float32' }],
+  emit: (to, node) => {
+    const [[x], [y]] = ends(to, node);
+    const magnitude = to.fresh();
+    to.node('Abs', [x!], [magnitude]);
+    to.node('ReduceMax', [magnitude, to.ints([0])], [y!], { keepdims: 0 });
+  },
+  vjp: () => [undefined],
+};
+export const columnPeaks = (x: Value): Value => x.scope.apply(columnPeaksOp, [x], {})[0]!;
+
+/** Rows of an int8 table [m, d] with a scale a column [d], by int64 ids [n]: float32 [n, d]. */
+const int8RowsOp: Op<None> = {
+  name: 'int8Rows',
+  backward: 'keep',
+  types: ([table, scale, ids]) => {
+    if (table!.dtype !== 'int8' || ids!.dtype !== 'int64' || scale!.shape[0] !== table!.shape[1])
+      throw new ShapeError('int8Rows', 'needs an int8 table, a scale a column, and ids', [table!, scale!, ids!]);
+    return [{ shape: [...ids!.shape, table!.shape[1]!], dtype: 'float32' }];
+  },
+  emit: (to, node) => {
+    const [[table, scale, ids], [y]] = ends(to, node);
+    const [picked, plain] = [to.fresh(), to.fresh()];
+    to.node('Gather', [table!, ids!], [picked]);
+    to.node('Cast', [picked], [plain], { to: 1 });
+    to.node('Mul', [plain, scale!], [y!]);
+  },
+  vjp: () => [undefined, undefined, undefined],
+};
+export const int8Rows = (table: Value, scale: Value, ids: Value): Value =>
+  table.scope.apply(int8RowsOp, [table, scale, ids], {})[0]!;
+
+interface Blocks extends Attrs {
+  /** Weights in a block. */
+  readonly block: number;
+  readonly from: number;
+}
+
+/** x [n, from] times a 4-bit weight: bits uint8 [to, blocks, block / 2], scales [to * blocks], zero points two to a byte. */
+const int4ProductOp: Op<Blocks> = {
+  name: 'int4Product',
+  backward: 'keep',
+  types: (inputs, { block, from }) => {
+    const [x, bits] = inputs as [Value, Value];
+    const [to, blocks] = bits.shape as [number, number];
+    if (x.shape[1] !== from || bits.dtype !== 'uint8' || blocks !== Math.ceil(from / block))
+      throw new ShapeError('int4Product', 'needs rows and the bits of a weight for them', inputs);
+    return [{ shape: [x.shape[0]!, to], dtype: 'float32' }];
+  },
+  emit: (to, node) => {
+    const { block, from } = node.attrs;
+    const attributes = { K: from, N: node.inputs[1]!.shape[0]!, bits: 4, block_size: block };
+    to.node('MatMulNBits', ...ends(to, node), attributes, CONTRIB);
+  },
+  vjp: () => [undefined, undefined, undefined, undefined],
+};
+
+/**
+ * dy [n, to] times the same weight: [n, from]. The runtime has a product in one direction only, so the weight is unpacked,
+ * low halves of a block's bytes before the high ones: that moves whole runs of bytes, and only the result, which is much
+ * smaller than the weight, is put into the right order.
+ */
+const int4GradientOp: Op<Blocks> = {
+  name: 'int4Gradient',
+  backward: 'keep',
+  types: (inputs, { from }) => {
+    const [dy, bits] = inputs as [Value, Value];
+    if (dy.shape[1] !== bits.shape[0])
+      throw new ShapeError('int4Gradient', 'needs rows and the bits of a weight for them', inputs);
+    return [{ shape: [dy.shape[0]!, from], dtype: 'float32' }];
+  },
+  emit: (to, node) => {
+    const [[dy, bits, scale, zero], [dx]] = ends(to, node);
+    const { block, from } = node.attrs;
+    const [outputs, blocks] = node.inputs[1]!.shape as [number, number];
+    const rows = node.inputs[0]!.shape[0]!;
+    const name = (): string => to.fresh();
+    const [low, high, both, lines, numbers, weight, product, paired, ordered] = [
+      name(),
+      name(),
+      name(),
+      name(),
+      name(),
+      name(),
+      name(),
+      name(),
+      name(),
+    ];
+    to.node('BitwiseAnd', [bits!, to.bytes(15)], [low]);
+    to.node('BitShift', [bits!, to.bytes(4)], [high], { direction: 'RIGHT' });
+    to.node('Concat', [low, high], [both], { axis: 2 });
+    to.node('Reshape', [both, to.ints([outputs * blocks, block])], [lines]);
+    to.node('DequantizeLinear', [lines, scale!, zero!], [numbers], { axis: 0 });
+    to.node('Reshape', [numbers, to.ints([outputs, blocks * block])], [weight]);
+    to.node('Gemm', [dy!, weight], [product]);
+    to.node('Reshape', [product, to.ints([rows * blocks, 2, block / 2])], [paired]);
+    to.node('Transpose', [paired], [ordered], { perm: [0, 2, 1] });
+    if (blocks * block === from) return to.node('Reshape', [ordered, to.ints([rows, from])], [dx!]);
+    const padded = to.fresh();
+    to.node('Reshape', [ordered, to.ints([rows, blocks * block])], [padded]);
+    to.node('Slice', [padded, to.ints([0]), to.ints([from]), to.ints([1])], [dx!]);
+  },
+  vjp: () => [undefined, undefined, undefined, undefined],
+};
+export const int4Product = (x: Value, bits: Value, scale: Value, packedZero: Value, block: number): Value =>
+  x.scope.apply(int4ProductOp, [x, bits, scale, packedZero], { block, from: x.shape[1]! })[0]!;
+export const int4Gradient = (
+  dy: Value,
+  [bits, scale, zero]: readonly [Value, Value, Value],
+  block: number,
+  from: number,
+): Value => dy.scope.apply(int4GradientOp, [dy, bits, scale, zero], { block, from })[0]!;
+
+export const QUANTISED = [quantiseRowsOp, int8ProductOp, columnPeaksOp, int8RowsOp, int4ProductOp, int4GradientOp];

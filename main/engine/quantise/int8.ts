@@ -1,0 +1,94 @@
+/** @file Weights as 8-bit integers: one copy for the forward product, one for the gradient of its input, with SmoothQuant's scaling. */
+import { Tensor } from 'onnxruntime-node';
+import { tensor, type Tensors } from '../segments/session.ts';
+
+/** Names of an int8 weight's tensors as inputs of a segment, after the weight's own name. */
+export const int8Names = (weight: string) => ({
+  /** int8 [from, to], and a scale an output [to]. */
+  forward: `${weight}.forward`,
+  forwardScale: `${weight}.forward.scale`,
+  /** int8 [to, from], and a scale an input [from]. */
+  backward: `${weight}.backward`,
+  backwardScale: `${weight}.backward.scale`,
+});
+
+/** Names of what the weights of one input share, [from]: the input is multiplied by `smooth` before it is rounded, since the weights were by its inverse, `rough`. */
+export const smoothNames = (projection: string) => ({
+  smooth: `${projection}.smooth`,
+  rough: `${projection}.rough`,
+});
+
+/** Share of the outliers that goes from the activations to the weights (Xiao et al. 2023, alpha). */
+const ALPHA = 0.5;
+/** A channel that is never used must not be divided by. */
+const SMALLEST = 1e-5;
+
+export interface Weight {
+  readonly name: string;
+  /** [to, from] */
+  readonly data: Float32Array;
+}
+
+/**
+ * Factors of the inputs that the given weights share, with the mean 1.
+ * @param peaks largest magnitude of each input seen in calibration, [from] (Xiao et al. 2023, equation 4).
+ */
+export function roughness(weights: readonly Weight[], peaks: Float32Array): Float32Array {
+  const from = peaks.length;
+  const columns = weights.map(({ data }) => columnPeaks(data, from));
+  const rough = peaks.map((peak, k) => {
+    const column = Math.max(SMALLEST, ...columns.map((each) => each[k]!));
+    return Math.max(SMALLEST, peak) ** ALPHA / column ** (1 - ALPHA);
+  });
+  const mean = rough.reduce((a, b) => a + b, 0) / from;
+  return rough.map((r) => r / mean);
+}
+
+export const smoothTensors = (projection: string, rough: Float32Array): Tensors => {
+  const names = smoothNames(projection);
+  const smooth = rough.map((r) => 1 / r);
+  return { [names.smooth]: tensor(smooth, [rough.length]), [names.rough]: tensor(rough, [rough.length]) };
+};
+
+/**
+ * A weight [to, from], its inputs multiplied by `rough` [from], as the tensors of `int8Names`.
+ * @param largest what the largest magnitude of a channel is rounded to: 127, or 63 where the CPU's products saturate.
+ */
+export function int8Weight({ name, data }: Weight, rough: Float32Array, largest: number): Tensors {
+  const from = rough.length;
+  const to = data.length / from;
+  const rowPeaks = new Float32Array(to);
+  for (let o = 0; o < to; o++)
+    for (let k = 0; k < from; k++) rowPeaks[o] = Math.max(rowPeaks[o]!, Math.abs(data[o * from + k]! * rough[k]!));
+  const scale = rowPeaks.map((peak) => Math.max(SMALLEST, peak) / largest);
+  const forward = new Int8Array(data.length);
+  for (let o = 0; o < to; o++)
+    for (let k = 0; k < from; k++) forward[k * to + o] = Math.round((data[o * from + k]! * rough[k]!) / scale[o]!);
+  const names = int8Names(name);
+  return {
+    ...int8Table({ name, data }, rough, largest),
+    [names.forward]: new Tensor('int8', forward, [from, to]),
+    [names.forwardScale]: tensor(scale, [to]),
+  };
+}
+
+/** The copy by rows alone: for the way back, and for rows that are looked up. */
+export function int8Table({ name, data }: Weight, rough: Float32Array, largest: number): Tensors {
+  const from = rough.length;
+  const scale = columnPeaks(data, from).map((column, k) => Math.max(SMALLEST, column * rough[k]!) / largest);
+  const backward = new Int8Array(data.length);
+  for (let i = 0; i < data.length; i += from)
+    for (let k = 0; k < from; k++) backward[i + k] = Math.round((data[i + k]! * rough[k]!) / scale[k]!);
+  const names = int8Names(name);
+  return {
+    [names.backward]: new Tensor('int8', backward, [data.length / from, from]),
+    [names.backwardScale]: tensor(scale, [from]),
+  };
+}
+
+function columnPeaks(data: Float32Array, from: number): Float32Array {
+  const peaks = new Float32Array(from);
+  for (let i = 0; i < data.length; i += from)
+    for (let k = 0; k < from; k++) peaks[k] = Math.max(peaks[k]!, Math.abs(data[i + k]!));
+  return peaks;
+}
