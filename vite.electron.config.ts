@@ -12,8 +12,8 @@ const ENTRIES = [
   'pilot',
   'curve',
   'answer',
-  'speeds',
   'adapter',
+  'speeds',
 ];
 
 const shared = { outDir: 'dist/electron', ssr: true, target: 'node24', minify: false } as const;

@@ -190,11 +190,16 @@ export function modelCard(
   ].join('\n');
 }
 
-/** recipe.json: what it takes to make it again. */
-export const recipeFile = (facts: CardFacts): Record<string, unknown> => {
+/** recipe.json: what it takes to make it again. With an adapter the base's file is named by its own hash too. */
+export const recipeFile = (facts: CardFacts, handed: Pick<Handed, 'base'>): Record<string, unknown> => {
   const { base, data, imported, strategy, recipe, checkpoint, stages, versions } = facts;
   return {
-    base: { name: base.name, hash: base.hash, storage: base.storage },
+    base: {
+      name: base.name,
+      hash: base.hash,
+      storage: base.storage,
+      ...(handed.base.hash === base.hash ? {} : { fileSha256: handed.base.hash }),
+    },
     ...(imported ? { imported } : {}),
     ...(data ? { data: { hash: data.hash, kind: data.kind, trainRows: data.trainRows } } : {}),
     strategy,

@@ -21,8 +21,8 @@ import { checkpointsOf } from './folders.ts';
 import { createHistory } from './history.ts';
 import { importAdapter } from './import.ts';
 import { checkMemory, createPlanner, type PlanRequest } from './plan.ts';
-import type { MeasuredSpeeds } from '../recipes/speeds.ts';
 import { createRunTable, trained, type NewRun, type RunRow, type TrainedRow } from './table.ts';
+import type { MeasuredSpeeds } from '../recipes/speeds.ts';
 import { checkpointNamed, handleTraining, tellEnd } from './train.ts';
 
 type Names =

@@ -116,7 +116,7 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
     await writeFile(join(staging, 'README.md'), card);
     const json = (name: string, value: unknown): Promise<void> =>
       writeFile(join(staging, name), `${JSON.stringify(value, null, 2)}\n`);
-    await json('recipe.json', recipeFile(job.card));
+    await json('recipe.json', recipeFile(job.card, handed));
     await json('proof.json', proof);
     const result = { ...(await listFiles(staging)), proof, handed };
     // Nothing is overwritten, not even what came there meanwhile.

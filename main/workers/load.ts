@@ -41,7 +41,7 @@ export async function openStages(path: string, under: readonly string[] = []): P
   }
 }
 
-/** Takes the model that `openStages` opens into memory. @throws as openStages */
+/** Takes the model that `openStages` opens into memory, in float32. @throws FORMAT_*, MODEL_UNSUPPORTED, MODEL_INCOMPLETE */
 export async function loadModel(path: string, threads: number, under: readonly string[] = []): Promise<LoadedModel> {
   const opened = await openStages(path, under);
   try {

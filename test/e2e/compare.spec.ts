@@ -140,7 +140,7 @@ test('one model is measured alone; a comparison is cancelled and keeps nothing',
 test('it holds in a small window', async ({ page, host }) => {
   await page.setViewportSize({ width: 1024, height: 768 });
   await open(page, host, COMPARE, 'Compare');
-  await page.getByRole('button', { name: /Run 1.* and Run 2.* against tiny/ }).click();
+  await page.getByRole('button', { name: /^Run 2.* and Run 1.* against tiny/ }).click();
   await expect(page.getByText('Verdict on the strategy')).toBeVisible();
   // As text: these files know no browser.
   const wider = await page.evaluate<boolean>(

@@ -17,7 +17,7 @@ import { loadModel, withAdapter } from '../../main/workers/load.ts';
 import { writeTinyModel } from '../fixtures/tiny-model.ts';
 import { found, need } from '../support/needs.ts';
 import { worstDifference } from '../support/numbers.ts';
-import { askTransformers, runOracle } from '../support/oracle.ts';
+import { askAllTransformers, runOracle } from '../support/oracle.ts';
 
 /** On a machine that is slow and busy: time is measured elsewhere. */
 const PATIENCE = 600_000;
@@ -111,18 +111,16 @@ describe('adapters that peft made', () => {
 
 describe('what is exported of one', () => {
   let run: Run;
-  const logitsOf = (model: string, python: string): number[][] =>
-    askTransformers(python, { model, logits: prefixes() }).logits as number[][];
   /** So that the last position of each is every position of the whole. */
   const prefixes = (): number[][] => expected.ids.map((_, i) => expected.ids.slice(0, i + 1));
   const wanted = (): number[][] => {
     const vocabulary = expected['rslora']!.length / expected.ids.length;
     return expected.ids.map((_, i) => expected['rslora']!.slice(i * vocabulary, (i + 1) * vocabulary));
   };
-  const farthest = (a: number[][], b: number[][]): number =>
-    Math.max(...a.map((row, i) => worstDifference(row, b[i]!)));
+  type Rows = readonly (readonly number[])[];
+  const farthest = (a: Rows, b: Rows): number => Math.max(...a.map((row, i) => worstDifference(row, b[i]!)));
   /** Mean loss of the ids in nats, from logits of each prefix. */
-  const loss = (logits: number[][]): number => {
+  const loss = (logits: Rows): number => {
     const each = expected.ids.slice(1).map((id, i) => {
       const row = logits[i]!;
       const most = Math.max(...row);
@@ -135,62 +133,55 @@ describe('what is exported of one', () => {
     await app.core.jobs.settled(app.core.jobs.of('export', id)!.id);
     return app.client.call('exports.show', { export: id });
   };
+  const DTYPES = ['f32', 'f16', 'bf16'] as const;
+  /** Merged weights cut into files, as one writes them where they are larger than two gigabytes. */
+  async function cut(): Promise<void> {
+    const [opened, adapter] = [await openModel(tiny), await readTuned(checkpointOf(run))];
+    const weights = mergedWeights(mergeableIn(adapter), opened.weights, readSpec(opened.config));
+    for (const dtype of DTYPES)
+      await writeModelFolder(at(dtype), { ...opened, weights }, { dtype, shardBytes: 100_000 });
+    await adapter.close();
+    await opened.close();
+  }
   beforeAll(async () => {
     if (found.python) run = await bring('rslora');
   });
 
   it(
-    'merged, it answers in transformers as the adapter in peft; as a PEFT folder and in llama.cpp too',
+    'answers elsewhere as the adapter in peft: merged, in files of 32 and 16 bits, and as an adapter again',
     { timeout: PATIENCE },
     async (test) => {
       const python = need(test, 'oracle', found.python);
-      need(test, 'llama.cpp', found.llamaCpp);
       // The project has no data: it is asked about Fettle's own.
-      const merged = await made('safetensors', 'merged');
-      expect([merged.error, merged.proof?.verdict]).toEqual([null, 'equal']);
-      expect(farthest(logitsOf(at('merged'), python), wanted())).toBeLessThan(LOGITS);
-      const again = await made('adapter', 'again');
-      expect([again.error, again.proof?.verdict]).toEqual([null, 'equal']);
-      const answers = askTransformers(python, { model: tiny, adapter: at('again'), logits: prefixes() });
-      expect(farthest(answers.logits as number[][], wanted())).toBeLessThan(LOGITS);
-      const gguf = await made('gguf-adapter', 'gguf');
-      expect([gguf.error, gguf.proof?.verdict]).toEqual([null, 'equal']);
-      expect(gguf.proof!.readers).toMatchObject([{ name: 'llama.cpp', agrees: true }]);
+      for (const format of ['safetensors', 'adapter'] as const) {
+        const { error, proof } = await made(format, format);
+        expect([format, error, proof?.verdict]).toEqual([format, null, 'equal']);
+      }
+      await cut();
+      const asked = { logits: prefixes(), prompts: [expected.ids], maxTokens: 24 };
+      const [peft, merged, again, ...pieces] = askAllTransformers(python, [
+        { ...asked, model: tiny, adapter: at('peft', 'rslora') },
+        { ...asked, model: at('safetensors') },
+        { ...asked, model: tiny, adapter: at('adapter') },
+        ...DTYPES.map((dtype) => ({ ...asked, model: at(dtype) })),
+      ]);
+      for (const { logits } of [peft!, merged!, again!, pieces[0]!])
+        expect(farthest(logits, wanted())).toBeLessThan(LOGITS);
+      for (const { greedy } of [merged!, again!, pieces[0]!]) expect(greedy[0]!.ids).toEqual(peft!.greedy[0]!.ids);
+      for (const [i, dtype] of DTYPES.entries()) {
+        const names = readdirSync(at(dtype));
+        expect(names).toContain('model.safetensors.index.json');
+        expect(names.filter((name) => name.endsWith('.safetensors')).length).toBeGreaterThan(1);
+        expect(Math.abs(loss(pieces[i]!.logits) / loss(wanted()) - 1)).toBeLessThan(ALLOWED[dtype]);
+      }
     },
   );
 
-  it('cut into files, in 32 and 16 bits, transformers reads the same model', { timeout: PATIENCE }, async (test) => {
-    const python = need(test, 'oracle', found.python);
-    const [opened, adapter] = [await openModel(tiny), await readTuned(checkpointOf(run))];
-    const greedy: number[][] = [];
-    for (const dtype of ['f32', 'f16', 'bf16'] as const) {
-      const files = {
-        ...opened,
-        weights: mergedWeights(mergeableIn(adapter), opened.weights, readSpec(opened.config)),
-      };
-      await writeModelFolder(at(dtype), files, { dtype, shardBytes: 100_000 });
-      const names = readdirSync(at(dtype));
-      expect(names).toContain('model.safetensors.index.json');
-      expect(names.filter((name) => name.endsWith('.safetensors')).length).toBeGreaterThan(1);
-      const answer = askTransformers(python, {
-        model: at(dtype),
-        logits: prefixes(),
-        prompts: [expected.ids],
-        maxTokens: 24,
-      });
-      const logits = answer.logits as number[][];
-      if (dtype === 'f32') expect(farthest(logits, wanted())).toBeLessThan(LOGITS);
-      expect(Math.abs(loss(logits) / loss(wanted()) - 1)).toBeLessThan(ALLOWED[dtype]);
-      greedy.push([...answer.greedy[0]!.ids]);
-    }
-    const peft = askTransformers(python, {
-      model: tiny,
-      adapter: at('peft', 'rslora'),
-      prompts: [expected.ids],
-      maxTokens: 24,
-    });
-    expect(greedy[0]).toEqual(peft.greedy[0]!.ids);
-    await adapter.close();
-    await opened.close();
+  it('answers in llama.cpp on the base’s own GGUF', { timeout: PATIENCE }, async (test) => {
+    need(test, 'oracle', found.python);
+    need(test, 'llama.cpp', found.llamaCpp);
+    const { error, proof } = await made('gguf-adapter', 'gguf');
+    expect([error, proof?.verdict]).toEqual([null, 'equal']);
+    expect(proof!.readers).toMatchObject([{ name: 'llama.cpp', agrees: true }]);
   });
 });

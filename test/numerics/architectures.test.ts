@@ -12,6 +12,7 @@ import { parameter } from '../../main/engine/model/parameters.ts';
 import { AdamW, clipGradients } from '../../main/engine/train/adamw.ts';
 import { openModelFolder } from '../support/models.ts';
 import { openSafetensors } from '../../main/formats/safetensors.ts';
+import { writeAdapterGguf } from '../../main/formats/gguf/adapter.ts';
 import { writeModelGguf } from '../../main/formats/gguf/export.ts';
 import { writeModelFolder } from '../../main/formats/huggingface/write.ts';
 import type { HfConfig } from '../../main/formats/model.ts';
@@ -128,19 +129,27 @@ describe('exported', () => {
       await reader.release();
     });
 
-    it('is gone on from by llama.cpp with the same tokens', async (test) => {
-      process.env.FETTLE_LLAMA_CPP = need(test, 'llama.cpp', found.llamaCpp);
-      const { gguf, greedy } = await exportedOf(test, name);
-      const model = (await openWithLlamaCpp(gguf, { contextSize: 64, threads: 1 }))!;
-      for (const [i, prompt] of PROMPTS.entries()) {
-        const { ids, gaps } = greedy[i]!;
-        const said = await model.goOn(prompt, TOKENS);
-        // It stops at the end of an answer, and takes another way where two tokens are as good.
-        const stop = ids.findIndex((id, t) => model.ends(id) || (id !== said[t] && gaps[t]! < TIE));
-        expect(said.slice(0, stop < 0 ? TOKENS : stop)).toEqual(ids.slice(0, stop < 0 ? TOKENS : stop));
-      }
-      await model.close();
-    });
+    it.for(['merged', 'as an adapter on its base'])(
+      '%s is gone on from by llama.cpp with the same tokens',
+      async (how, test) => {
+        process.env.FETTLE_LLAMA_CPP = need(test, 'llama.cpp', found.llamaCpp);
+        const { gguf, baseGguf, lora, greedy } = await exportedOf(test, name);
+        const options = { contextSize: 64, threads: 1 };
+        const model = (
+          how === 'merged'
+            ? await openWithLlamaCpp(gguf, options)
+            : await openWithLlamaCpp(baseGguf, { ...options, lora })
+        )!;
+        for (const [i, prompt] of PROMPTS.entries()) {
+          const { ids, gaps } = greedy[i]!;
+          const said = await model.goOn(prompt, TOKENS);
+          // It stops at the end of an answer, and takes another way where two tokens are as good.
+          const stop = ids.findIndex((id, t) => model.ends(id) || (id !== said[t] && gaps[t]! < TIE));
+          expect(said.slice(0, stop < 0 ? TOKENS : stop)).toEqual(ids.slice(0, stop < 0 ? TOKENS : stop));
+        }
+        await model.close();
+      },
+    );
   });
 
   it('as folders and adapters, all give transformers and peft the same logits', async (test) => {
@@ -174,6 +183,9 @@ interface Exported {
   readonly merged: string;
   readonly adapter: string;
   readonly gguf: string;
+  /** The model without its adapter, and the adapter. */
+  readonly baseGguf: string;
+  readonly lora: string;
   /** What refused it, where there can be none. */
   readonly onnx: string | Error;
   /** The GGUF file's model as a folder again. */
@@ -211,6 +223,12 @@ async function exportAll(from: string, to: string, changes: HfConfig): Promise<E
   const read = await openModel(at('model.gguf'));
   await writeModelFolder(at('from-gguf'), read, { dtype: 'f32' });
   await read.close();
+  await writeModelGguf(at('base.gguf'), files, 'f32', { name: 'A test', license: null });
+  await writeAdapterGguf(
+    at('adapter.gguf'),
+    { lora: model.lora!, tensors },
+    { config: files.config, name: 'A test', type: 'f32' },
+  );
   mkdirSync(at('onnx'));
   const onnx = await writeOnnxFolder(at('onnx'), merged, 'f32', () => undefined).then(
     () => at('onnx'),
@@ -226,6 +244,8 @@ async function exportAll(from: string, to: string, changes: HfConfig): Promise<E
     merged: at('merged'),
     adapter: at('adapter'),
     gguf: at('model.gguf'),
+    baseGguf: at('base.gguf'),
+    lora: at('adapter.gguf'),
     onnx,
     fromGguf: at('from-gguf'),
     logits,

@@ -56,6 +56,8 @@ interface Read {
   readonly answers: Answers;
   readonly transformersJs: Proof['readers'][number];
   readonly genai: GenaiAnswer;
+  /** Its numbers are floats. */
+  readonly exact: boolean;
   /** What ONNX Runtime says of the tokens whose likelihood onnxruntime-genai was asked for. */
   readonly loss: number;
 }
@@ -86,7 +88,7 @@ async function readByAll({ run, questions, expected }: Subject, type: OnnxType, 
       from,
     });
     const proof = compareAnswers(expected, answers, type);
-    return { proof, answers, transformersJs: other!, genai, loss: await own.lossOf(cut) };
+    return { proof, answers, transformersJs: other!, genai, exact, loss: await own.lossOf(cut) };
   } finally {
     await reader.release();
     rmSync(folder, { recursive: true, force: true });
@@ -101,12 +103,14 @@ function once(open: () => Promise<Subject>): () => Promise<Subject> {
 }
 
 /** Both clients find the files by themselves, cut texts alike, write conversations alike, answer alike and end alike. */
-function expectAgreement({ run, questions }: Subject, { answers, transformersJs, genai, loss }: Read): void {
+function expectAgreement({ run, questions }: Subject, { answers, transformersJs, genai, loss, exact }: Read): void {
   expect(transformersJs).toMatchObject({ agrees: true });
   expect(genai.tokens).toEqual(questions.prompts.map((prompt) => [...prompt]));
   expect(genai.conversation).toBe(run.template.render(CONVERSATIONS[0]!, { addGenerationPrompt: true }));
   // Another version of the same runtime.
   expect(Math.abs(genai.loss / loss - 1)).toBeLessThan(0.005);
+  // Of rounded weights the likelihood decides: versions round the other factor in their own ways.
+  if (!exact) return;
   answers.replays.forEach(({ ids }, i) => {
     const stop = ids.findIndex((id) => run.files.stopIds.includes(id));
     expect(genai.greedy[i]).toEqual(stop === -1 ? ids : ids.slice(0, stop + 1));

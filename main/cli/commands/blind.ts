@@ -15,7 +15,9 @@ const POLL_MS = 300;
 /** Keys as they are pressed; where the input is no terminal, the characters of its lines. */
 async function* keys(signal: AbortSignal): AsyncGenerator<string> {
   const input = process.stdin;
-  if (input.isTTY) input.setRawMode(true);
+  /** Only while a key is waited for: else Ctrl-C would be one more key. */
+  const raw = (on: boolean): unknown => input.isTTY && input.setRawMode(on);
+  raw(true);
   const end = (): void => void input.destroy();
   signal.addEventListener('abort', end);
   try {
@@ -23,13 +25,16 @@ async function* keys(signal: AbortSignal): AsyncGenerator<string> {
       for (const key of chunk.toString()) {
         // Ctrl-C and Ctrl-D come as characters here.
         if (key === '\u0003' || key === '\u0004') return;
-        if (key.trim() !== '') yield key.toLowerCase();
+        if (key.trim() === '') continue;
+        raw(false);
+        yield key.toLowerCase();
+        raw(true);
       }
   } catch (error) {
     if (!signal.aborted) throw error;
   } finally {
     signal.removeEventListener('abort', end);
-    if (input.isTTY) input.setRawMode(false);
+    raw(false);
   }
 }
 

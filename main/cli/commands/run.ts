@@ -65,7 +65,7 @@ export const runCommands: readonly Command[] = [
     summary: 'Bring an adapter in that was made elsewhere: a PEFT folder',
     args: [2, 2],
     options: { model: { type: 'string' }, name: { type: 'string' } },
-    help: 'It appears among the runs, and is asked, compared, exported and trained over like one. Plain LoRA adapters with safetensors weights are taken, with or without rsLoRA; what else changes their results (DoRA, trained biases or modules, ranks by pattern) is refused by name.',
+    help: 'It appears among the runs, and is asked, compared, exported and trained over like one. LoRA, rsLoRA and DoRA with safetensors weights are taken; what else changes their results (trained biases, ranks by pattern) is refused by name.',
     async run(context) {
       const [project, folder] = context.args as [string, string];
       const name = text(context, 'name');

@@ -108,6 +108,17 @@ describe('an exported graph', () => {
     expect(() => reshape(x.scope.input('y', [FREE, 2, FREE, 4]), [FREE, FREE, 4])).toThrow('cannot be told apart');
   });
 
+  it('keeps eight bits in half of the blocks where most have four, for what is read and the way down', () => {
+    const { groups } = onnxModel(readSpec({ ...files.config, num_hidden_layers: 8 }), files.weights, 'q4');
+    const bits = (layer: number, name: string): (number | undefined)[] =>
+      groups
+        .flatMap(({ tensors }) => tensors)
+        .filter((tensor) => tensor.name.startsWith(`model.layers.${layer}.${name}.`) && tensor.name.endsWith('.values'))
+        .map(({ dims }) => dims[2]! / 4);
+    expect([bits(0, 'qkv'), bits(0, 'o'), bits(0, 'gateUp'), bits(0, 'down')]).toEqual([[8, 8, 8], [4], [4, 4], [8]]);
+    expect([bits(1, 'qkv'), bits(1, 'down')]).toEqual([[4, 4, 4], [4]]);
+  });
+
   it('has no operator that only a CPU has', () => {
     const { graph } = onnxModel(readSpec(files.config), files.weights, 'f32');
     const kinds = new Set(graph.nodes.map(({ opType }) => opType));

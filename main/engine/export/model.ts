@@ -1,5 +1,6 @@
 /** @file A model's graph with its weights stored in 32, 16, 8 or 4 bits, ready to be written tensor by tensor. */
 import { roundToFloat16 } from '../../formats/floats.ts';
+import { keepsMoreBits } from '../../formats/mix.ts';
 import type { WeightSource } from '../../formats/model.ts';
 import type { FloatType } from '../../formats/onnx/build.ts';
 import { BLOCK, dividesByBlocks, quantiseBlocks, zeroPointBytes, type Bits } from '../../formats/onnx/quantise.ts';
@@ -41,6 +42,9 @@ export function onnxModel(spec: ModelSpec, source: WeightSource, type: OnnxType)
   return { graph, groups: [...groups, ...tables(spec, float)] };
 }
 
+/** Weights that keep eight bits in half of the blocks where the others have four: the loss changed by a third less for 9% more bytes. */
+const MORE_BITS = /^(qkv|down)\..*weight$/;
+
 /** What is stored how, by its name in the graph. A tied head is the embedding's own table. */
 function storage(spec: ModelSpec, type: OnnxType): Map<string, Stored> {
   const { embedding, final, head, layers } = wantedBy(spec);
@@ -56,7 +60,11 @@ function storage(spec: ModelSpec, type: OnnxType): Map<string, Stored> {
   for (const wanted of embedding)
     all.set(weightName(wanted.name), of(wanted, wanted.name === 'embedding' ? ends : undefined));
   if (spec.names.head !== spec.names.embedding) all.set(weightName('head'), of(head, ends));
-  layers.forEach((layer, i) => layer.forEach((wanted) => all.set(weightName(wanted.name, i), of(wanted, bits))));
+  layers.forEach((layer, i) => {
+    const more = bits === 4 && keepsMoreBits(i, spec.layers);
+    for (const wanted of layer)
+      all.set(weightName(wanted.name, i), of(wanted, more && MORE_BITS.test(wanted.name) ? 8 : bits));
+  });
   for (const wanted of final) all.set(weightName(wanted.name), of(wanted, undefined));
   return all;
 }

@@ -94,7 +94,11 @@ const list = (sentences: readonly string[]): string =>
 function verdict({ comparison, which }: DeskFacts): string {
   const model = comparison.result.models[which + 1]!;
   const found = comparison.verdicts.find(({ target }) => target === model.target);
-  if (!found) return '';
+  if (!found) {
+    // Results of the first form did not keep what a verdict rests on.
+    const said = comparison.result.scorecard?.sentences[which] ?? comparison.result.differences[which]?.sentence ?? '';
+    return `<div><div class="small term">What was measured</div><p class="lead soft">${safe(said)}</p></div>`;
+  }
   const next = found.next.map(({ what }) => what);
   return `<div><div class="small term">Verdict on the strategy, ${safe(model.label)} against ${safe(comparison.result.models[0]!.label)}</div><div class="verdict">${safe(found.title)}</div><p class="lead soft">${safe(found.because)}</p>${next.length > 0 ? `<p class="small soft"><b>Next:</b> ${safe(next.join(' '))}</p>` : ''}</div>`;
 }
@@ -127,7 +131,7 @@ function tuned({ run, model, dataset, comparison, which }: DeskFacts): string {
     ['Step size', `${recipe.learningRate}, ${recipe.schedule}`],
     [
       'Read',
-      `${recipe.epochs} times planned; ${count(run.step)} of ${count(run.steps)} steps, ${count(run.tokens)} tokens`,
+      `planned ${recipe.epochs === 1 ? 'once' : `${recipe.epochs} times`}; ${count(run.step)} of ${count(run.steps)} steps, ${count(run.tokens)} tokens`,
     ],
     kept
       ? [
@@ -358,7 +362,7 @@ function measuredOn({ comparison, which }: DeskFacts): string {
   const adapters = [models[0]!, models[which + 1]!].filter(({ adapter }) => adapter !== null);
   return `<p class="small soft">${safe(
     suites.map(({ name, version, items }) => `${count(items)} ${SUITES[name]} (${version})`).join('; '),
-  )}. ${decoding.temperature === 0 ? 'Greedy decoding' : `Temperature ${decoding.temperature}`}, up to ${decoding.maxTokens} tokens, seed ${decoding.seed}. Base <span class="mono">${safe(models[0]!.model.hash.slice(0, 16))}</span>${adapters
+  )}. ${decoding.temperature === 0 ? 'Greedy decoding' : `Temperature ${decoding.temperature}`}, up to ${decoding.maxTokens} tokens, seed ${decoding.seed}. Base <span class="mono">${safe(models[0]!.model.hash.slice(0, 16) || 'hash not kept')}</span>${adapters
     .map(({ label, adapter }) => `, ${safe(label)} <span class="mono">${adapter!.slice(0, 16)}</span>`)
     .join('')} (SHA-256).</p>`;
 }

@@ -226,7 +226,7 @@ function gatedKeys(name: string, config: HfConfig): Described {
     tables: scaling.tables,
     metadata: [
       whole('block_count', number('num_hidden_layers')),
-      whole('context_length', Math.min(positions, windowIgnored(name, config) ?? positions)),
+      whole('context_length', contextLength(name, config, positions)),
       whole('embedding_length', hidden),
       whole('feed_forward_length', number('intermediate_size')),
       whole('attention.head_count', heads),
@@ -258,7 +258,19 @@ const POSITIONS: Readonly<Record<string, number>> = {
 };
 const ORIGINAL: Readonly<Record<string, HfConfig>> = { phi3: { original_max_position_embeddings: 4096 } };
 
-/** llama.cpp has no windows in these: up to the window's length the file is the model, and no longer one is claimed. */
+/** A file that is right for fewer tokens is of no use. */
+const LEAST_CONTEXT = 1024;
+
+/**
+ * llama.cpp has no windows in these: up to the window's length the file is the model, and no longer one is claimed.
+ * @throws EXPORT_UNSUPPORTED where that is very short
+ */
+function contextLength(name: string, config: HfConfig, positions: number): number {
+  const window = windowIgnored(name, config) ?? positions;
+  if (window < positions && window < LEAST_CONTEXT) throw refused(`a window of ${window} tokens in such a model`);
+  return Math.min(positions, window);
+}
+
 function windowIgnored(name: string, config: HfConfig): number | undefined {
   const window = typeof config['sliding_window'] === 'number' ? config['sliding_window'] : undefined;
   if (name === 'phi3') return window;

@@ -110,6 +110,22 @@ describe('a model written as GGUF', () => {
     await again.close();
   });
 
+  it('is a model of its window’s length where llama.cpp has no windows, and refused where that is short', async () => {
+    const path = join(folder, 'window.gguf');
+    const mistral = (window: number | null): ModelFiles => ({
+      ...model,
+      config: { ...model.config, model_type: 'mistral', max_position_embeddings: 32768, sliding_window: window },
+    });
+    await writeModelGguf(path, mistral(4096), 'f32', facts);
+    const again = await openGguf(path);
+    expect(again.config).toMatchObject({ model_type: 'llama', max_position_embeddings: 4096 });
+    await again.close();
+    await expect(writeModelGguf(join(folder, 'short.gguf'), mistral(128), 'f32', facts)).rejects.toMatchObject({
+      code: 'EXPORT_UNSUPPORTED',
+      message: expect.stringContaining('128') as unknown,
+    });
+  });
+
   it('is refused where llama.cpp has no place for it', async () => {
     const path = join(folder, 'refused.gguf');
     const scaled = { ...model, config: { ...model.config, rope_scaling: { rope_type: 'dynamic', factor: 4 } } };

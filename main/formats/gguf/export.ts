@@ -1,5 +1,6 @@
 /** @file A model as one GGUF file: names, order of rows, metadata, tokenizer, and which tensor is stored how. */
 import { FettleError } from '../../contract/errors.ts';
+import { keepsMoreBits } from '../mix.ts';
 import type { ModelFiles, WeightSource } from '../model.ts';
 import { describe } from './config.ts';
 import { ggufName } from './names.ts';
@@ -136,9 +137,7 @@ function storageWanted(name: string, quant: GgufQuant, layers: number): Quantise
   if (quant !== 'q4_k_m' && quant !== 'q5_k_m') return quant.toUpperCase() as QuantisedType;
   // The mix that llama.cpp calls medium: values and the way down get six bits in half of the blocks.
   const layer = Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? 0);
-  const eighth = Math.floor(layers / 8);
-  const more = layer < eighth || layer >= layers - eighth || (layer - eighth) % 3 === 2;
-  if (more && /\.(attn_v|ffn_down)\.weight$/.test(name)) return 'Q6_K';
+  if (keepsMoreBits(layer, layers) && /\.(attn_v|ffn_down)\.weight$/.test(name)) return 'Q6_K';
   // Where values share their tensor with queries and keys, all three get a step more.
   if (name.endsWith('.attn_qkv.weight')) return quant === 'q4_k_m' ? 'Q5_K' : 'Q6_K';
   return quant === 'q4_k_m' ? 'Q4_K' : 'Q5_K';

@@ -41,7 +41,7 @@ function inEight(weights: Float32Array): Quantised {
 }
 
 /** Ranges tried for each block, as shares of the one from its smallest to its largest number: a narrower one may be closer for most. */
-const RANGES = [1, 0.95, 0.9, 0.85, 0.8, 0.75];
+const RANGES = [1, 0.9, 0.8, 0.7];
 
 /** With a zero point a block; scale and zero point are those of the least squared error among the ranges tried. */
 function inFour(weights: Float32Array, columns: number): Quantised {
@@ -63,15 +63,23 @@ function inFour(weights: Float32Array, columns: number): Quantised {
       }
       let [scale, zero, error] = [0, 8, Infinity];
       best.fill(8);
-      for (const range of high > low ? RANGES : []) {
-        const step = ((high - low) * range) / 15;
-        const shift = Math.min(15, Math.max(0, Math.round((-low * range) / step)));
+      const attempt = (step: number, shift: number): void => {
         const found = fit(weights, at, step, shift, tried);
-        if (found.error >= error) continue;
+        if (found.error >= error) return;
         ({ scale, error } = found);
         zero = shift;
         best.set(tried);
+      };
+      const span = high - low;
+      const ideal = span > 0 ? (-15 * low) / span : 0;
+      for (const shift of span > 0 ? new Set([Math.floor(ideal), Math.ceil(ideal)]) : []) {
+        for (const range of RANGES) attempt((span * range) / 15, shift);
+        // Steps that meet one end of the range from where zero stands now.
+        if (shift > 0) attempt(-low / shift, shift);
+        if (shift < 15) attempt(high / (15 - shift), shift);
       }
+      // Numbers rounded once more by the scale that was best for them.
+      if (scale > 0) attempt(scale, zero);
       scales[row * blocks + block] = scale;
       for (let i = 0; i < BLOCK; i += 2) values[(at + i) / 2] = best[i]! | (best[i + 1]! << 4);
       zeroPoints[row * rowBytes + (block >> 1)]! |= zero << (4 * (block & 1));
