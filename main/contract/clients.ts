@@ -52,15 +52,7 @@ export function howToRun(handed: Handed, at: string): HowTo[] {
             `llama-server -m ${baseFile} --lora ${file} --port 8080`,
           ].join('\n'),
         },
-        {
-          client: 'Ollama',
-          lines: [
-            needs,
-            `printf 'FROM %s\\nADAPTER %s\\n' ${baseFile} ${file} > Modelfile`,
-            `ollama create ${name} -f Modelfile`,
-            `ollama run ${name}`,
-          ].join('\n'),
-        },
+        // Ollama takes no adapters (since September 2026): the Ollama folder is for it.
         { client: 'Node', lines: node(JSON.stringify(`${base.name}.gguf`), converses, script) },
       ];
     case 'safetensors':
@@ -79,14 +71,7 @@ export function howToRun(handed: Handed, at: string): HowTo[] {
           ].join('\n'),
         },
         { client: 'LM Studio', lines: `lms import ${file}` },
-        {
-          client: 'Ollama',
-          lines: [
-            `printf 'FROM %s\\n' ${file} > Modelfile`,
-            `ollama create ${name} -f Modelfile`,
-            `ollama run ${name}`,
-          ].join('\n'),
-        },
+        // For Ollama there is a folder of its own, with the template and the stops that it would guess at here.
         { client: 'Node', lines: node(script, converses) },
       ];
     case 'onnx':

@@ -111,7 +111,7 @@ describe('what is exported', () => {
       `llama-server -m ${file}`,
     ])
       expect(card).toContain(part);
-    expect(made.howTo.map(({ client }) => client)).toEqual(['llama.cpp', 'LM Studio', 'Ollama', 'Node']);
+    expect(made.howTo.map(({ client }) => client)).toEqual(['llama.cpp', 'LM Studio', 'Node']);
     expect(made.howTo[0]!.lines).toContain(`llama-cli -m ${join(made.folder, file)} -cnv`);
     const recipe = JSON.parse(read('recipe.json')) as Record<string, Record<string, unknown>>;
     const [model, data] = [

@@ -27,7 +27,7 @@ export const FORMATS: Readonly<
   'gguf-adapter': {
     name: 'Adapter in one file',
     term: 'GGUF, LoRA',
-    note: 'The addition for llama.cpp and Ollama, put on the base’s own GGUF as it is loaded.',
+    note: 'The addition for llama.cpp, put on the base’s own GGUF as it is loaded.',
   },
   onnx: {
     name: 'For the browser and apps',
