@@ -241,7 +241,7 @@ describe('a file of inputs', () => {
   });
 
   it('that is cancelled keeps what was answered, and goes on from there to the same end', async () => {
-    const rows = Array.from({ length: 60 }, (_, i) => JSON.stringify({ text: `Tell me of ${i}` }));
+    const rows = Array.from({ length: 240 }, (_, i) => JSON.stringify({ text: `Tell me of ${i}` }));
     const input = write('long.jsonl', rows.join('\n'));
     const sampling = { maxTokens: 40, temperature: 1, seed: 2 };
     const straight = await answered({ input, out: join(folder, 'straight.jsonl'), sampling });
@@ -255,7 +255,7 @@ describe('a file of inputs', () => {
       app.client.subscribe(
         'jobs',
         0,
-        (_, { job }) => job.id === begun.job && /[1-9]\d* of 60/.test(job.stage) && resolve(),
+        (_, { job }) => job.id === begun.job && /[1-9]\d* of 240/.test(job.stage) && resolve(),
       );
     });
     await app.client.call('jobs.cancel', { job: begun.job! });
