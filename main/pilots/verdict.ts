@@ -26,6 +26,7 @@ export function verdictInWords(
   const gain = arm?.differences[0];
   if (!first || !arm || !gain) return { best: null, sentence: 'There was nothing to try.' };
   const cost = arm.differences.at(-1);
+  const better = (other: Way): boolean => (arms.find(({ way }) => way === other)?.differences[0]?.high ?? 0) < 0;
   const elsewhere = !cost
     ? ''
     : cost.low > 0
@@ -41,7 +42,7 @@ export function verdictInWords(
   if (lead && second && lead.high >= 0)
     return {
       best: null,
-      sentence: `No difference that we can measure between ${NAMES[first].toLowerCase()} and ${NAMES[second].toLowerCase()}: ${figure(lead)} on your goal. Both were better than the model as it is.${elsewhere}`,
+      sentence: `No difference that we can measure between ${NAMES[first].toLowerCase()} and ${NAMES[second].toLowerCase()}: ${figure(lead)} on your goal. ${better(second) ? 'Both were' : `Only ${NAMES[first].toLowerCase()} was measurably`} better than the model as it is.${elsewhere}`,
     };
   return {
     best: first,

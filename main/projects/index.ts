@@ -1,8 +1,7 @@
 /** @file Projects: create, list, show, change, delete. The only writer of table project. */
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { FettleError } from '../contract/errors.ts';
-import { Advice, type Project } from '../contract/entities.ts';
-import { Strategy } from '../contract/recipe.ts';
+import { choiceFrom, type Project } from '../contract/entities.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
 import { derivePath, type PathFacts } from './path.ts';
@@ -46,11 +45,12 @@ export function createProjects(core: Core, guide: { readonly questions: number }
     return found;
   };
   const facts = readFacts(core, guide.questions);
-  const choiceOf = db.prepare<[string], { strategy: string; reason: string; advised: string; at: string }>(
+  const chosen = db.prepare<[string], { strategy: string; reason: string; advised: string; at: string }>(
     'SELECT strategy, reason, advised, at FROM choice WHERE project = ?',
   );
   const view = (project: Row): Project => {
-    const choice = choiceOf.get(project.slug);
+    const kept = chosen.get(project.slug);
+    const choice = kept ? choiceFrom(kept) : null;
     return {
       slug: project.slug,
       name: project.name,
@@ -58,15 +58,7 @@ export function createProjects(core: Core, guide: { readonly questions: number }
       createdAt: project.created_at,
       updatedAt: project.updated_at,
       model: project.model,
-      choice: choice
-        ? {
-            strategy: Strategy.parse(choice.strategy),
-            reason: choice.reason,
-            advised: Advice.shape.strategy.parse(choice.advised),
-            overruled: choice.advised !== choice.strategy,
-            at: choice.at,
-          }
-        : null,
+      choice,
       ...derivePath(facts(project.slug, project.model, choice?.strategy ?? null)),
     };
   };
@@ -161,7 +153,7 @@ export function freeSlug(name: string, taken: (slug: string) => boolean): string
 function readFacts(
   core: Core,
   questions: number,
-): (slug: string, model: string | null, choice: string | null) => PathFacts {
+): (slug: string, model: string | null, choice: PathFacts['choice']) => PathFacts {
   const counts = core.db.prepare<
     { slug: string },
     {

@@ -1,11 +1,12 @@
 /** @file A project as a path: which of its six steps are done, which one is next. Derived from the tables at every call, never stored. */
 import type { PathStep } from '../contract/entities.ts';
+import type { Way } from '../contract/recipe.ts';
 
 /** What the path is derived from. */
 export interface PathFacts {
   readonly answers: number;
   readonly questions: number;
-  readonly choice: string | null;
+  readonly choice: Way | null;
   readonly pairs: number;
   readonly documents: number;
   readonly model: string | null;
@@ -16,6 +17,12 @@ export interface PathFacts {
   readonly comparisons: number;
   readonly exports: number;
 }
+
+const CHOSEN: Readonly<Record<Way, string>> = {
+  instruct: 'Instruct tuning',
+  'non-instruct': 'Non-instruct tuning',
+  staged: 'Both, in stages',
+};
 
 const count = (n: number, one: string, many = `${one}s`): string => `${n.toLocaleString('en')} ${n === 1 ? one : many}`;
 
@@ -35,9 +42,7 @@ export function derivePath(facts: PathFacts): { path: PathStep[]; next: string }
   };
   const notes: Record<PathStep['id'], string> = {
     goal: facts.choice
-      ? facts.choice === 'instruct'
-        ? 'Instruct tuning'
-        : 'Non-instruct tuning'
+      ? CHOSEN[facts.choice]
       : facts.answers > 0
         ? `${facts.answers} of ${facts.questions} answered`
         : 'Not chosen yet',

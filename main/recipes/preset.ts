@@ -62,7 +62,7 @@ const rehearsalFor = ({ model, strategy }: RecipeContext): number =>
   strategy === 'non-instruct' && model.kind.value === 'instruct' ? 0.05 : 0;
 
 /** What reads or trains the base's own weights, which a base in fewer bits has not. */
-const needsExact = ({ method, useDora, modulesToSave = [] }: Partial<Recipe>): boolean =>
+export const needsExact = ({ method, useDora, modulesToSave = [] }: Partial<Recipe>): boolean =>
   method === 'full' || useDora === true || modulesToSave.length > 0;
 
 /** @throws RECIPE_INVALID where fewer bits are asked for and something needs the weights as they are. */
@@ -167,7 +167,7 @@ export function preset(
     },
     rank: {
       reason: instruct
-        ? `Enough room for one task shown by ${thousands(data.trainRows)} examples; from about 5,000 on twice that (Schulman et al. 2025).`
+        ? `Enough room for one task shown by ${thousands(data.trainRows)} examples: 16 below 5,000 of them, 32 from there on (Schulman et al. 2025).`
         : 'Text holds more to take in than examples do, and low ranks fall behind there (Biderman et al. 2024).',
       usual: '8 to 64',
     },
@@ -182,7 +182,7 @@ export function preset(
     },
     useDora: {
       reason:
-        'Off: sometimes a little better at low ranks (Liu et al. 2024), for a tenth or so more time; exports as a merged model only.',
+        'Off: sometimes a little better at low ranks (Liu et al. 2024), for more time a step; several stages with it cannot be one adapter.',
       usual: 'false',
     },
     dropout: {
@@ -204,7 +204,13 @@ export function preset(
     },
     schedule: { reason: 'Falls gently to nothing, so that the end of the run settles.', usual: 'cosine' },
     warmupRatio: { reason: 'The first steps are taken small.', usual: '0.03 to 0.1' },
-    weightDecay: { reason: 'An adapter is small already; decay gains nothing there.', usual: '0 to 0.1' },
+    weightDecay: {
+      reason:
+        recipe.method === 'full'
+          ? 'None: the run is short, and what the model knows should stay.'
+          : 'An adapter is small already; decay gains nothing there.',
+      usual: '0 to 0.1',
+    },
     weightDecayOn: { reason: 'Norms, biases and magnitudes have a size that means something.', usual: 'matrices' },
     beta1: { reason: 'AdamW’s usual.', usual: '0.9' },
     beta2: { reason: 'AdamW’s usual.', usual: '0.95 to 0.999' },
@@ -218,7 +224,10 @@ export function preset(
     },
     maxSteps: { reason: 'Not set: the epochs decide.', usual: 'not set' },
     batchSize: {
-      reason: `So that about ${thousands(ENOUGH_STEPS)} steps or more are taken, as far as memory allows; adapters bear large batches less well (Schulman et al. 2025).`,
+      reason:
+        batchSize === 1
+          ? 'One row at a time: few data or little memory, and many small steps teach more than few large ones (Schulman et al. 2025).'
+          : `The largest that leaves ${thousands(ENOUGH_STEPS)} steps or more and fits the memory; adapters bear large batches less well (Schulman et al. 2025).`,
       usual: '1 to 16',
     },
     gradientAccumulation: { reason: 'The batch is small enough to be taken at once.', usual: '1 to 16' },
@@ -228,11 +237,15 @@ export function preset(
           ? `Shorter than the ${thousands(wantedLength)} that would suit the data, so that it fits the ${inWords(freeMemoryBytes)} of memory that are free.`
           : data.prose
             ? 'Long text is split into pieces of this length.'
-            : `99 of 100 examples stay within about ${thousands(data.usualLength)} tokens${packing ? '; several share a row' : ''}.`,
+            : data.usualLength > maxLength
+              ? `99 of 100 examples stay within about ${thousands(data.usualLength)} tokens; attention grows with the square of the length, and longer rows are for GPUs.`
+              : `99 of 100 examples stay within about ${thousands(data.usualLength)} tokens${packing ? '; several share a row' : ''}.`,
       usual: '256 to 2,048',
     },
     activationCheckpointing: {
-      reason: 'Off: it fits as it is. On, it takes far less memory and about a third more time.',
+      reason: recipe.activationCheckpointing
+        ? 'On: what a block holds is computed again on the way back, for far less memory and about a third more time.'
+        : 'Off: nothing is computed twice. On, it takes far less memory and about a third more time.',
       usual: 'false, true where memory is short',
     },
     packing: {
@@ -247,8 +260,17 @@ export function preset(
     seed: { reason: 'The same seed gives the same run again.', usual: 'any' },
     precision: { reason: precisionReason(recipe, context.speeds), usual: 'fp32 or int8' },
     device: { reason: 'The CPU in this version.', usual: 'auto' },
-    evalEvery: { reason: 'About ten looks at the held-out rows in a run.', usual: 'a tenth of the steps' },
-    saveEvery: { reason: 'With each look, so that the best state is kept.', usual: 'as evalEvery' },
+    evalEvery: {
+      reason: 'Ten looks at the held-out rows in a run, and one every 100 steps in a long one.',
+      usual: 'a tenth of the steps, 100 at most',
+    },
+    saveEvery: {
+      reason:
+        every === 0
+          ? 'Ten times in a run, since nothing is measured in between.'
+          : 'With each look, so that the best state is kept.',
+      usual: 'as evalEvery',
+    },
     earlyStopping: {
       reason: 'Three looks without a better held-out loss say that it only learns by heart from there.',
       usual: '0 (never) to 5',

@@ -89,6 +89,44 @@ const DOUBTS: readonly Doubt[] = [
       `Only ${steps} ${steps === 1 ? 'step' : 'steps'}: it will hardly move. A smaller batch or more epochs gives more.`,
   },
   {
+    key: 'maxSteps',
+    when: ({ maxSteps, batchSize, gradientAccumulation }, { data }) =>
+      maxSteps !== undefined && data.trainRows > 0 && maxSteps * batchSize * gradientAccumulation > 20 * data.trainRows,
+    question: ({ maxSteps, batchSize, gradientAccumulation }, { data }) =>
+      `${maxSteps} steps read the data about ${Math.round((maxSteps! * batchSize * gradientAccumulation) / data.trainRows)} times: 1 to 5 is usual.`,
+  },
+  {
+    key: 'maxLength',
+    when: ({ maxLength }) => maxLength < 64,
+    question: ({ maxLength }) =>
+      `${maxLength} tokens are a sentence or two: little can be learned from pieces so short.`,
+  },
+  {
+    key: 'beta1',
+    when: ({ beta1 }) => beta1 < 0.8 || beta1 > 0.95,
+    question: ({ beta1 }) => `beta1 of ${beta1}: 0.9 is usual.`,
+  },
+  {
+    key: 'beta2',
+    when: ({ beta2 }) => beta2 < 0.9,
+    question: ({ beta2 }) => `beta2 of ${beta2}: 0.95 to 0.999 is usual.`,
+  },
+  {
+    key: 'epsilon',
+    when: ({ epsilon }) => epsilon > 1e-4,
+    question: ({ epsilon }) => `An epsilon of ${epsilon} shrinks the steps of most weights; 1e-8 is usual.`,
+  },
+  {
+    key: 'gradientAccumulation',
+    when: ({ gradientAccumulation }) => gradientAccumulation > 64,
+    question: ({ gradientAccumulation }) => `${gradientAccumulation} batches to one step: 1 to 16 is usual.`,
+  },
+  {
+    key: 'keepCheckpoints',
+    when: ({ keepCheckpoints }) => keepCheckpoints > 20,
+    question: ({ keepCheckpoints }) => `${keepCheckpoints} checkpoints take that much disk; 0 to 3 is usual.`,
+  },
+  {
     key: 'warmupRatio',
     when: ({ warmupRatio }) => warmupRatio > 0.3,
     question: ({ warmupRatio }) =>

@@ -3,9 +3,9 @@ import { mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ParsedInputOf } from '../contract/api.ts';
-import type { Run } from '../contract/entities.ts';
+import { choiceFrom, type Advice, type Choice, type Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
-import { Recipe, type Strategy } from '../contract/recipe.ts';
+import { Recipe, type Strategy, type Way } from '../contract/recipe.ts';
 import type { JobState } from '../contract/training.ts';
 import type { Ask, Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
@@ -16,6 +16,7 @@ import type { Models } from '../models/index.ts';
 import type { Projects } from '../projects/index.ts';
 import { estimate } from '../recipes/estimate.ts';
 import { measureRows } from '../recipes/index.ts';
+import { needsExact } from '../recipes/preset.ts';
 import type { StrategyService } from '../strategy/index.ts';
 import { checkpointsOf } from './folders.ts';
 import { createHistory } from './history.ts';
@@ -124,8 +125,8 @@ export function createRuns(
     const second = stage('instruct');
     // What keeps the second from being started should be known before the first has run for hours.
     planner.check(await planner.plan(second));
-    const run = await start(first);
-    await start(second, { run: run.id, checkpoint: null });
+    const run = await start(first, null, 'staged');
+    await start(second, { run: run.id, checkpoint: null }, 'staged');
     return run;
   }
 
@@ -155,11 +156,15 @@ export function createRuns(
     return { run: id, checkpoint: atWork ? null : checkpointNamed(id, first.checkpoints, named).name };
   }
 
-  async function start(request: PlanRequest, over: Run['over'] = null): Promise<Run> {
+  /**
+   * @param way what was asked for: both stages of a staged plan are asked for as staged. Undefined: what the project chose.
+   */
+  async function start(request: PlanRequest, over: Run['over'], way: Way | undefined): Promise<Run> {
     projects.show(request.project);
     const planned = await planner.plan(request);
     planner.check(planned);
     const { plan, model, dataset } = planned;
+    const advice = await strategy.advise(request.project, model.id);
     return begin({
       project: request.project,
       model: model.id,
@@ -174,10 +179,17 @@ export function createRuns(
       cloned_from: null,
       over_run: over?.run ?? null,
       over_checkpoint: over?.checkpoint ?? null,
-      advice: await strategy.advise(request.project, model.id),
-      choice: strategy.choice(request.project),
+      advice,
+      choice: choiceOf(request.project, way, advice),
       versions: versions(core.version),
     });
+  }
+
+  /** The project's choice, or where this run goes another way, that. */
+  function choiceOf(project: string, way: Way | undefined, { strategy: advised }: Advice): Choice | null {
+    const chosen = strategy.choice(project);
+    if (way === undefined || chosen?.strategy === way) return chosen;
+    return choiceFrom({ strategy: way, reason: '', advised, at: core.clock.now() });
   }
 
   async function clone(id: string, set: Readonly<Record<string, unknown>>): Promise<Run> {
@@ -187,7 +199,8 @@ export function createRuns(
       model: from.model,
       dataset: from.dataset,
       strategy: from.strategy,
-      set: { ...from.recipe, ...set, strategy: from.strategy },
+      // What needs the model's own weights settles the precision anew, unless it was given.
+      set: { ...from.recipe, ...(needsExact(set) ? { precision: 'auto' } : {}), ...set, strategy: from.strategy },
     });
     planner.check(planned);
     return begin({
@@ -306,7 +319,9 @@ export function createRuns(
         const request = { ...input, set: requested(input) };
         return strategy === 'staged'
           ? startStaged(request, stages)
-          : start({ ...request, strategy }, over === undefined ? null : overOf(over, request));
+          : over === undefined
+            ? start({ ...request, strategy }, null, strategy)
+            : start({ ...request, strategy }, overOf(over, request), 'staged');
       },
       'runs.clone': (input) => clone(input.run, input.set),
       'runs.list': (input) => {

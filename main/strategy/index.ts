@@ -2,10 +2,11 @@
 import { FettleError } from '../contract/errors.ts';
 import {
   BaseMeasure,
-  Choice,
+  choiceFrom,
   ProseMeasure,
   type Advice,
   type Answers,
+  type Choice,
   type Dataset,
   type Job,
   type Model,
@@ -61,8 +62,7 @@ export function createStrategy(
 
   const choice = (project: string): Choice | null => {
     const row = chosen.get(project);
-    // Either stage of a staged plan follows the advice.
-    return row ? Choice.parse({ ...row, overruled: row.advised !== 'staged' && row.advised !== row.strategy }) : null;
+    return row ? choiceFrom(row) : null;
   };
 
   /** Two who ask at once wait for one reading; what failed is tried again. */

@@ -1,6 +1,7 @@
 /** @file fettle advise: which way to tune, with reasons on the three axes. */
 import { readFile } from 'node:fs/promises';
 import { Answers, type Advice } from '../../contract/entities.ts';
+import { Way } from '../../contract/recipe.ts';
 import { FettleError, toFettleError } from '../../contract/errors.ts';
 import { text, type Command, type Context } from '../command.ts';
 import { wrap } from '../format.ts';
@@ -47,16 +48,18 @@ async function readAnswers(path: string): Promise<Answers> {
 export const adviseCommands: readonly Command[] = [
   {
     name: 'advise',
-    usage: 'PROJECT [--answers FILE] [--model MODEL] [--measure] [--questions]',
+    usage: 'PROJECT [--answers FILE] [--model MODEL] [--measure] [--choose WAY [--reason TEXT]] [--questions]',
     summary: 'Which way to tune: instruct, non-instruct, both in stages, or not at all',
     args: [0, 1],
     options: {
       answers: { type: 'string' },
       model: { type: 'string' },
       measure: { type: 'boolean' },
+      choose: { type: 'string' },
+      reason: { type: 'string' },
       questions: { type: 'boolean' },
     },
-    help: 'FILE is a JSON object: {"task": "one-job", "flexibility": "yes"}. --questions prints what may be answered. --measure first sees what the model already does on the unseen examples.',
+    help: 'FILE is a JSON object: {"task": "one-job", "flexibility": "yes"}. --questions prints what may be answered. --measure first sees what the model already does on the unseen examples. --choose takes a way (instruct, non-instruct, staged), as advised or not: advice, choice and reason are kept with each run.',
     async run(context) {
       const { client } = context;
       if (context.options['questions'] === true) {
@@ -79,9 +82,22 @@ export const adviseCommands: readonly Command[] = [
           context,
           (await client.call('strategy.measure', { project, ...(model === undefined ? {} : { model }) })).id,
         );
+      const way = text(context, 'choose');
+      if (way !== undefined) {
+        const chosen = Way.safeParse(way);
+        if (!chosen.success) throw new FettleError('USAGE', `--choose is one of ${Way.options.join(', ')}.`);
+        await client.call('strategy.choose', { project, strategy: chosen.data, reason: text(context, 'reason') ?? '' });
+      }
       const advice = await client.call('strategy.advise', { project, ...(model === undefined ? {} : { model }) });
-      context.result(advice);
+      const { choice } = await client.call('projects.show', { project });
+      context.result({ ...advice, choice });
       describeAdvice(context, advice);
+      if (choice)
+        context.say(
+          wrap(
+            `Chosen: ${choice.strategy}, ${choice.overruled ? `against the advice${choice.reason ? ` (${choice.reason})` : ''}` : 'as advised'}.`,
+          ),
+        );
     },
   },
 ];

@@ -58,7 +58,8 @@ export const demoCommand: Command = {
     const advice = await client.call('strategy.advise', { project: slug, model: model.id });
     describeAdvice(context, advice);
     const strategy = advice.strategy === 'non-instruct' ? 'non-instruct' : 'instruct';
-    await client.call('strategy.choose', { project: slug, strategy });
+    const reason = strategy === advice.strategy ? '' : 'The demo shows one stage.';
+    await client.call('strategy.choose', { project: slug, strategy, reason });
 
     step('The recipe');
     const request = { project: slug, model: model.id, strategy, set: { ...SHORT, ...pairs(context, 'set') } } as const;

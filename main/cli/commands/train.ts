@@ -109,9 +109,23 @@ export const trainCommand: Command = {
       throw new FettleError('USAGE', '--set-text and --set-examples belong to --strategy staged.', 'Use --set.');
     if (context.options['estimate'] === true) {
       const first = { ...request, set: { ...request.set, ...stages['non-instruct'] } };
-      const plan = await client.call('runs.plan', strategy === 'staged' ? first : request);
-      context.result(plan);
-      return describePlan(context, plan);
+      if (strategy !== 'staged') {
+        const plan = await client.call('runs.plan', request);
+        context.result(plan);
+        return describePlan(context, plan);
+      }
+      const second: InputOf<'runs.plan'> = {
+        ...request,
+        strategy: 'instruct',
+        set: { ...request.set, ...stages.instruct },
+      };
+      const plans = [await client.call('runs.plan', first), await client.call('runs.plan', second)];
+      context.result(plans);
+      for (const [i, plan] of plans.entries()) {
+        context.say(`Stage ${i + 1}`);
+        describePlan(context, plan);
+      }
+      return;
     }
     const first = await client.call('runs.start', {
       ...request,

@@ -88,3 +88,6 @@ export const Choice = z.object({
   at: Time,
 });
 export type Choice = z.infer<typeof Choice>;
+/** With whether a person went another way than was advised. @throws ZodError for words that are none of its own */
+export const choiceFrom = (kept: Readonly<Record<Exclude<keyof Choice, 'overruled'>, string>>): Choice =>
+  Choice.parse({ ...kept, overruled: kept.advised !== kept.strategy });
