@@ -6,54 +6,76 @@ export interface Handed {
   readonly format: ExportFormat;
   /** Names of the files, relative to the export's folder. */
   readonly files: readonly string[];
-  /** A name in words and the SHA-256 of the base model. */
-  readonly base: { readonly name: string; readonly hash: string };
+  readonly base: {
+    readonly name: string;
+    /** Of its one file of weights; where they lie in several, Fettle's own over all of them. */
+    readonly hash: string;
+    readonly severalFiles?: boolean;
+    /** llama.cpp reads it as it is. */
+    readonly gguf?: boolean;
+  };
+  /** The stage that an adapter stands on, where it holds its own part only: it must be merged first. */
+  readonly over?: { readonly run: string; readonly checkpoint: string };
   /** Of the adapter. */
   readonly rank: number;
+  /** Weight-decomposed, or with modules that were trained in whole. */
+  readonly moreThanLora?: boolean;
   /** It answers in conversations; otherwise it goes on with a text. */
   readonly converses: boolean;
 }
 
 /** @param at the export's folder: a whole path, or '.' for a person who stands in it. */
 export function howToRun(handed: Handed, at: string): HowTo[] {
-  const { format, files, base, rank, converses } = handed;
+  const { format, files, base, over, rank, moreThanLora, converses } = handed;
   const gguf = files.find((name) => name.endsWith('.gguf')) ?? 'model.gguf';
   const name = gguf.replace(/\.gguf$/, '');
   const folder = shell(at);
   const file = shell(at === '.' ? gguf : `${at}/${gguf}`);
   const script = JSON.stringify(at === '.' ? gguf : `${at}/${gguf}`);
-  const baseFile = shell(`${base.name}.gguf`);
+  // One stage alone does not fit the plain base, whose hash would mislead.
+  const baseName = over ? `${over.run}-${over.checkpoint}-merged` : base.name;
+  const ggufBase = `${baseName}.gguf`;
   const own = files.some((each) => each.startsWith('base/'));
   // A base without a form of conversation: the adapter brings one, with the tokenizer.
-  const words = files.includes('tokenizer.json') ? at : own ? (at === '.' ? 'base' : `${at}/base`) : base.name;
-  const basePath = own ? (at === '.' ? 'base' : `${at}/base`) : base.name;
-  const needs = `# the base: ${base.name.replaceAll(/\s+/g, ' ')}, SHA-256 ${base.hash}`;
+  const words = files.includes('tokenizer.json') ? at : own ? (at === '.' ? 'base' : `${at}/base`) : baseName;
+  const basePath = own ? (at === '.' ? 'base' : `${at}/base`) : baseName;
+  const needs = own ? [] : baseNeeded(handed);
   const talk = converses ? '-cnv' : "-no-cnv -p 'Once upon a time'";
   switch (format) {
     case 'adapter':
       return [
-        { client: 'transformers', lines: peft({ folder: at, base: basePath, words }, own ? [] : [needs], converses) },
         {
-          client: 'vLLM',
+          client: 'transformers',
           lines: [
-            ...(own ? [] : [needs]),
-            `vllm serve ${shell(basePath)} --enable-lora --max-lora-rank ${vllmRank(rank)} --lora-modules tuned=${folder}`,
-            ask(8000, 'tuned', converses),
+            peft({ folder: at, base: basePath, words }, needs, converses),
+            ...(moreThanLora ? NOT_IN_VLLM : []),
           ].join('\n'),
         },
+        ...(moreThanLora
+          ? []
+          : [
+              {
+                client: 'vLLM',
+                lines: [
+                  ...needs,
+                  `vllm serve ${shell(basePath)} --enable-lora --max-lora-rank ${vllmRank(rank)} --lora-modules tuned=${folder}`,
+                  ask(8000, 'tuned', converses),
+                ].join('\n'),
+              },
+            ]),
       ];
     case 'gguf-adapter':
       return [
         {
           client: 'llama.cpp',
           lines: [
-            needs,
-            `llama-cli -m ${baseFile} --lora ${file} ${talk}`,
-            `llama-server -m ${baseFile} --lora ${file} --port 8080`,
+            ...needs,
+            `llama-cli -m ${shell(ggufBase)} --lora ${file} ${talk}`,
+            `llama-server -m ${shell(ggufBase)} --lora ${file} --port 8080`,
           ].join('\n'),
         },
         // Ollama takes no adapters (since September 2026): the Ollama folder is for it.
-        { client: 'Node', lines: node(JSON.stringify(`${base.name}.gguf`), converses, script) },
+        { client: 'Node', lines: node(JSON.stringify(ggufBase), converses, script) },
       ];
     case 'safetensors':
       return [
@@ -94,6 +116,32 @@ export function howToRun(handed: Handed, at: string): HowTo[] {
       ];
   }
 }
+
+/** What an adapter must be put on, in comments above the commands. */
+function baseNeeded({ format, base, over }: Handed): string[] {
+  const gguf = format === 'gguf-adapter';
+  if (over)
+    return [
+      `# the base: ${over.run}, ${over.checkpoint}, merged into its own base; the plain base does not fit`,
+      gguf
+        ? `# fettle export ${over.run} --checkpoint ${over.checkpoint} --format gguf --quant f32`
+        : `# fettle export ${over.run} --checkpoint ${over.checkpoint} --format safetensors --out ${shell(`${over.run}-${over.checkpoint}-merged`)}`,
+    ];
+  const name = base.name.replaceAll(/\s+/g, ' ');
+  const hash = base.severalFiles ? `Fettle’s hash of its files ${base.hash}` : `SHA-256 ${base.hash}`;
+  return gguf && !base.gguf
+    ? [
+        `# the base: ${name}, a folder of safetensors (${hash}); make a GGUF of it first, with llama.cpp’s own script`,
+        `# python convert_hf_to_gguf.py FOLDER --outtype f32 --outfile ${shell(`${base.name}.gguf`)}`,
+      ]
+    : [`# the base: ${name}, ${hash}`];
+}
+
+const NOT_IN_VLLM = [
+  '',
+  '# vLLM takes no adapter that is weight-decomposed (DoRA) or holds modules trained in whole:',
+  '# for it, export the merged folder (--format safetensors).',
+];
 
 const LANGUAGES: Readonly<Record<string, string>> = {
   transformers: 'python',

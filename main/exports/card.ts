@@ -95,7 +95,7 @@ export function modelCard(
     `library_name: ${LIBRARY[format]}`,
     `base_model_relation: ${adapter ? 'adapter' : dtype.startsWith('q') ? 'quantized' : 'finetune'}`,
     'pipeline_tag: text-generation',
-    'tags: [fettle, lora]',
+    recipe?.method === 'full' ? 'tags: [fettle]' : 'tags: [fettle, lora]',
     '---',
     '',
     `# ${plain(facts.title)}`,
@@ -113,7 +113,7 @@ export function modelCard(
       ],
       ['Fettle’s hash of the base', code(base.hash)],
       ...(adapter && handed.base.hash !== base.hash
-        ? [['SHA-256 of the base’s file', code(handed.base.hash)] as const]
+        ? [['SHA-256 of the base’s file of weights', code(handed.base.hash)] as const]
         : []),
       ['Licence of the base', base.license ? plain(base.license) : 'not stated in its files'],
       ['Strategy', strategyWords(facts.strategy)],
@@ -167,7 +167,7 @@ export function modelCard(
     ]),
     '',
     ...(facts.comparison ? [...scorecard(facts.comparison), ''] : []),
-    ...(adapter && (base.storage !== 'F32' || facts.withBase) ? [baseNote(facts, format), ''] : []),
+    ...(adapter ? [baseNote(facts, format, handed), ''] : []),
     '## How to run it',
     '',
     ...howToInMarkdown({ ...handed, format }),
@@ -230,15 +230,25 @@ const importedRows = ({
   ['SHA-256 of its weights as they came', code(hash)],
 ];
 
-function baseNote({ base, withBase }: CardFacts, format: Export['format']): string {
+/** What the adapter fits. */
+function baseNote(
+  { base, withBase }: CardFacts,
+  format: Export['format'],
+  { base: { gguf, severalFiles }, over }: Pick<Handed, 'base' | 'over'>,
+): string {
   const widened =
     base.storage === 'F32'
       ? 'The base model’s weights have 32 bits.'
       : `The base model’s weights are stored as ${base.storage} and were widened to 32 bits for training.`;
-  if (withBase) return `${widened} The folder \`base\` holds them so: the adapter fits exactly those.`;
-  return format === 'gguf-adapter'
-    ? `${widened} llama.cpp puts the adapter on the file with the hash above as it is.`
-    : `${widened} The adapter fits exactly those weights; on another copy of the same model (of another precision) its results differ a little. The base is not part of these files: the hash above tells whether yours is the same.`;
+  if (withBase)
+    return `${widened} The folder \`base\` holds them so${over ? ', with the stages before merged into them' : ''}: the adapter fits exactly those.`;
+  if (over)
+    return `${widened} This adapter holds the part of its own stage only: it fits ${plain(over.run)}, ${over.checkpoint}, merged into its base (${format === 'gguf-adapter' ? 'exported as GGUF' : 'exported as a merged folder'}), and not the plain base.`;
+  if (format === 'gguf-adapter')
+    return gguf
+      ? `${widened} llama.cpp puts the adapter on the file with the hash above as it is.`
+      : `${widened} The base came as a folder, and llama.cpp takes the adapter on a GGUF: make a GGUF of the base first. The hash above is that of ${severalFiles ? 'the folder’s files together, as Fettle counts it' : 'the folder’s file of weights'}, not of a GGUF.`;
+  return `${widened} The adapter fits exactly those weights; on another copy of the same model (of another precision) its results differ a little. The base is not part of these files: the hash above${severalFiles ? ', of all its files together as Fettle counts it,' : ''} tells whether yours is the same.`;
 }
 
 /** What was measured against others, with margins of 95%. */

@@ -204,7 +204,15 @@ export function createExports(core: Core, parts: Parts): Exports {
 /** What an adapter's file cannot hold. @throws EXPORT_UNSUPPORTED */
 function refuseAdapter({ recipe, imported }: Run, under: readonly Stage[], format: ExportFormat): void {
   const stages = [...under, { recipe, imported }];
-  if (stages.some((stage) => stage.recipe?.method === 'full'))
+  if (recipe?.method !== 'full' && under.some((stage) => stage.recipe?.method === 'full'))
+    throw new FettleError(
+      'EXPORT_UNSUPPORTED',
+      'A stage under this one has trained all weights: the stages cannot be put into one adapter.',
+      format === 'adapter'
+        ? 'Export the last stage alone with its base beside it (--alone --with-base), or the merged model (safetensors, gguf).'
+        : 'Export the last stage alone (--alone), or the merged model (gguf).',
+    );
+  if (recipe?.method === 'full')
     throw new FettleError(
       'EXPORT_UNSUPPORTED',
       'All weights of the model were trained: there is no adapter to hand over.',

@@ -1,5 +1,5 @@
 /** @file Both stages as one plan: the second stands on the first, nothing is counted twice, and what is exported is what was trained. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -107,6 +107,13 @@ describe('both stages', () => {
     const alone = await exported({ run: second.id, format: 'adapter', alone: true, out: out('alone') });
     const stage = await exported({ run: first.id, format: 'adapter', out: out('first') });
     for (const made of [both, merged, alone, stage]) expect([made.error, made.proof?.verdict]).toEqual([null, 'equal']);
+    // One stage alone is not to be put on the plain base, by nobody.
+    const told = [...alone.howTo.map(({ lines }) => lines), readFileSync(join(out('alone'), 'README.md'), 'utf8')];
+    for (const text of told) {
+      expect(text).toContain(`fettle export ${first.id} --checkpoint ${second.over!.checkpoint!}`);
+      expect(text).not.toMatch(/from_pretrained\("tiny"\)|vllm serve tiny|the base: tiny/);
+    }
+    expect(both.howTo[0]!.lines).toContain('from_pretrained("tiny")');
     const truth = await logits(model, out('alone'), [out('first')]);
     expect(farthest(truth, await logits(model, out('both')))).toBeLessThan(1e-4);
     expect(farthest(truth, await logits(out('merged'), null))).toBeLessThan(1e-4);

@@ -97,9 +97,17 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
       if (ollama) proof = { ...proof, template: { conversations: ollama.conversations, equal: ollama.conversations } };
       const { name, hash } = job.card.base;
       const [only, ...others] = await weightHashes(job);
+      const stage = job.card.stages.at(-1);
       handed = {
-        base: { name, hash: only && others.length === 0 ? only.hash : hash },
+        base: {
+          name,
+          hash: only && others.length === 0 ? only.hash : hash,
+          severalFiles: others.length > 0,
+          gguf: job.model.endsWith('.gguf'),
+        },
+        ...(stage && job.alone ? { over: { run: stage.run, checkpoint: stage.checkpoint } } : {}),
         rank: lora?.rank ?? 0,
+        moreThanLora: lora !== null && (lora.useDora === true || (lora.modulesToSave ?? []).length > 0),
         converses: chatTemplate !== null,
       };
     } finally {

@@ -193,7 +193,7 @@ export const judgeCommands: readonly Command[] = [
       alone: { type: 'boolean' },
       'with-base': { type: 'boolean' },
     },
-    help: 'GGUF is for llama.cpp, LM Studio and Ollama: f32, f16, bf16, q8_0 (8 bits, unless another is named), q6_k, q5_k_m, q5_1, q5_0, q4_k_m, q4_1, q4_0. --dtype is another name of --quant.\nONNX is for transformers.js and onnxruntime-genai: q8 (8 bits, unless another is named), f32, f16, q4.\nThe adapter of a second stage holds both stages as one and loads on the plain base; --alone gives its own part only.\ngguf-adapter is what llama.cpp puts on the base’s own GGUF with --lora. --with-base puts the base beside a PEFT adapter, in 32 bits.',
+    help: 'GGUF is for llama.cpp and LM Studio, ollama (a folder with a GGUF and a Modelfile) for Ollama: f32, f16, bf16, q8_0 (8 bits, unless another is named), q6_k, q5_k_m, q5_1, q5_0, q4_k_m, q4_1, q4_0. --dtype is another name of --quant.\nONNX is for transformers.js and onnxruntime-genai: q8 (8 bits, unless another is named), f32, f16, q4.\nThe adapter of a second stage holds both stages as one and loads on the plain base; --alone gives its own part only.\ngguf-adapter is what llama.cpp puts on the base’s own GGUF with --lora. --with-base puts the base beside a PEFT adapter, in 32 bits.',
     async run(context) {
       const format = ExportFormat.safeParse(text(context, 'format') ?? 'adapter');
       if (!format.success) throw new FettleError('USAGE', `--format is one of ${ExportFormat.options.join(', ')}.`);
