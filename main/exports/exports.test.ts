@@ -138,6 +138,34 @@ describe('what is exported', () => {
   });
 });
 
+describe('a run on long prompts', () => {
+  it('is asked about their ends', async () => {
+    const { client } = app;
+    const path = await writeTinyModel(join(folder, 'long'));
+    const config = JSON.parse(readFileSync(join(path, 'config.json'), 'utf8')) as Record<string, unknown>;
+    writeFileSync(join(path, 'config.json'), JSON.stringify({ ...config, max_position_embeddings: 1024 }));
+    await client.call('projects.create', { name: 'Long' });
+    await app.core.jobs.settled((await client.call('models.add', { path, name: 'long' })).id);
+    const rows = Array.from({ length: 30 }, (_, i) =>
+      JSON.stringify({
+        instruction: `${`Wheel ${i * 37} squeaks. `.repeat(45).slice(0, 700)}?`,
+        response: `Oil ${i}.`,
+      }),
+    );
+    writeFileSync(join(folder, 'long.jsonl'), rows.join('\n'));
+    const imported = await client.call('datasets.import', { project: 'long', paths: [join(folder, 'long.jsonl')] });
+    await app.core.jobs.settled(imported.id);
+    const set = { maxSteps: 1, evalEvery: 0, saveEvery: 0, maxLength: 1024, rank: 2 };
+    const { id } = await client.call('runs.start', { project: 'long', model: 'long', strategy: 'instruct', set });
+    await app.core.jobs.settled(app.core.jobs.of('train', id)!.id);
+    const begun = await client.call('exports.start', { run: id, format: 'safetensors', out: out('long') });
+    const made = await ended(begun);
+    expect([made.error, made.proof?.verdict]).toEqual([null, 'equal']);
+    expect(made.proof!.tokensCompared).toBeGreaterThan(0);
+    expect(made.proof!.likelihood!.tokens).toBeGreaterThan(0);
+  });
+});
+
 describe('what goes wrong', () => {
   it('a folder that is there is not touched, nor one that came meanwhile', async () => {
     mkdirSync(out('there'));

@@ -164,6 +164,7 @@ export function createExports(core: Core, parts: Parts): Exports {
       withBase,
       answers: [run, ...stagesUnder(run, runs)].some(({ strategy }) => strategy === 'instruct'),
       rows: rowsFor(run),
+      maxLength: run.recipe?.maxLength ?? null,
       threads: core.threads,
       card: await cardFacts(core, run, { checkpoint, alone, withBase }, parts),
     };

@@ -9,6 +9,7 @@ import type { Handed } from '../contract/clients.ts';
 import type { Export, Proof } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { FLOATS, NEXT, ONNX_TYPES } from '../contract/export-types.ts';
+import { readSpec } from '../engine/index.ts';
 import { graphPath } from '../engine/export/folder.ts';
 import { OnnxReader, RUNTIME } from '../engine/export/read.ts';
 import { modelCard, recipeFile, type CardFacts } from '../exports/card.ts';
@@ -22,6 +23,7 @@ import { llamaCppInstalled } from './llama-cpp.ts';
 import { loadModel, openStages, withAdapter, withOpened, type OpenedModel } from './load.ts';
 import {
   ask,
+  asksSomething,
   askFiles,
   askLlamaCpp,
   askTransformersJs,
@@ -51,6 +53,8 @@ export interface ExportJob {
   readonly withBase: boolean;
   /** Rows whose held-out part is replayed as the proof; null for general data of Fettle's own. */
   readonly rows: string | null;
+  /** Tokens of an example that the run was trained with; null of one that was made elsewhere. */
+  readonly maxLength: number | null;
   readonly threads: number;
   readonly card: CardFacts;
 }
@@ -195,9 +199,13 @@ function disproven(job: ExportJob, proof: Proof): FettleError {
 async function prove(job: ExportJob, folder: string, opened: OpenedModel, say: Say): Promise<Proof> {
   const { files, template } = opened;
   const text = { tokenizer: files.tokenizer, template };
-  const questions = await (job.rows === null
-    ? generalQuestions(text, files.chatTemplate !== null)
-    : questionsOf(job.rows, text));
+  const span = { maxLength: job.maxLength, positions: readSpec(files.config).maxPositions };
+  const ownQuestions = job.rows === null ? null : await questionsOf(job.rows, text, span);
+  // Held-out rows of which none says anything prove nothing either.
+  const questions =
+    ownQuestions && asksSomething(ownQuestions)
+      ? ownQuestions
+      : await generalQuestions(text, files.chatTemplate !== null, span);
   const tell = (share: number): void => say('Asking the files', 0.55 + 0.4 * share);
   const asOne = !job.alone && job.under.length > 0;
   const gguf = job.format === 'gguf' || job.format === 'ollama' ? join(folder, ggufName(job)) : null;

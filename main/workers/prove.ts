@@ -6,7 +6,7 @@ import { exampleOf, type TextModel } from '../datasets/tokens.ts';
 import { evaluate } from '../engine/train/evaluate.ts';
 import { fitExamples } from '../engine/train/packing.ts';
 import type { Decoder, Example, Trainable } from '../engine/types.ts';
-import { LOGIT_TOLERANCE, replay, REPLAYED_TOKENS, type Likelihood, type Replay } from '../exports/proof.ts';
+import { gap, LOGIT_TOLERANCE, replay, REPLAYED_TOKENS, type Likelihood, type Replay } from '../exports/proof.ts';
 import type { ModelFiles } from '../formats/model.ts';
 import { CONVERSATIONS } from '../formats/ollama.ts';
 import { generalExamples } from '../recipes/rehearsal.ts';
@@ -20,6 +20,15 @@ export interface Questions {
   readonly prompts: readonly (readonly number[])[];
   readonly rows: readonly Example[];
   readonly instruct: boolean;
+  /** Tokens that a prompt or a row has at most. */
+  readonly maxLength: number;
+}
+/** How much of a text is asked about. */
+export interface Span {
+  /** As the run was trained with; null of one that was made elsewhere. */
+  readonly maxLength: number | null;
+  /** Of the model. */
+  readonly positions: number;
 }
 export interface Answers {
   readonly replays: readonly Replay[];
@@ -33,10 +42,11 @@ type Tell = (share: number) => void;
 const PROMPTS = 10;
 const PROMPT_TOKENS = 64;
 const ROWS = 50;
+/** Where no run says otherwise. */
 const MAX_LENGTH = 512;
 
 /** Of the held-out rows: prompts as the model sees them up to its first answer, or the first tokens of a document. */
-export async function questionsOf(file: string, text: TextModel): Promise<Questions> {
+export async function questionsOf(file: string, text: TextModel, span: Span): Promise<Questions> {
   const rows: Example[] = [];
   let instruct = true;
   for await (const row of readRows(file)) {
@@ -44,29 +54,44 @@ export async function questionsOf(file: string, text: TextModel): Promise<Questi
     instruct = row.text === undefined;
     rows.push(exampleOf(row, text));
   }
-  return questionsFrom(rows, instruct);
+  return questionsFrom(rows, instruct, span);
 }
 
 /** Of general data of Fettle's own: of an adapter that was made elsewhere, in a project without data. */
-export async function generalQuestions(text: TextModel, conversations: boolean): Promise<Questions> {
-  return questionsFrom(await generalExamples(text, conversations), conversations);
+export async function generalQuestions(text: TextModel, conversations: boolean, span: Span): Promise<Questions> {
+  return questionsFrom(await generalExamples(text, conversations), conversations, span);
 }
 
-function questionsFrom(rows: readonly Example[], instruct: boolean): Questions {
+/** Nothing is left out for being long: of a long prompt its last tokens are asked, of a row with one those around its first answer. */
+export function questionsFrom(rows: readonly Example[], instruct: boolean, span: Span): Questions {
+  const maxLength = Math.min(span.maxLength ?? MAX_LENGTH, span.positions);
+  const promptLength = Math.max(1, Math.min(maxLength, span.positions - REPLAYED_TOKENS));
   const prompts = rows.flatMap(({ ids, loss }) => {
-    const answer = instruct ? loss.indexOf(1) : PROMPT_TOKENS;
-    return answer > 0 && answer < MAX_LENGTH - REPLAYED_TOKENS ? [[...ids.subarray(0, answer)]] : [];
+    const answer = instruct ? loss.indexOf(1) : Math.min(ids.length, PROMPT_TOKENS);
+    return answer > 0 ? [[...ids.subarray(Math.max(0, answer - promptLength), answer)]] : [];
   });
-  const fitted = fitExamples(rows, MAX_LENGTH, instruct ? 'cut' : 'split').examples;
-  return { prompts: spread(prompts, PROMPTS), rows: spread(fitted, ROWS), instruct };
+  const reached = instruct ? rows.map((row) => aroundAnswer(row, maxLength)) : rows;
+  const fitted = fitExamples(reached, maxLength, instruct ? 'cut' : 'split').examples;
+  return { prompts: spread(prompts, PROMPTS), rows: spread(fitted, ROWS), instruct, maxLength };
 }
+
+/** Where training would cut off all that is answered: half of the length before the first answer, and half from there on. */
+function aroundAnswer(row: Example, maxLength: number): Example {
+  const answer = row.loss.indexOf(1);
+  if (answer < maxLength) return row;
+  const start = answer - Math.floor(maxLength / 2);
+  return { ids: row.ids.subarray(start, start + maxLength), loss: row.loss.subarray(start, start + maxLength) };
+}
+
+/** Enough to prove anything by. */
+export const asksSomething = ({ prompts, rows }: Questions): boolean => prompts.length > 0 && rows.length > 0;
 
 export async function ask(model: Askable, questions: Questions, tell: Tell): Promise<Answers> {
-  const { prompts, rows, instruct } = questions;
+  const { prompts, rows, instruct, maxLength } = questions;
   const replays = await replay(model, prompts, (i) => tell((0.5 * i) / prompts.length));
   const measured = await evaluate(model, rows, {
     strategy: instruct ? 'instruct' : 'non-instruct',
-    maxLength: MAX_LENGTH,
+    maxLength,
     packing: true,
     batchSize: 1,
     onProgress: (share) => tell(0.5 + 0.5 * share),
@@ -131,7 +156,7 @@ export function askLlamaCpp(
 ): Promise<Told | null> {
   const open = (): Promise<OtherReader | null> =>
     openWithLlamaCpp(path, {
-      contextSize: MAX_LENGTH + REPLAYED_TOKENS,
+      contextSize: own.questions.maxLength + REPLAYED_TOKENS,
       threads: options.threads,
       ...(lora === undefined ? {} : { lora }),
     });
@@ -151,6 +176,13 @@ export function askTransformersJs(
 
 /** Tokens whose likelihood another program is asked for. */
 const LIKELIHOOD_TOKENS = 120;
+
+async function likelihoodChange(model: OtherReader, { ids, loss }: Example, own: Own): Promise<number> {
+  const from = Math.max(0, loss.indexOf(1) - 1);
+  const end = from + LIKELIHOOD_TOKENS;
+  const cut = { ids: ids.subarray(0, end), loss: loss.subarray(0, end) };
+  return (await model.loss([...cut.ids], from)) / (await own.lossOf(cut)) - 1;
+}
 
 /** Tokens of texts, forms of conversations, ends of answers, greedy text and likelihood. */
 async function askOther(
@@ -187,14 +219,9 @@ async function askOther(
       if (exact && apart !== -1 && gap(logits[apart]!) > LOGIT_TOLERANCE)
         faults.push(`prompt ${i + 1} is answered otherwise from token ${apart + 1}`);
     }
-    const some = rows.find((row) => row.ids.length > 1)!;
-    const from = Math.max(0, some.loss.indexOf(1) - 1);
-    const cut = {
-      ids: some.ids.subarray(0, from + LIKELIHOOD_TOKENS),
-      loss: some.loss.subarray(0, from + LIKELIHOOD_TOKENS),
-    };
-    const [theirs, ours] = [await model.loss([...cut.ids], from), await own.lossOf(cut)];
-    const change = theirs / ours - 1;
+    const some = rows.find((row) => row.ids.length > 1);
+    if (!some) faults.push('there is no row to compare the likelihood of');
+    const change = some ? await likelihoodChange(model, some, own) : 0;
     if (!(Math.abs(change) <= allowed)) faults.push(`the likelihood of a row differs by ${(100 * change).toFixed(1)}%`);
     const total = own.answers.replays.reduce((sum, { ids }) => sum + ids.length, 0);
     const found = `${same} of ${total} tokens as ${own.by} reads the file, likelihood ${inPercent(change)} off`;
@@ -202,13 +229,4 @@ async function askOther(
   } finally {
     await model.close();
   }
-}
-
-/** Between the two best logits. */
-function gap(logits: Float32Array): number {
-  let [best, second] = [-Infinity, -Infinity];
-  for (const value of logits)
-    if (value > best) [best, second] = [value, best];
-    else if (value > second) second = value;
-  return best - second;
 }

@@ -42,6 +42,7 @@ async function subjectOf(path: string): Promise<Subject> {
     prompts: examples.slice(0, 3).map(({ ids, loss }) => [...ids.subarray(0, loss.indexOf(1))]),
     rows: examples,
     instruct: true,
+    maxLength: 512,
   };
   return { run, questions, expected: await ask(run.base, questions, () => undefined) };
 }

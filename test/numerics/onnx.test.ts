@@ -47,6 +47,7 @@ async function subjectOf(path: string, rows: number): Promise<Subject> {
     prompts: examples.slice(0, 3).map(({ ids, loss }) => [...ids.subarray(0, loss.indexOf(1))]),
     rows: examples,
     instruct: true,
+    maxLength: 512,
   };
   return { run, questions, expected: await ask(run.base, questions, () => undefined) };
 }
