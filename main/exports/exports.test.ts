@@ -138,6 +138,40 @@ describe('what is exported', () => {
   });
 });
 
+describe('a stage on one that trained all weights', () => {
+  it('is an adapter of its own, with its base beside it', async () => {
+    const { client } = app;
+    const train = async (more: Partial<InputOf<'runs.start'>>, method: 'lora' | 'full'): Promise<Run> => {
+      const set = { maxSteps: 1, evalEvery: 0, saveEvery: 0, maxLength: 64, method };
+      const { id } = await client.call('runs.start', {
+        project: 'shop',
+        model: 'tiny',
+        strategy: 'instruct',
+        set,
+        ...more,
+      });
+      await app.core.jobs.settled(app.core.jobs.of('train', id)!.id);
+      return client.call('runs.show', { run: id });
+    };
+    const full = await train({}, 'full');
+    const over = await train({ over: full.id }, 'lora');
+    const start = (request: Omit<InputOf<'exports.start'>, 'run'>, id = over.id): Promise<Export> =>
+      client.call('exports.start', { run: id, ...request });
+    await expect(start({ format: 'adapter' })).rejects.toMatchObject({
+      code: 'EXPORT_UNSUPPORTED',
+      hint: expect.stringContaining('--alone --with-base') as string,
+    });
+    await expect(start({ format: 'adapter' }, full.id)).rejects.toMatchObject({
+      message: expect.stringContaining('no adapter to hand over') as string,
+    });
+    const made = await ended(await start({ format: 'adapter', alone: true, withBase: true, out: out('over-full') }));
+    expect([made.error, made.proof?.verdict]).toEqual([null, 'equal']);
+    const whole = await ended(await start({ format: 'safetensors', out: out('full') }, full.id));
+    const tags = (folder: string): string => /^tags: .*$/m.exec(readFileSync(join(folder, 'README.md'), 'utf8'))![0];
+    expect([tags(made.folder), tags(whole.folder)]).toEqual(['tags: [fettle, lora]', 'tags: [fettle]']);
+  });
+});
+
 describe('a run on long prompts', () => {
   it('is asked about their ends', async () => {
     const { client } = app;

@@ -1,9 +1,10 @@
 /** @file Folders of models and adapters: written and read back, and refused with the reason. */
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { writeTinyModel } from '../../test/fixtures/tiny-model.ts';
+import { FettleError } from '../contract/errors.ts';
 import { chatTemplate } from './chat-template.ts';
 import { writeModelFolder } from './huggingface/write.ts';
 import { kindOf } from './kind.ts';
@@ -38,7 +39,13 @@ describe('a Hugging Face folder', () => {
 
   it('is written again in pieces and read back the same', async () => {
     const model = await openModel(join(folder, 'm'));
-    await writeModelFolder(join(folder, 'out'), model, { dtype: 'f32', shardBytes: 50_000 });
+    const shares: number[] = [];
+    const tell = (share: number): unknown => shares.push(share);
+    await writeModelFolder(join(folder, 'out'), model, { dtype: 'f32', shardBytes: 50_000, tell });
+    // Told before each tensor, from nothing on.
+    expect(shares).toHaveLength(model.weights.names.length);
+    expect([shares[0], Math.max(...shares) < 1]).toEqual([0, true]);
+    expect(shares).toEqual([...shares].sort((a, b) => a - b));
     const again = await openModel(join(folder, 'out'));
     expect(new Set(again.weights.names)).toEqual(new Set(model.weights.names));
     for (const name of model.weights.names)
@@ -50,6 +57,18 @@ describe('a Hugging Face folder', () => {
     expect(readFileSync(join(folder, 'out/config.json'), 'utf8')).not.toContain(folder);
     await model.close();
     await again.close();
+  });
+
+  it('is given up between two tensors', async () => {
+    const model = await openModel(join(folder, 'm'));
+    const tell = (share: number): void => {
+      if (share > 0.5) throw new FettleError('CANCELLED', 'Enough.', 'Begin again.');
+    };
+    await expect(writeModelFolder(join(folder, 'half'), model, { dtype: 'f32', tell })).rejects.toMatchObject({
+      code: 'CANCELLED',
+    });
+    expect(readdirSync(join(folder, 'half'))).toEqual([]);
+    await model.close();
   });
 
   it.each([

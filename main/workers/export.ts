@@ -8,7 +8,7 @@ import { z } from 'zod';
 import type { Handed } from '../contract/clients.ts';
 import type { Export, Proof } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
-import { FLOATS, NEXT, ONNX_TYPES } from '../contract/export-types.ts';
+import { NEXT, ONNX_TYPES } from '../contract/export-types.ts';
 import { readSpec } from '../engine/index.ts';
 import { graphPath } from '../engine/export/folder.ts';
 import { OnnxReader, RUNTIME } from '../engine/export/read.ts';
@@ -263,7 +263,7 @@ async function proveAdapterGguf(
     if (needsBase(job)) await writeModelGguf(made, read.files, 'f32', { name: job.card.base.name, license: null });
     tell(0.7);
     const own = { by: 'Fettle', answers: found, questions, lossOf: lossWith(tuned) };
-    const exact = needsBase(job) || ['F32', 'F16', 'BF16'].includes(job.card.base.storage);
+    const exact = needsBase(job) || ['F32', 'F16'].includes(job.card.base.storage);
     const base = needsBase(job) ? made : job.model;
     const other = await askLlamaCpp(base, read.files, own, { threads: job.threads, exact, lora: path });
     return { ...proof, readers: other ? [other] : [] };
@@ -302,7 +302,8 @@ async function proveOnnx(
   }
 }
 
-const isExact = ({ dtype }: ExportJob): boolean => FLOATS.some((type) => type === dtype);
+/** With bf16 llama.cpp rounds what it multiplies as well: its greedy text may turn elsewhere. */
+const isExact = ({ dtype }: ExportJob): boolean => dtype === 'f32' || dtype === 'f16';
 
 async function listFiles(folder: string): Promise<Pick<Export, 'bytes' | 'files'>> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });

@@ -1,4 +1,5 @@
 /** @file Writes the files of an export in each format, into a folder that is not named yet. */
+import { existsSync, statSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -12,7 +13,14 @@ import { planModelGguf, storedBytes, writeModelGguf } from '../formats/gguf/expo
 import { folderBytes, writeModelFolder, writeTokenizer } from '../formats/huggingface/write.ts';
 import type { ModelFiles } from '../formats/model.ts';
 import { modelfile, ollamaTemplate, type OllamaTemplate } from '../formats/ollama.ts';
-import { concatenateAdapters, PEFT_PREFIX, readAdapter, writeAdapter, type LoraSettings } from '../formats/peft.ts';
+import {
+  ADAPTER_FILE,
+  concatenateAdapters,
+  PEFT_PREFIX,
+  readAdapter,
+  writeAdapter,
+  type LoraSettings,
+} from '../formats/peft.ts';
 import type { TensorToWrite } from '../formats/safetensors.ts';
 import { readTuned } from '../formats/tuned.ts';
 import type { ExportJob } from './export.ts';
@@ -39,11 +47,23 @@ export async function weightBytes(job: ExportJob, files: ModelFiles): Promise<nu
   const { config, weights } = files;
   if (format === 'safetensors') return folderBytes(weights, z.enum(FLOATS).parse(dtype));
   if (format === 'onnx') return onnxBytes(config, weights, z.enum(ONNX_TYPES).parse(dtype));
-  if (format === 'adapter') return job.withBase ? folderBytes(weights, 'f32') : 0;
+  const own = adapterBytes(job);
+  if (format === 'adapter') return own + (job.withBase ? folderBytes(weights, 'f32') : 0);
   const type = format === 'gguf-adapter' ? 'f32' : z.enum(GGUF_TYPES).parse(dtype);
   planModelGguf(files, type, { name: card.title, license: null });
   const proofAlone = format === 'gguf-adapter' && !(needsBase(job) && (await llamaCppInstalled()));
-  return proofAlone ? 0 : storedBytes(weights, config, type);
+  return own + (proofAlone ? 0 : storedBytes(weights, config, type));
+}
+
+/** Of the files of weights that an adapter is written from: those of all its stages, or of its own alone. */
+function adapterBytes({ format, adapter, under, alone }: ExportJob): number {
+  if (format !== 'adapter' && format !== 'gguf-adapter') return 0;
+  const folders = [...(alone ? [] : under), adapter];
+  // One that is gone is told of where it is read.
+  const sizes = folders
+    .map((folder) => join(folder, ADAPTER_FILE))
+    .map((path) => (existsSync(path) ? statSync(path).size : 0));
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 /** @throws EXPORT_UNSUPPORTED */
@@ -72,12 +92,13 @@ export async function writeFiles(
   tell: (share: number) => void,
 ): Promise<LoraSettings | null> {
   tell(0);
-  if (job.format === 'adapter' || job.format === 'gguf-adapter') return writeAdapters(job, folder, files, ownTemplate);
+  if (job.format === 'adapter' || job.format === 'gguf-adapter')
+    return writeAdapters(job, folder, { files, ownTemplate }, tell);
   const tuned = await readTuned(job.adapter);
   try {
     const merged = { ...files, weights: mergedWeights(mergeableIn(tuned), files.weights, readSpec(files.config)) };
     if (job.format === 'safetensors')
-      await writeModelFolder(folder, merged, { dtype: z.enum(FLOATS).parse(job.dtype) });
+      await writeModelFolder(folder, merged, { dtype: z.enum(FLOATS).parse(job.dtype), tell });
     else if (job.format === 'onnx') await writeOnnxFolder(folder, merged, z.enum(ONNX_TYPES).parse(job.dtype), tell);
     else {
       const facts = { name: job.card.title, license: job.card.base.license };
@@ -94,8 +115,8 @@ export async function writeFiles(
 async function writeAdapters(
   job: ExportJob,
   folder: string,
-  files: ModelFiles,
-  ownTemplate: boolean,
+  { files, ownTemplate }: Pick<ToWrite, 'files' | 'ownTemplate'>,
+  tell: (share: number) => void,
 ): Promise<LoraSettings> {
   const under = job.alone ? [] : job.under;
   const adapters = await Promise.all([...under, job.adapter].map((path) => readAdapter(path)));
@@ -122,7 +143,7 @@ async function writeAdapters(
     await writeAdapter(folder, tensors, { ...lora, baseModel: job.card.base.name, transposed });
     // Other programs take the base's own template from the base; one that it has not must travel with the adapter.
     if (files.chatTemplate && !ownTemplate && !job.withBase) await writeTokenizer(folder, files);
-    if (job.withBase) await writeBase(job, folder, files);
+    if (job.withBase) await writeBase(job, folder, files, tell);
     return lora;
   } finally {
     for (const adapter of adapters) await adapter.close();
@@ -130,10 +151,15 @@ async function writeAdapters(
 }
 
 /** What the adapter stands on, its weights as they were widened for training: all stages as one stand on the plain base. */
-async function writeBase(job: ExportJob, folder: string, { chatTemplate }: ModelFiles): Promise<void> {
+async function writeBase(
+  job: ExportJob,
+  folder: string,
+  { chatTemplate }: ModelFiles,
+  tell: (share: number) => void,
+): Promise<void> {
   const base = await openStages(job.model, job.alone ? job.under : []);
   try {
-    await writeModelFolder(join(folder, 'base'), { ...base.files, chatTemplate }, { dtype: 'f32' });
+    await writeModelFolder(join(folder, 'base'), { ...base.files, chatTemplate }, { dtype: 'f32', tell });
   } finally {
     await base.close();
   }

@@ -58,7 +58,7 @@ async function proven(
     const read = await loadModel(file, THREADS);
     try {
       const answers = await ask(read.base, questions, () => undefined);
-      const exact = ['f32', 'f16', 'bf16'].includes(type);
+      const exact = ['f32', 'f16'].includes(type);
       const own = { by: 'us', answers, questions, lossOf: lossWith(read.base) };
       const other = await askLlamaCpp(file, read.files, own, { threads: THREADS, exact });
       return { proof: compareAnswers(expected, answers, type), other: other! };

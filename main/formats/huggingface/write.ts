@@ -8,6 +8,13 @@ import { writeSafetensors, type FloatType, type TensorToWrite } from '../safeten
 const SHARD_BYTES = 2e9;
 const TYPES = { f32: ['F32', 'float32', 4], f16: ['F16', 'float16', 2], bf16: ['BF16', 'bfloat16', 2] } as const;
 
+export interface FolderOptions {
+  readonly dtype: keyof typeof TYPES;
+  readonly shardBytes?: number;
+  /** Told the share of the weights that is written, before each tensor; may throw to give up. */
+  readonly tell?: (share: number) => void;
+}
+
 /**
  * Reads and writes one tensor at a time.
  * @param folder exists already or is made. @throws DISK_FULL
@@ -15,11 +22,11 @@ const TYPES = { f32: ['F32', 'float32', 4], f16: ['F16', 'float16', 2], bf16: ['
 export async function writeModelFolder(
   folder: string,
   files: Pick<ModelFiles, 'config' | 'weights' | 'tokenizer' | 'chatTemplate' | 'stopIds'>,
-  { dtype, shardBytes = SHARD_BYTES }: { readonly dtype: keyof typeof TYPES; readonly shardBytes?: number },
+  { dtype, shardBytes = SHARD_BYTES, tell = () => undefined }: FolderOptions,
 ): Promise<void> {
   const [storage, torchName, width] = TYPES[dtype];
   await mkdir(folder, { recursive: true });
-  await writeWeights(folder, files.weights, storage, width, shardBytes);
+  await writeWeights(folder, files.weights, storage, width, { shardBytes, tell });
   await writeConfigs(folder, files, torchName);
 }
 
@@ -72,7 +79,7 @@ async function writeWeights(
   weights: ModelFiles['weights'],
   dtype: FloatType,
   width: number,
-  shardBytes: number,
+  { shardBytes, tell }: Required<Pick<FolderOptions, 'shardBytes' | 'tell'>>,
 ): Promise<void> {
   const shards: TensorToWrite[][] = [[]];
   let [filled, total] = [0, 0];
@@ -83,7 +90,12 @@ async function writeWeights(
       shards.push([]);
       filled = 0;
     }
-    shards.at(-1)!.push({ name, shape, data: () => weights.read(name) });
+    const before = total;
+    const data = (): ReturnType<typeof weights.read> => {
+      tell(before / total);
+      return weights.read(name);
+    };
+    shards.at(-1)!.push({ name, shape, data });
     filled += bytes;
     total += bytes;
   }
