@@ -84,16 +84,18 @@ describe('a recommended recipe', () => {
     expect(plan({ data: prose }).estimate.rehearsalTokens).toBe(Math.round(100_000 / 0.95) - 100_000);
   });
 
-  it('keeps the base in 8 bits where those are measured to be faster, and names what it settled on', () => {
+  it('keeps the base exact unless asked; auto takes 8 bits where those are measured to be faster, and names what it settled on', () => {
     const fast = { fp32: 200, int8: 800 };
     expect(plan({ speeds: fast })).toMatchObject({
-      recipe: { precision: 'int8' },
+      recipe: { precision: 'fp32' },
       reasons: { precision: { reason: expect.stringContaining('4.0 times') as unknown } },
     });
-    expect(plan({ speeds: fast }, { precision: 'fp32' }).recipe.precision).toBe('fp32');
     expect(plan({ speeds: fast }, { precision: 'auto' }).recipe.precision).toBe('int8');
-    for (const speeds of [null, { fp32: 200, int8: 250 }]) expect(plan({ speeds }).recipe.precision).toBe('fp32');
-    expect(plan({ speeds: fast }).estimate.memoryBytes).toBeLessThan(plan({}).estimate.memoryBytes);
+    for (const speeds of [null, { fp32: 200, int8: 250 }])
+      expect(plan({ speeds }, { precision: 'auto' }).recipe.precision).toBe('fp32');
+    expect(plan({ speeds: fast }, { precision: 'auto' }).estimate.memoryBytes).toBeLessThan(
+      plan({}).estimate.memoryBytes,
+    );
   });
 
   it('questions what is unusual and takes it all the same', () => {

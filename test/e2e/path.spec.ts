@@ -171,7 +171,7 @@ test('a run goes on, and is run again with changes', async ({ page, host }) => {
   await page.getByRole('button', { name: 'Start the new run' }).click();
   await expect(page.getByRole('heading', { level: 1, name: 'Run 2' })).toBeVisible();
   await expect(page.getByRole('link', { name: 'Compare with the base' })).toBeVisible({ timeout: 60_000 });
-  await expect(page.getByText('Its recipe, changed for this run')).toBeVisible();
+  await expect(page.getByText('rank 4, 6 steps; its recipe, changed')).toBeVisible();
 });
 
 test('a run is compared with its base, and with another run', async ({ page, host }) => {
