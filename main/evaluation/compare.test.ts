@@ -170,6 +170,23 @@ describe('what goes wrong', () => {
     expect(await app.client.call('evaluation.list', { project: 'shop' })).not.toEqual([]);
     put.run(result, measured.id);
   });
+
+  it('a result that was kept without verdicts on other text is read by its margins, as it was told', async () => {
+    const { result } = app.core.db.prepare('SELECT result FROM comparison WHERE id = ?').get(measured.id) as {
+      result: string;
+    };
+    const put = app.core.db.prepare('UPDATE comparison SET result = ? WHERE id = ?');
+    const older = JSON.parse(result) as NonNullable<Comparison['result']>;
+    const margins = [
+      { value: 0.2, low: 0.1, high: 0.3 },
+      { value: 0.1, low: -0.1, high: 0.3 },
+    ];
+    const prose = { ...older.scorecard!.prose!, differences: margins, verdicts: undefined };
+    put.run(JSON.stringify({ ...older, scorecard: { ...older.scorecard, prose } }), measured.id);
+    const shown = await app.client.call('evaluation.show', { comparison: measured.id });
+    expect(shown.result!.scorecard!.prose!.verdicts).toEqual(['worse', 'no-difference']);
+    put.run(result, measured.id);
+  });
 });
 
 describe('the report for the desk', () => {

@@ -199,7 +199,7 @@ function flexibility({ comparison, which }: DeskFacts): string {
   const text = prose?.differences[which];
   const textLine =
     prose && text
-      ? `<p class="small soft">Other text ${prose.losses[0]!.value.toFixed(2)} → ${prose.losses[which + 1]!.value.toFixed(2)} nats a token ${lossDelta(text, text.low > 0 ? 'worse' : text.high < 0 ? 'better' : 'no-difference')}</p>`
+      ? `<p class="small soft">Other text ${prose.losses[0]!.value.toFixed(2)} → ${prose.losses[which + 1]!.value.toFixed(2)} nats a token ${lossDelta(text, prose.verdicts[which]!)}</p>`
       : '';
   if (!general)
     return section(
