@@ -9,7 +9,7 @@ import { evaluate, perplexityOf } from '../engine/train/evaluate.ts';
 import type { Example } from '../engine/types.ts';
 import { FettleError } from '../contract/errors.ts';
 import { meanLoss, type RowLoss } from '../evaluation/bootstrap.ts';
-import { judge, suggestCheck } from '../evaluation/checks.ts';
+import { judge, refuseUnfit, suggestCheck } from '../evaluation/checks.ts';
 import { readProbes, type ProbeSuite } from '../evaluation/probes.ts';
 import { compareLosses, sentenceOf } from '../evaluation/differences.ts';
 import { scorecardOf, type ScoredItem } from '../evaluation/scorecard.ts';
@@ -68,6 +68,11 @@ type Report = (stage: string, share: number) => void;
 
 runChild<CompareJob, CompareEvent, CompareResult>(async (job, context) => {
   const subjects = await subjectsOf(job);
+  if (!job.prose)
+    refuseUnfit(
+      job.checks,
+      subjects.asked.map(({ expected }) => expected),
+    );
   const measurements: Measurement[] = [];
   let loaded: (LoadedModel & { readonly key: string }) | undefined;
   try {
