@@ -123,7 +123,7 @@ describe('the verdict', () => {
     expect(sets(short)).toEqual([{ epochs: 6 }]);
     // Where the steps are limited, epochs would do nothing.
     expect(sets({ ...short, maxSteps: 60 })).toEqual([{ maxSteps: 120 }]);
-    expect(sets({ general: muchLost })).toEqual([{ rehearsal: 0.1 }]);
+    expect(sets({ general: muchLost })).toEqual([{ rehearsal: 0.05 }]);
   });
 
   it('never calls a strategy right that got worse at the goal, or that lost what must be kept', () => {
