@@ -35,6 +35,11 @@ describe('the path of a project', () => {
       states({ pairs: 3, choice: 'instruct', model: 'M', runs: 1, finishedRuns: 1, comparisons: 1, exports: 1 }),
     ).toBe('done done done done done done');
   });
+  it('names the way that was chosen', () => {
+    const note = (choice: PathFacts['choice']): string => derivePath({ ...empty, choice }).path[0]!.note;
+    expect(note('staged')).toBe('Both, in stages');
+    expect(note('non-instruct')).toBe('Non-instruct tuning');
+  });
   it('says how much there is, one and many', () => {
     const note = (facts: Partial<PathFacts>): string => derivePath({ ...empty, ...facts }).path[1]!.note;
     expect(note({ pairs: 1186, documents: 1 })).toBe('1,186 pairs, 1 document');

@@ -100,6 +100,23 @@ describe('both stages', () => {
     expect(second.heldOutLossStart).not.toBeNull();
   });
 
+  it('are chosen like any other way, and a run keeps the choice that was made for it', async () => {
+    const { call } = app.client;
+    const choice = await call('strategy.choose', { project: 'shop', strategy: 'staged', reason: 'Both matter' });
+    const shown = await call('projects.show', { project: 'shop' });
+    expect(shown.choice).toEqual(choice);
+    expect(shown.path[0]).toMatchObject({ id: 'goal', note: 'Both, in stages', state: 'done' });
+    expect(await call('projects.list', {})).toHaveLength(1);
+    expect(choice.overruled).toBe(choice.advised !== 'staged');
+    // Started as staged before anything was chosen: that was the choice.
+    for (const run of [first, second]) expect(run.choice).toMatchObject({ strategy: 'staged', reason: '' });
+    const other = await call('runs.start', { project: 'shop', model: 'tiny', strategy: 'instruct', set });
+    expect(other.choice).toMatchObject({ strategy: 'instruct', overruled: other.advice!.strategy !== 'instruct' });
+    await call('runs.cancel', { run: other.id });
+    await settled(other);
+    await call('runs.delete', { run: other.id });
+  });
+
   it('are the same as one adapter, as merged weights, and stage on stage', async () => {
     const out = (name: string): string => join(folder, name);
     const both = await exported({ run: second.id, format: 'adapter', out: out('both') });

@@ -11,8 +11,8 @@ export const THRESHOLDS = {
   pairsFloor: {
     value: 50,
     unit: 'different pairs',
-    basis: 'source',
-    from: 'Gains are visible from 50 to 100 good examples; below that, prompting with examples does as well (OpenAI, fine-tuning guide).',
+    basis: 'reasoning',
+    from: 'A practitioners’ floor: gains are said to show from 50 to 100 good examples on (OpenAI’s fine-tuning guide, as it is widely quoted; not looked up at its source). Below that, examples in the prompt are the cheaper try.',
   },
   pairsUsable: {
     value: 200,
