@@ -76,7 +76,7 @@ export const keptCommands: readonly Command[] = [
 
 /** @throws PROJECT_NOT_FOUND: a name that is mistyped is no empty list. */
 const projectOf = async ({ client, args }: Context): Promise<string> =>
-  (await client.call('projects.show', { project: args[0]! })).id;
+  (await client.call('projects.show', { project: args[0]! })).slug;
 
 /** Every question of the task, then of each skill; where the task was not judged, its questions as they were answered. */
 function describeItems({ say }: Context, { models, samples, scorecard }: ComparisonResult): void {
