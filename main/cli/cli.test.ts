@@ -128,6 +128,14 @@ describe('the path by command', () => {
       result: { suites: [{ name: 'task', items: 2 }], models: [{ run: { number: 1 } }] },
       verdicts: [],
     });
+    expect(await json('compare', 'list', 'replies')).toMatchObject([
+      { id: 'replies-compare-2', state: 'completed' },
+      { id: 'replies-compare-1' },
+    ]);
+    expect(await json('compare', 'show', 'replies-compare-1')).toMatchObject({ verdicts: [{ target: 'replies-1' }] });
+    const items = await fettle('compare', 'show', 'replies-compare-2', '--items');
+    expect(items).toMatchObject({ code: 0, out: expect.stringMatching(/Your task \(2\)[^]*Expected:/) as unknown });
+    expect(await fettle('compare', 'show', 'replies-compare-9')).toMatchObject({ code: 2 });
     expect(await fettle('evaluate', 'replies-1', '--suite', 'all')).toMatchObject({
       code: 2,
       err: expect.stringContaining('held-out, task, general, prose') as unknown,
@@ -147,6 +155,12 @@ describe('the path by command', () => {
         state: 'completed',
         proof: { verdict: 'equal' },
       });
+    const listed = (await json('export', 'list', 'replies')) as { format: string }[];
+    expect(listed.map(({ format }) => format).sort()).toEqual(['adapter', 'safetensors']);
+    expect(await fettle('export', 'list', 'replies')).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('replies-1') as unknown,
+    });
     expect(await fettle('export', 'replies-1', '--format', 'adapter', '--out', join(folder, 'adapter'))).toMatchObject({
       code: 2,
       err: expect.stringContaining('TARGET_EXISTS') as unknown,

@@ -12,6 +12,7 @@ import { dataCommands } from './commands/data.ts';
 import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { judgeCommands } from './commands/judge.ts';
+import { keptCommands } from './commands/kept.ts';
 import { modelCommands } from './commands/model.ts';
 import { projectCommands } from './commands/project.ts';
 import { runCommands } from './commands/run.ts';
@@ -48,6 +49,7 @@ const COMMANDS: readonly (Omit<Command, 'run'> & Partial<Command>)[] = [
   trainCommand,
   ...runCommands,
   ...judgeCommands,
+  ...keptCommands,
   ...talkCommands,
   ...answerCommands,
   ...blindCommands,

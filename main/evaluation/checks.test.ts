@@ -1,7 +1,7 @@
 /** @file Checks of answers one by one, and which is proposed for what. Scores of words are held to trusted implementations in test/numerics/grades.test.ts. */
 import { describe, expect, it } from 'vitest';
 import type { Check } from '../contract/entities.ts';
-import { judge, lastNumber, suggestCheck } from './checks.ts';
+import { judge, lastNumber, refuseUnfit, suggestCheck } from './checks.ts';
 
 const right = (check: Check, answer: string, expected = ''): boolean => judge(check, answer, expected).score === 1;
 
@@ -35,7 +35,39 @@ describe('a check', () => {
     expect(() => judge({ kind: 'json', text: '{"type": 7' }, '{}', '')).toThrow('schema cannot be read');
     expect(right({ kind: 'choice' }, 'urgent. It cannot wait.', 'Urgent')).toBe(true);
     expect(right({ kind: 'choice' }, 'not urgent', 'urgent')).toBe(false);
+    expect(right({ kind: 'choice' }, 'Yes, of course', 'yes')).toBe(true);
+    expect(right({ kind: 'choice' }, 'Yesterday', 'yes')).toBe(false);
+    expect(right({ kind: 'choice' }, 'can', 'can wait')).toBe(false);
+    expect(right({ kind: 'choice' }, 'Version 1.2 it is', 'version 1.2')).toBe(true);
+    expect(right({ kind: 'choice' }, '紧急，不能等', '紧急')).toBe(true);
+    expect(right({ kind: 'length', least: 6, most: 6 }, '今天下雨了。好')).toBe(true);
     expect(() => judge({ kind: 'pattern', text: '(' }, '', '')).toThrow('no regular expression');
+  });
+
+  it('never finds right what nothing was expected for, and refuses it before any model is asked', () => {
+    for (const kind of ['choice', 'contains'] as const) {
+      expect(right({ kind }, 'anything', ' ')).toBe(false);
+      expect(() => refuseUnfit([{ kind }], ['yes', ''])).toThrow('1 of 2 questions have none');
+      expect(() => refuseUnfit([{ kind }], ['yes', 'no'])).not.toThrow();
+    }
+    expect(() => refuseUnfit([{ kind: 'contains', text: 'Dear' }], [''])).not.toThrow();
+    expect(suggestCheck(Array.from({ length: 20 }, () => '')).kind).not.toBe('choice');
+  });
+
+  it.each([
+    ['Russian', 'Уважаемый коллега, спасибо за направление этого пациента.', 'Уважаемый коллега, спасибо за письмо.'],
+    ['Greek', 'Αγαπητέ συνάδελφε, ευχαριστώ για την παραπομπή.', 'Αγαπητέ συνάδελφε, ευχαριστώ πολύ.'],
+    ['Chinese', '亲爱的同事，感谢您转诊这位患者，他的血压在2024年已经正常。', '亲爱的同事，感谢您的来信。'],
+    ['Thai', 'เรียนเพื่อนร่วมงาน ขอบคุณที่ส่งผู้ป่วยรายนี้มา', 'เรียนเพื่อนร่วมงาน ขอบคุณมาก'],
+  ])('reads %s by the words shared, and refuses what cannot read it', (_, expected, near) => {
+    const check = suggestCheck([expected, expected]);
+    expect(check).toEqual({ kind: 'f1' });
+    expect(judge(check, expected, expected).score).toBe(1);
+    expect(judge(check, near, expected).score).toBeGreaterThan(0.3);
+    expect(judge(check, near, expected).score).toBeLessThan(0.9);
+    expect(judge(check, 'Nothing of it', expected).score).toBe(0);
+    expect(() => refuseUnfit([{ kind: 'rouge-l' }], [expected, expected, 'Dear colleague'])).toThrow('Latin letters');
+    expect(() => refuseUnfit([{ kind: 'rouge-l' }], [expected, 'Grüße aus Köln', 'Dear'])).not.toThrow();
   });
 
   it('is proposed by what is expected', () => {
@@ -46,6 +78,7 @@ describe('a check', () => {
     expect(kind(Array.from({ length: 20 }, (_, i) => (i % 2 ? 'urgent' : 'can wait')))).toBe('choice');
     expect(kind(['{"a": 1}', '[{"b": 2}]'])).toBe('json');
     expect(kind(['Paris', 'The Nile', 'Mount Etna'])).toBe('exact');
+    expect(kind(['巴黎', '尼罗河', '埃特纳火山', 'Москва'])).toBe('exact');
     expect(kind(['Dear colleague, thank you for seeing this patient with me today.'])).toBe('rouge-l');
     expect(kind([])).toBe('rouge-l');
   });

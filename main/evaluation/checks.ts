@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import type { Check } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
-import { exactMatch, tokenF1 } from './grade.ts';
-import { rougeL } from './rouge.ts';
+import { exactMatch, spaced, tokenF1 } from './grade.ts';
+import { rougeL, rougeReads } from './rouge.ts';
 
 export interface Judged {
   /** 0 to 1. */
@@ -20,7 +20,8 @@ export function judge(check: Check, answer: string, expected: string): Judged {
     case 'exact':
       return yes(exactMatch(answer, expected), 'compared without case, punctuation and articles');
     case 'contains': {
-      const wanted = check.text ?? expected;
+      const wanted = ownText(check) ?? expected;
+      if (fold(wanted) === '') return yes(false, NOTHING);
       return yes(fold(answer).includes(fold(wanted)), `looked for ${JSON.stringify(short(wanted))}`);
     }
     case 'number': {
@@ -29,18 +30,19 @@ export function judge(check: Check, answer: string, expected: string): Judged {
       return yes(right, `${said ?? 'no number'} for ${wanted ?? 'no number'}`);
     }
     case 'choice': {
-      const first = fold(answer).split(/[\n.;]/, 1)[0] ?? '';
+      const wanted = words(fold(expected));
+      if (wanted.length === 0) return yes(false, NOTHING);
+      // Whole words: "yesterday" is no "yes".
+      const said = words(fold(answer));
       return yes(
-        words(first)
-          .join(' ')
-          .startsWith(words(fold(expected)).join(' ')),
+        wanted.every((word, i) => word === said[i]),
         'compared where the answer begins',
       );
     }
     case 'json':
       return judgeJson(answer, check.text ?? '');
     case 'length': {
-      const count = words(answer).length;
+      const count = words(spaced(answer)).length;
       return yes(count >= (check.least ?? 0) && count <= (check.most ?? Infinity), `${count} words`);
     }
     case 'pattern':
@@ -56,8 +58,12 @@ export function judge(check: Check, answer: string, expected: string): Judged {
   }
 }
 
+/** Null where the check names none, and what was expected is looked for. */
+const ownText = ({ text }: Check): string | null => (text === undefined || fold(text) === '' ? null : text);
+
+const NOTHING = 'nothing was expected';
 const fold = (text: string): string => text.normalize('NFC').toLowerCase().replace(/\s+/g, ' ').trim();
-const words = (text: string): string[] => text.split(/[^\p{L}\p{N}]+/u).filter((word) => word !== '');
+const words = (text: string): string[] => text.split(/[^\p{L}\p{N}\p{M}]+/u).filter((word) => word !== '');
 const short = (text: string): string => (text.length > 40 ? `${text.slice(0, 40)}…` : text);
 
 /** "1,234.5" and "−3" among words; the last one is the answer, as it is where people show their working. */
@@ -119,10 +125,37 @@ export function suggestCheck(expected: readonly string[]): Check {
     expected.filter(fits).length / Math.max(1, expected.length);
   if (share((text) => parsed(text) !== undefined && /^[[{]/.test(text.trim())) > 0.9) return { kind: 'json' };
   const few = new Set(expected.map(fold));
-  if (expected.length >= 10 && few.size <= Math.max(2, expected.length / 5)) return { kind: 'choice' };
+  if (expected.length >= 10 && !few.has('') && few.size <= Math.max(2, expected.length / 5)) return { kind: 'choice' };
   if (share((text) => /(?:^|[\s#=:$€£])-?[\d,]+(?:\.\d+)?\s*[.%]?\s*$/.test(text)) > 0.9) return { kind: 'number' };
-  if (share((text) => words(text).length <= 4) > 0.9) return { kind: 'exact' };
-  return { kind: 'rouge-l' };
+  if (share((text) => lengthOf(text) <= 4) > 0.9) return { kind: 'exact' };
+  return { kind: share((text) => !rougeReads(text)) > 0.5 ? 'f1' : 'rouge-l' };
+}
+
+/** In words; where no spaces part them, two signs are about one word. */
+function lengthOf(text: string): number {
+  const [parted, signs] = [words(text).length, words(spaced(text)).length];
+  return parted === signs ? parted : signs / 2;
+}
+
+/** What a check cannot judge in these data shows before any model is asked. @throws INPUT_INVALID */
+export function refuseUnfit(checks: readonly Check[], expected: readonly string[]): void {
+  for (const check of checks) {
+    const { kind } = check;
+    const looksFor = kind === 'choice' || (kind === 'contains' && ownText(check) === null);
+    const empty = expected.filter((each) => (kind === 'choice' ? words(each).length === 0 : fold(each) === '')).length;
+    if (looksFor && empty > 0)
+      throw new FettleError(
+        'INPUT_INVALID',
+        `The check “${kind}” needs an expected answer, and ${empty} of ${expected.length} questions have none.`,
+        'Take another check, or measure on data whose rows all have an answer.',
+      );
+    if (kind === 'rouge-l' && expected.filter((each) => !rougeReads(each)).length > expected.length / 2)
+      throw new FettleError(
+        'INPUT_INVALID',
+        'ROUGE-L reads Latin letters and digits only, and most expected answers are written in others: every answer would score 0.',
+        'Take the check f1, which reads every script.',
+      );
+  }
 }
 
 /** What is wrong with a check shows before anything is measured. @throws INPUT_INVALID */

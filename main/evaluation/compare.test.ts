@@ -8,6 +8,7 @@ import { writeTinyModel } from '../../test/fixtures/tiny-model.ts';
 import type { InputOf } from '../contract/api.ts';
 import type { Comparison, Run } from '../contract/entities.ts';
 import { createApp, type App } from '../hosts/app.ts';
+import { cautionsOf } from './desk/cautions.ts';
 
 /** No report may hold any of it. */
 const UNMISTAKABLE = 'zqx-very-private-folder';
@@ -170,9 +171,59 @@ describe('what goes wrong', () => {
     expect(await app.client.call('evaluation.list', { project: 'shop' })).not.toEqual([]);
     put.run(result, measured.id);
   });
+
+  it('a result that was kept without verdicts on other text is read by its margins, as it was told', async () => {
+    const { result } = app.core.db.prepare('SELECT result FROM comparison WHERE id = ?').get(measured.id) as {
+      result: string;
+    };
+    const put = app.core.db.prepare('UPDATE comparison SET result = ? WHERE id = ?');
+    const older = JSON.parse(result) as NonNullable<Comparison['result']>;
+    const margins = [
+      { value: 0.2, low: 0.1, high: 0.3 },
+      { value: 0.1, low: -0.1, high: 0.3 },
+    ];
+    const prose = { ...older.scorecard!.prose!, differences: margins, verdicts: undefined };
+    put.run(JSON.stringify({ ...older, scorecard: { ...older.scorecard, prose } }), measured.id);
+    const shown = await app.client.call('evaluation.show', { comparison: measured.id });
+    expect(shown.result!.scorecard!.prose!.verdicts).toEqual(['worse', 'no-difference']);
+    put.run(result, measured.id);
+  });
 });
 
 describe('the report for the desk', () => {
+  it('states the risk of the way that was taken, of no other', () => {
+    const { result } = measured;
+    const advice = { ...first.advice!, risk: 'It may forget.' };
+    const told = (strategy: NonNullable<Run['advice']>['strategy'], more: Partial<Run> = {}): boolean =>
+      cautionsOf(
+        result!,
+        0,
+        { ...first, choice: null, ...more, advice: { ...advice, strategy } },
+        { license: null },
+      ).includes('It may forget.');
+    expect([told('instruct'), told('non-instruct'), told('do-not-tune'), told('staged')]).toEqual([
+      true,
+      false,
+      false,
+      true,
+    ]);
+    const overruled = { overruled: true, advised: 'staged', reason: '' } as NonNullable<Run['choice']>;
+    expect(told('staged', { choice: overruled })).toBe(false);
+    const { over } = second;
+    expect([told('staged', { over }), told('instruct', { over })]).toEqual([true, false]);
+  });
+
+  it('masks what looks personal in a check too', async () => {
+    const checks = [
+      { kind: 'contains', text: 'a.m@example.org' },
+      { kind: 'length', most: 400 },
+    ] as const;
+    const { id } = await compare(['tiny', first.id], { suites: ['task'], checks: [...checks] });
+    const { html } = await app.client.call('evaluation.report', { run: first.id, comparison: id });
+    expect(html).toContain('Holds the words: ');
+    expect(html).not.toContain('a.m@example');
+  });
+
   it('stands by itself, names what was measured, and nothing of this machine', async () => {
     const { html, name } = await app.client.call('evaluation.report', { run: first.id, comparison: measured.id });
     expect(name).toBe(`${first.id}-report.html`);
@@ -207,6 +258,11 @@ describe('the report for the desk', () => {
     await expect(app.client.call('evaluation.report', { run: third.id })).rejects.toMatchObject({
       code: 'INPUT_INVALID',
       message: expect.stringContaining('not compared yet') as string,
+    });
+    await compare([third.id, 'tiny'], { suites: ['held-out'] });
+    await expect(app.client.call('evaluation.report', { run: third.id })).rejects.toMatchObject({
+      code: 'INPUT_INVALID',
+      message: expect.stringContaining('as the first') as string,
     });
     expect(readdirSync(join(home, 'temporary'))).toEqual([]);
   });

@@ -1,20 +1,44 @@
 /** @file A comparison in words: the verdict on each difference, and what differs between the runs behind it. */
-import type { ComparisonResult, Measured, Run } from '../contract/entities.ts';
+import type { ComparisonResult, DifferenceVerdict, Measured, Run } from '../contract/entities.ts';
+import { measure, type RowLoss } from './bootstrap.ts';
+import { signFlip } from './significance.ts';
 
 type Result = ComparisonResult;
-type Difference = Result['differences'][number];
 
-/** Lower loss is better; a margin that holds zero is no difference. */
-export function verdictOf({ low, high }: Measured): Difference['verdict'] {
-  return high < 0 ? 'better' : low > 0 ? 'worse' : 'no-difference';
+/** From here on a difference is told from chance. */
+const LEVEL = 0.05;
+
+/**
+ * Losses of models over the same rows, the first against each other one; lower is better. As with shares of answers a
+ * difference needs both, a margin without zero and the test: of few rows the bootstrap's margin alone is too narrow.
+ */
+export function compareLosses(models: readonly (readonly RowLoss[])[]): {
+  losses: Measured[];
+  differences: Measured[];
+  verdicts: DifferenceVerdict[];
+} {
+  const measured = measure(models);
+  const [first, ...others] = models;
+  const verdicts = measured.differences.map(({ low, high }, i): DifferenceVerdict => {
+    if (low <= 0 && high >= 0) return 'no-difference';
+    // Sums, since a row counts by its tokens in the mean too.
+    const p = signFlip(others[i]!.map(({ sum }, row) => sum - first![row]!.sum));
+    return p > LEVEL ? 'no-difference' : high < 0 ? 'better' : 'worse';
+  });
+  return { ...measured, verdicts };
 }
 
 const signed = (value: number): string => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(3)}`;
 
-export function sentenceOf(label: string, against: string, loss: Measured, rows: number): string {
+export function sentenceOf(
+  label: string,
+  against: string,
+  { loss, verdict }: Pick<Result['differences'][number], 'loss' | 'verdict'>,
+  rows: number,
+): string {
   const margin = (loss.high - loss.low) / 2;
   const figures = `${signed(loss.value)} ± ${margin.toFixed(3)} nats a token, on ${rows} held-out rows`;
-  switch (verdictOf(loss)) {
+  switch (verdict) {
     case 'better':
       return `${label} is better than ${against} on rows it has not seen (${figures}).`;
     case 'worse':

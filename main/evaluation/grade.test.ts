@@ -11,6 +11,11 @@ it('counts the words that two answers share', () => {
   expect(tokenF1('', '')).toBe(1);
   expect(tokenF1('', 'x')).toBe(0);
   expect(tokenF1('Größe: 5 mm', 'größe 5mm')).toBeCloseTo(0.4);
+  // 他很好 and 他不好: two signs of three, each way.
+  expect(tokenF1('他很好。', '他不好')).toBeCloseTo(2 / 3);
+  expect(exactMatch('巴黎。', '巴 黎')).toBe(true);
+  // Articles are words of their own, not the end of one with a letter beyond English before it.
+  expect(exactMatch('niña', 'niñ')).toBe(false);
   expect(exactMatch('Paris.', 'the paris')).toBe(true);
   expect(exactMatch('Paris, France', 'Paris')).toBe(false);
 });

@@ -1,11 +1,17 @@
 /** @file How near an answer comes to the expected one, by the words that they share. */
 
-/** Lower case, without punctuation and English articles, as SQuAD's evaluation script normalises (Rajpurkar et al. 2016). */
+/** Scripts that put no spaces between words; a sign goes with the marks on it. */
+const UNSPACED = /[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{sc=Thai}\p{sc=Lao}\p{sc=Khmer}\p{sc=Myanmar}]\p{M}*/gu;
+/** Each sign of such a script as a word, since no space says where its words end. */
+export const spaced = (text: string): string => text.replace(UNSPACED, ' $& ');
+
+/**
+ * Lower case, without punctuation and English articles, as SQuAD's evaluation script normalises (Rajpurkar et al.
+ * 2016); signs of scripts without spaces each count as a word, as in CMRC (Cui et al. 2019).
+ */
 export const normalised = (text: string): string[] =>
-  text
-    .toLowerCase()
-    .replace(/[\p{P}\p{S}]/gu, '')
-    .replace(/\b(?:a|an|the)\b/g, ' ')
+  spaced(text.toLowerCase().replace(/[\p{P}\p{S}]/gu, ''))
+    .replace(/(?<![\p{L}\p{N}])(?:a|an|the)(?![\p{L}\p{N}])/gu, ' ')
     .split(/\s+/)
     .filter((word) => word !== '');
 

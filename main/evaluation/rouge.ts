@@ -8,7 +8,13 @@ const tokens = (text: string): string[] =>
     .split(' ')
     .filter((word) => word !== '');
 
-/** F-measure, 0 to 1. Texts of other scripts than Latin have no tokens here and score 0. */
+/** Whether most of a text's letters and digits are ones that ROUGE sees; Cyrillic, Greek or Chinese are not. */
+export function rougeReads(text: string): boolean {
+  const all = text.match(/[\p{L}\p{N}]/gu)?.length ?? 0;
+  return (text.match(/[a-z0-9]/gi)?.length ?? 0) * 2 >= all;
+}
+
+/** F-measure, 0 to 1. Texts of other scripts than Latin have no tokens here and score 0: `rougeReads` says so before. */
 export function rougeL(answer: string, expected: string): number {
   const [said, wanted] = [tokens(answer), tokens(expected)];
   if (said.length === 0 || wanted.length === 0) return 0;

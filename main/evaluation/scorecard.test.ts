@@ -1,6 +1,7 @@
 /** @file The scorecard does not call chance a difference, and calls a difference by its name. */
 import { describe, expect, it } from 'vitest';
 import { Random } from '../engine/random.ts';
+import { compareLosses } from './differences.ts';
 import { scorecardOf, type ScoredItem } from './scorecard.ts';
 import { holm, signFlip } from './significance.ts';
 
@@ -62,6 +63,29 @@ describe('a scorecard', () => {
     expect([goals <= 50, generals <= 50, anySkill <= 50]).toEqual([true, true, true]);
   });
 
+  // Six rows are the fewest by which the test can tell anything; eight are the texts of the prose suite.
+  it.each([5, 6, 8, 20, 50])('of losses on %i rows calls one in at most 5% of 1,000 trials', (count) => {
+    let called = 0;
+    for (let trial = 0; trial < 1000; trial++) {
+      const random = new Random(trial + 1);
+      // Rows differ in length and in how hard they are, models in what they make of them.
+      const rows = Array.from({ length: count }, () => ({ count: 5 + random.int(60), hard: 1 + 3 * random.next() }));
+      const losses = [0, 1].map(() =>
+        rows.map((row) => ({ count: row.count, sum: row.count * (row.hard + 0.2 * random.normal()) })),
+      );
+      called += Number(compareLosses(losses).verdicts[0] !== 'no-difference');
+    }
+    expect(called).toBeLessThanOrEqual(count < 6 ? 0 : 50);
+  });
+
+  it('finds a difference of losses that is there, and which way it goes', () => {
+    const random = new Random(7);
+    const first = Array.from({ length: 8 }, () => ({ count: 20, sum: 40 + random.normal() }));
+    const by = (more: number): typeof first =>
+      first.map(({ count, sum }) => ({ count, sum: sum + more + random.next() }));
+    expect(compareLosses([first, by(4), by(-5), first]).verdicts).toEqual(['worse', 'better', 'no-difference']);
+  });
+
   it('says what was gained and what it cost, in points', () => {
     const random = new Random(3);
     const with_ = (count: number, base: number, tuned: number): ScoredItem[] =>
@@ -73,12 +97,12 @@ describe('a scorecard', () => {
         { skill: 'arithmetic', items: with_(60, 0.9, 0.3) },
         { skill: 'grammar', items: with_(60, 0.6, 0.6) },
       ],
-      { losses: [], differences: [{ value: 0.2, low: 0.1, high: 0.3 }], domains: [] },
+      { losses: [], differences: [{ value: 0.2, low: 0.1, high: 0.3 }], verdicts: ['worse'], domains: [] },
     );
     expect(card.goal!.verdicts).toEqual(['better']);
     expect(card.skills.map(({ verdicts }) => verdicts[0])).toEqual(['worse', 'no-difference']);
     expect(card.sentences[0]).toMatch(
-      /^Run 1 is better at your task than the base: \+\d+ points \(\+\d+ to \+\d+\)\. On general skills .* Lost: arithmetic −\d+ points .* On other text its loss rose by 0\.200/,
+      /^Run 1 is better at your task than the base: \+\d+ points \(\+\d+ to \+\d+\)\. On general skills .* Lost: arithmetic −\d+ points .* On other text its loss rose: \+0\.200 nats a token \(\+0\.100 to \+0\.300\)/,
     );
   });
 

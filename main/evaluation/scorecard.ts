@@ -127,6 +127,11 @@ const points = ({ value, low, high }: Measured): string => {
   return `${signed(value)} points (${signed(low)} to ${signed(high)})`;
 };
 
+const nats = ({ value, low, high }: Measured): string => {
+  const signed = (loss: number): string => `${loss < 0 ? '−' : '+'}${Math.abs(loss).toFixed(3)}`;
+  return `${signed(value)} nats a token (${signed(low)} to ${signed(high)})`;
+};
+
 function sentence(card: Omit<Scorecard, 'sentences'>, i: number, label: string, against: string): string {
   const { goal, general, skills, prose } = card;
   const moved = (way: 'better' | 'worse'): string =>
@@ -137,6 +142,7 @@ function sentence(card: Omit<Scorecard, 'sentences'>, i: number, label: string, 
       .join(', ');
   const [gained, lost] = [moved('better'), moved('worse')];
   const text = prose?.differences[i];
+  const read = prose?.verdicts[i];
   return [
     goal
       ? goal.verdicts[i] === 'no-difference'
@@ -151,9 +157,9 @@ function sentence(card: Omit<Scorecard, 'sentences'>, i: number, label: string, 
     lost ? `Lost: ${lost}.` : '',
     gained ? `Gained: ${gained}.` : '',
     text
-      ? text.low <= 0 && text.high >= 0
-        ? 'On other text it reads as well as before.'
-        : `On other text its loss ${text.value > 0 ? 'rose' : 'fell'} by ${Math.abs(text.value).toFixed(3)} nats a token (${text.low.toFixed(3)} to ${text.high.toFixed(3)}).`
+      ? read === 'no-difference'
+        ? `On other text no difference of its loss that we can measure: ${nats(text)}.`
+        : `On other text its loss ${read === 'worse' ? 'rose' : 'fell'}: ${nats(text)}.`
       : '',
   ]
     .filter((part) => part !== '')

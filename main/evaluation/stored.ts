@@ -15,7 +15,24 @@ export function readResult(stored: string): ComparisonResult {
       `This comparison was kept by a newer Fettle (form ${version}; this one reads ${VERSION}).`,
       'Look at it with the newer Fettle, or compare again. Nothing was changed.',
     );
-  return ComparisonResult.parse(version === 1 ? fromFirst(found as First) : found);
+  return ComparisonResult.parse(withTextVerdicts(version === 1 ? fromFirst(found as First) : found));
+}
+
+interface WithText {
+  readonly scorecard?: {
+    readonly prose: { readonly differences?: readonly Measured[]; readonly verdicts?: unknown } | null;
+  } | null;
+}
+
+/** Once the verdict on other text was not kept: it was read off the margin alone, and its sentence was written by that. */
+function withTextVerdicts(result: unknown): unknown {
+  const { scorecard } = result as WithText;
+  const prose = scorecard?.prose;
+  if (!prose || prose.verdicts) return result;
+  const verdicts = (prose.differences ?? []).map(({ low, high }) =>
+    high < 0 ? 'better' : low > 0 ? 'worse' : 'no-difference',
+  );
+  return { ...(result as object), scorecard: { ...scorecard, prose: { ...prose, verdicts } } };
 }
 
 /** What the first form held and the second holds otherwise. */

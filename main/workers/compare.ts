@@ -8,10 +8,10 @@ import { chatPrompt, textPrompt } from '../engine/train/examples.ts';
 import { evaluate, perplexityOf } from '../engine/train/evaluate.ts';
 import type { Example } from '../engine/types.ts';
 import { FettleError } from '../contract/errors.ts';
-import { meanLoss, measure, type RowLoss } from '../evaluation/bootstrap.ts';
-import { judge, suggestCheck } from '../evaluation/checks.ts';
+import { meanLoss, type RowLoss } from '../evaluation/bootstrap.ts';
+import { judge, refuseUnfit, suggestCheck } from '../evaluation/checks.ts';
 import { readProbes, type ProbeSuite } from '../evaluation/probes.ts';
-import { sentenceOf, verdictOf } from '../evaluation/differences.ts';
+import { compareLosses, sentenceOf } from '../evaluation/differences.ts';
 import { scorecardOf, type ScoredItem } from '../evaluation/scorecard.ts';
 import { DECODING, nothingMeasured, suitesOf } from '../evaluation/suites.ts';
 import { runChild, type ChildContext } from './child.ts';
@@ -68,6 +68,11 @@ type Report = (stage: string, share: number) => void;
 
 runChild<CompareJob, CompareEvent, CompareResult>(async (job, context) => {
   const subjects = await subjectsOf(job);
+  if (!job.prose)
+    refuseUnfit(
+      job.checks,
+      subjects.asked.map(({ expected }) => expected),
+    );
   const measurements: Measurement[] = [];
   let loaded: (LoadedModel & { readonly key: string }) | undefined;
   try {
@@ -223,7 +228,9 @@ function lossesOf(
   const counted = (measurements[0]?.losses ?? []).map((row) => row.count > 0);
   const rows = counted.filter(Boolean).length;
   if (rows === 0) return { heldOutRows: 0, heldOutTokens: 0, losses: [], differences: [] };
-  const { losses, differences } = measure(measurements.map((each) => each.losses.filter((_, i) => counted[i])));
+  const { losses, differences, verdicts } = compareLosses(
+    measurements.map((each) => each.losses.filter((_, i) => counted[i])),
+  );
   const [first] = targets;
   return {
     heldOutRows: rows,
@@ -235,9 +242,8 @@ function lossesOf(
       perplexity: perplexityOf(losses[i]!.value),
     })),
     differences: targets.slice(1).map(({ target, label }, i) => {
-      const loss = differences[i]!;
-      const sentence = sentenceOf(label, first!.label, loss, rows);
-      return { target, against: first!.target, loss, verdict: verdictOf(loss), sentence };
+      const told = { loss: differences[i]!, verdict: verdicts[i]! };
+      return { target, against: first!.target, ...told, sentence: sentenceOf(label, first!.label, told, rows) };
     }),
   };
 }
@@ -281,7 +287,7 @@ function judgeAll(checks: readonly Check[], text: string, expected: string): Sco
 
 function proseOf(measurements: readonly Measurement[], suite: ProbeSuite): Scorecard['prose'] {
   return {
-    ...measure(measurements.map((each) => each.probes.prose)),
+    ...compareLosses(measurements.map((each) => each.probes.prose)),
     domains: suite.prose.map(({ domain }, i) => ({
       domain,
       losses: measurements.map(({ probes }) => meanLoss([probes.prose[i]!])),

@@ -263,7 +263,8 @@ function checkOf(given: string): Check {
   throw new FettleError('USAGE', `--check is one of ${Check.shape.kind.options.join(', ')}.`);
 }
 
-function describeAll(context: Context, comparison: Comparison): void {
+/** @param samples whether the first questions are shown with their answers. */
+export function describeAll(context: Context, comparison: Comparison, samples = true): void {
   const { say } = context;
   const { result, verdicts } = comparison;
   if (!result) return;
@@ -282,7 +283,7 @@ function describeAll(context: Context, comparison: Comparison): void {
   say(
     `\n${wrap(`Measured on ${result.suites.map(({ name, version, items }) => `${name} (${count(items)}; ${version})`).join(', ')}; greedy, up to ${result.decoding.maxTokens} tokens an answer.`, '  ')}`,
   );
-  for (const { prompt, answers } of result.samples.slice(0, SHOWN)) {
+  for (const { prompt, answers } of result.samples.slice(0, samples ? SHOWN : 0)) {
     say(`\n${wrap(prompt, '  > ')}`);
     for (const [i, answer] of answers.entries()) say(`\n  ${labels[i]}:\n${wrap(answer.text, '    ')}`);
   }

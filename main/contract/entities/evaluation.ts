@@ -69,6 +69,7 @@ export const Scorecard = z.object({
     .object({
       losses: z.array(Measured),
       differences: z.array(Measured),
+      verdicts: z.array(DifferenceVerdict),
       domains: z.array(z.object({ domain: z.string(), losses: z.array(z.number()) })),
     })
     .nullable(),

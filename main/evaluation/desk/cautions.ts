@@ -7,7 +7,7 @@ const percent = (share: number): string => `${Math.round(100 * share)}%`;
 export function cautionsOf(
   result: NonNullable<Comparison['result']>,
   which: number,
-  { advice }: Pick<Run, 'advice'>,
+  { advice, choice, over, strategy }: Pick<Run, 'advice' | 'choice' | 'over' | 'strategy'>,
   { license }: Pick<Model, 'license'>,
 ): string[] {
   const { scorecard, answers } = result;
@@ -17,6 +17,9 @@ export function cautionsOf(
   const lost = (scorecard?.skills ?? [])
     .filter(({ verdicts }) => verdicts[which] === 'worse')
     .map(({ skill }) => skill.replaceAll('-', ' '));
+  // A risk is that of the way that was advised: of another way it says nothing. One stage is a part of both in stages.
+  const way = over ? 'staged' : strategy;
+  const ofWayTaken = advice?.strategy === way || (advice?.strategy === 'staged' && !choice?.overruled);
   return [
     goal
       ? graded
@@ -30,7 +33,7 @@ export function cautionsOf(
       ? ['It cannot say where it read something, and may name a source that does not exist.']
       : []),
     'It was measured on rows of the same source as those it learned from; elsewhere it may do otherwise.',
-    ...(advice ? [advice.risk] : []),
+    ...(advice && ofWayTaken ? [advice.risk] : []),
     ...(license ? [] : ['The licence of the base model is not stated in its files: find it out before passing it on.']),
   ];
 }

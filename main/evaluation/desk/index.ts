@@ -34,14 +34,15 @@ export function createDesk(core: Core, parts: Parts): { readonly handlers: Handl
   /** Named, else the newest in which the run was measured against another; against its base before any other. */
   async function comparisonOf(run: Run, named: string | undefined): Promise<Comparison> {
     if (named !== undefined) return evaluation.show(named);
-    const able = evaluation
-      .list(run.project)
-      .filter(({ state, targets }) => state === 'completed' && indexOf(run, targets.slice(1)) >= 0);
+    const done = evaluation.list(run.project).filter(({ state }) => state === 'completed');
+    const able = done.filter(({ targets }) => indexOf(run, targets.slice(1)) >= 0);
     const found = able.find(({ targets }) => targets[0] === run.model) ?? able[0];
     if (found) return evaluation.show(found.id);
     throw new FettleError(
       'INPUT_INVALID',
-      `Run ${run.number} was not compared yet, so there is nothing to report.`,
+      done.some(({ targets }) => indexOf(run, targets) >= 0)
+        ? `Run ${run.number} was only measured alone or as the first, which others are compared with, so there is no difference of its own to report.`
+        : `Run ${run.number} was not compared yet, so there is nothing to report.`,
       `Compare it with its base first: \`fettle compare ${run.model} ${run.id} --suite held-out --suite task --suite general --suite prose\`.`,
     );
   }

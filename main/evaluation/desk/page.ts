@@ -12,7 +12,7 @@ import type {
 import type { LineageNode } from '../../contract/lineage.ts';
 import { WAYS } from '../verdict/rules.ts';
 import { cautionsOf } from './cautions.ts';
-import { count, facts, forest, lossDelta, passage, points, safe, section, type Row } from './parts.ts';
+import { count, facts, forest, lossDelta, masked, passage, points, safe, section, type Row } from './parts.ts';
 import { curvePicture, lineagePicture, lossPicture, type Looks } from './pictures.ts';
 import { STYLE } from './style.ts';
 
@@ -186,7 +186,7 @@ function precision({ comparison, which }: DeskFacts): string {
     verdict: scores.verdicts[which]!,
   });
   const named = ({ check }: (typeof goal.checks)[number]): string =>
-    `${CHECK_NAMES[check.kind] ?? check.kind}${check.kind === 'contains' && check.text ? `: ${check.text.slice(0, 24)}` : ''}`;
+    `${CHECK_NAMES[check.kind] ?? check.kind}${check.kind === 'contains' && check.text ? `: ${masked(check.text, 24)}` : ''}`;
   const rows =
     goal.checks.length === 1
       ? [row(named(goal.checks[0]!), goal)]
@@ -199,7 +199,7 @@ function flexibility({ comparison, which }: DeskFacts): string {
   const text = prose?.differences[which];
   const textLine =
     prose && text
-      ? `<p class="small soft">Other text ${prose.losses[0]!.value.toFixed(2)} → ${prose.losses[which + 1]!.value.toFixed(2)} nats a token ${lossDelta(text, text.low > 0 ? 'worse' : text.high < 0 ? 'better' : 'no-difference')}</p>`
+      ? `<p class="small soft">Other text ${prose.losses[0]!.value.toFixed(2)} → ${prose.losses[which + 1]!.value.toFixed(2)} nats a token ${lossDelta(text, prose.verdicts[which]!)}</p>`
       : '';
   if (!general)
     return section(

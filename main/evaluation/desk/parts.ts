@@ -6,11 +6,12 @@ import { maskPersonal } from '../../datasets/quality/personal.ts';
 export const safe = escapeXml;
 
 const ALL_KINDS = new Set(['mail', 'phone', 'card', 'id-number'] as const);
-/** Text of the data as it may be passed on: what looks personal is masked, long text is cut. */
-export function passage(text: string, most: number): string {
-  const masked = maskPersonal(text.trim(), ALL_KINDS).text;
-  return safe(masked.length > most ? `${masked.slice(0, most).trimEnd()}…` : masked);
+/** Text as it may be passed on: what looks personal is masked, long text is cut. Not yet safe as HTML. */
+export function masked(text: string, most: number): string {
+  const whole = maskPersonal(text.trim(), ALL_KINDS).text;
+  return whole.length > most ? `${whole.slice(0, most).trimEnd()}…` : whole;
 }
+export const passage = (text: string, most: number): string => safe(masked(text, most));
 
 export const count = (value: number): string => Math.round(value).toLocaleString('en-GB');
 const signed = (value: number, digits: number): string => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(digits)}`;

@@ -14,8 +14,8 @@ interface Change {
 
 /** So many pieces of advice are told: more would be a list, not advice. */
 const MOST = 3;
-/** A tenth of general data kept skills at little cost on the goal (docs/decisions/guards-and-rehearsal.md). */
-const REHEARSAL = 0.1;
+/** What suits a mild shift (Ibrahim et al. 2024; docs/decisions/guards-and-rehearsal.md): the first thing to try. */
+const REHEARSAL = 0.05;
 /** With fewer questions the margin of a share is 10 points or more to either side: 1.96 * sqrt(0.25 / 100). */
 const ENOUGH_QUESTIONS = 100;
 

@@ -60,7 +60,7 @@ function inPoints({ goal, loss, general, text }: Seen): string {
         `no difference that we can measure on general skills (${signed(difference.value)} ${margin(difference)})${gained[0] ? `, though ${gained[0]} gained` : ''}`,
       );
   }
-  if (text && text.low > 0) parts.push('other text is read worse');
+  if (text === 'worse') parts.push('other text is read worse');
   const whole = parts.join('; ');
   return whole === '' ? '' : `${whole.charAt(0).toUpperCase()}${whole.slice(1)}.`;
 }

@@ -34,8 +34,8 @@ export interface Seen {
     readonly lost: readonly string[];
     readonly gained: readonly string[];
   } | null;
-  /** The loss on other text, in nats a token. */
-  readonly text: Measured | null;
+  /** The loss on other text. */
+  readonly text: DifferenceVerdict | null;
   readonly rehearsal: number;
   readonly epochs: number;
   /** In place of epochs. */
@@ -92,7 +92,7 @@ export function seenOf(
       lost: moved('worse'),
       gained: moved('better'),
     },
-    text: prose?.differences[which] ?? null,
+    text: prose?.verdicts[which] ?? null,
     rehearsal: run.recipe.rehearsal,
     epochs: run.recipe.epochs,
     maxSteps: run.recipe.maxSteps ?? null,
@@ -112,4 +112,4 @@ export const onGoal = ({ goal, loss }: Seen): DifferenceVerdict | null => goal?.
 
 /** Something elsewhere was measurably lost. */
 export const lostElsewhere = ({ general, text }: Seen): boolean =>
-  general?.verdict === 'worse' || (general?.lost.length ?? 0) > 0 || (text !== null && text.low > 0);
+  general?.verdict === 'worse' || (general?.lost.length ?? 0) > 0 || text === 'worse';

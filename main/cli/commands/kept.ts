@@ -1,0 +1,107 @@
+/** @file fettle compare list, compare show, export list: what was measured and handed over before, looked at again. */
+import type { ComparisonResult } from '../../contract/entities.ts';
+import type { Command, Context } from '../command.ts';
+import { bytes, table, wrap } from '../format.ts';
+import { describeAll } from './judge.ts';
+
+export const keptCommands: readonly Command[] = [
+  {
+    name: 'compare list',
+    usage: 'PROJECT',
+    summary: 'What was measured in a project, newest first',
+    args: [1, 1],
+    async run(context) {
+      const comparisons = await context.client.call('evaluation.list', { project: await projectOf(context) });
+      context.result(comparisons);
+      context.say(
+        comparisons.length === 0
+          ? 'Nothing was measured yet. `fettle compare A B` measures models against each other.'
+          : table([
+              ['comparison', 'state', 'made', 'of'],
+              ...comparisons.map(({ id, state, createdAt, labels }) => [
+                id,
+                state,
+                createdAt.slice(0, 16).replace('T', ' '),
+                labels.join(', '),
+              ]),
+            ]),
+      );
+    },
+  },
+  {
+    name: 'compare show',
+    usage: 'COMPARISON [--items]',
+    summary: 'A comparison that was kept: verdict, scorecard, samples',
+    args: [1, 1],
+    options: { items: { type: 'boolean' } },
+    help: '--items prints every question with all answers and how each was judged; --json holds them in any case.',
+    async run(context) {
+      const comparison = await context.client.call('evaluation.show', { comparison: context.args[0]! });
+      const { id, state, error, result } = comparison;
+      context.result(comparison);
+      if (!result) return context.say(wrap(`${id} is ${state}${error ? `: ${error.message}` : ''}.`));
+      const items = context.options['items'] === true;
+      describeAll(context, comparison, !items);
+      if (items) describeItems(context, result);
+    },
+  },
+  {
+    name: 'export list',
+    usage: 'PROJECT',
+    summary: 'What was exported from a project',
+    args: [1, 1],
+    async run(context) {
+      const exports = await context.client.call('exports.list', { project: await projectOf(context) });
+      context.result(exports);
+      context.say(
+        exports.length === 0
+          ? 'Nothing was exported yet. `fettle export RUN` hands a run over.'
+          : table([
+              ['export', 'run', 'checkpoint', 'format', 'type', 'state', 'size', 'folder'],
+              ...exports.map((each) => [
+                each.id,
+                each.run,
+                each.checkpoint,
+                each.format,
+                each.dtype,
+                each.state,
+                each.bytes > 0 ? bytes(each.bytes) : '–',
+                each.folder,
+              ]),
+            ]),
+      );
+    },
+  },
+];
+
+/** @throws PROJECT_NOT_FOUND: a name that is mistyped is no empty list. */
+const projectOf = async ({ client, args }: Context): Promise<string> =>
+  (await client.call('projects.show', { project: args[0]! })).slug;
+
+/** Every question of the task, then of each skill; where the task was not judged, its questions as they were answered. */
+function describeItems({ say }: Context, { models, samples, scorecard }: ComparisonResult): void {
+  const judged = [
+    ...(scorecard?.goal ? [{ title: 'Your task', items: scorecard.goal.items }] : []),
+    ...(scorecard?.skills ?? []).map(({ skill, items }) => ({ title: skill.replaceAll('-', ' '), items })),
+  ];
+  const told = (prompt: string, expected: string, answers: readonly { text: string; how: string }[]): void => {
+    say(`\n${wrap(prompt, '  > ')}\n  Expected:\n${wrap(expected, '    ')}`);
+    for (const [i, { text, how }] of answers.entries()) say(`  ${models[i]!.label}${how}:\n${wrap(text, '    ')}`);
+  };
+  for (const { title, items } of judged) {
+    say(`\n${title} (${items.length})`);
+    for (const { prompt, expected, answers } of items)
+      told(
+        prompt,
+        expected,
+        answers.map(({ text, score, why }) => ({ text, how: ` (${Math.round(100 * score)}%, ${why})` })),
+      );
+  }
+  if (!scorecard?.goal)
+    for (const { prompt, expected, answers } of samples)
+      told(
+        prompt,
+        expected,
+        answers.map(({ text }) => ({ text, how: '' })),
+      );
+}
