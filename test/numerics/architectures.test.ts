@@ -9,7 +9,6 @@ import { graphPath, writeOnnxFolder } from '../../main/engine/export/folder.ts';
 import { OnnxReader } from '../../main/engine/export/read.ts';
 import { mergeableOf, mergedWeights } from '../../main/engine/model/merge.ts';
 import { parameter } from '../../main/engine/model/parameters.ts';
-import { AdamW, clipGradients } from '../../main/engine/train/adamw.ts';
 import { openModelFolder } from '../support/models.ts';
 import { openSafetensors } from '../../main/formats/safetensors.ts';
 import { writeAdapterGguf } from '../../main/formats/gguf/adapter.ts';
@@ -21,6 +20,7 @@ import { readAdapter, writeAdapter } from '../../main/formats/peft.ts';
 import { openWithLlamaCpp } from '../../main/workers/llama-cpp.ts';
 import { writeTinyTokenizer } from '../fixtures/tiny-model.ts';
 import { found, need } from '../support/needs.ts';
+import { expectSameSteps } from '../support/steps.ts';
 import { askAllTransformers, batchOf, runOracle } from '../support/oracle.ts';
 import { relativeError, worstDifference } from '../support/numbers.ts';
 
@@ -352,25 +352,9 @@ function checks(folderOf: (test: { skip(note?: string): void }) => string): void
   });
 
   it('takes the same 20 steps of AdamW', async (test) => {
-    const { base, expected, integers, folder, facts } = await open(test);
+    const { base, expected, folder, facts } = await open(test);
     const model = await adapted(base, folder);
-    const [steps, ...shape] = expected.info('train.ids').shape as [number, number, number];
-    const [ids, labels] = [await integers('train.ids'), await integers('train.labels')];
-    const size = ids.length / steps;
-    const { learningRate, maxGradNorm, ...options } = facts.adamw;
-    const optimiser = new AdamW(model.parameters, options);
-    for (let step = 0; step < steps; step++) {
-      const cut = (from: Int32Array): Int32Array => from.slice(step * size, (step + 1) * size);
-      const batch = batchOf(shape, cut(ids), cut(labels));
-      model.parameters.gradients.fill(0);
-      const loss = (await model.accumulate(batch, 1 / batch.labelled)) / batch.labelled;
-      expect(Math.abs(loss - facts.losses[step]!), `step ${step}`).toBeLessThan(LOSS);
-      const norm = clipGradients(model.parameters.gradients, maxGradNorm);
-      expect(Math.abs(norm - facts.gradNorms[step]!) / facts.gradNorms[step]!, `norm at step ${step}`).toBeLessThan(
-        GRADIENT,
-      );
-      optimiser.step(learningRate);
-    }
+    await expectSameSteps(model, expected, facts, { loss: LOSS, gradient: GRADIENT });
   });
 
   it('continues a prompt with the same tokens, through its cache', async (test) => {

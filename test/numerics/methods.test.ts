@@ -7,12 +7,12 @@ import { z } from 'zod';
 import { loadBase } from '../../main/engine/index.ts';
 import { mergeableOf, mergedWeights } from '../../main/engine/model/merge.ts';
 import { inFile } from '../../main/engine/model/parameters.ts';
-import { AdamW, clipGradients } from '../../main/engine/train/adamw.ts';
 import { openSafetensors } from '../../main/formats/safetensors.ts';
 import { withAdapter } from '../../main/workers/load.ts';
 import type { TunedModel } from '../../main/engine/index.ts';
 import { openModelFolder } from '../support/models.ts';
 import { found, need } from '../support/needs.ts';
+import { expectSameSteps } from '../support/steps.ts';
 import { relativeError, worstDifference } from '../support/numbers.ts';
 import { batchOf, runOracle } from '../support/oracle.ts';
 
@@ -124,23 +124,7 @@ describe.each(METHODS)('%s', (method) => {
   });
 
   it('takes the same 20 steps of AdamW', async (test) => {
-    const { model, expected, integers, facts } = await open(test);
-    const [steps, ...shape] = expected.info('train.ids').shape as [number, number, number];
-    const [ids, labels] = [await integers('train.ids'), await integers('train.labels')];
-    const size = ids.length / steps;
-    const { learningRate, maxGradNorm, ...options } = facts.adamw;
-    const optimiser = new AdamW(model.parameters, options);
-    for (let step = 0; step < steps; step++) {
-      const cut = (from: Int32Array): Int32Array => from.slice(step * size, (step + 1) * size);
-      const batch = batchOf(shape, cut(ids), cut(labels));
-      model.parameters.gradients.fill(0);
-      const loss = (await model.accumulate(batch, 1 / batch.labelled)) / batch.labelled;
-      expect(Math.abs(loss - facts.losses[step]!), `step ${step}`).toBeLessThan(LOSS);
-      const norm = clipGradients(model.parameters.gradients, maxGradNorm);
-      expect(Math.abs(norm - facts.gradNorms[step]!) / facts.gradNorms[step]!, `norm at step ${step}`).toBeLessThan(
-        GRADIENT,
-      );
-      optimiser.step(learningRate);
-    }
+    const { model, expected, facts } = await open(test);
+    await expectSameSteps(model, expected, facts, { loss: LOSS, gradient: GRADIENT });
   });
 });
