@@ -1,11 +1,10 @@
 /** @file Who is asked or compared: a base model, a run by its best checkpoint, or a run at a named one. */
-import { createHash } from 'node:crypto';
-import { createReadStream, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import type { ComparedModel, Model, Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { ADAPTER_FILE } from '../formats/peft.ts';
+import { sha256 } from '../formats/sha256.ts';
 import { WHOLE_FILE } from '../formats/tuned.ts';
 import type { Models } from '../models/index.ts';
 import type { Runs } from '../runs/index.ts';
@@ -100,7 +99,7 @@ export async function compared(
     target,
     label,
     model: { id: model.id, name: model.name, hash: model.hash },
-    adapter: file === undefined ? null : await hashOf(file),
+    adapter: file === undefined ? null : await sha256(file),
     run:
       // Of an adapter that was made elsewhere nothing is known that a verdict could rest on.
       run === null || !at || run.recipe === null || run.strategy === null
@@ -138,9 +137,3 @@ const recipeOf = ({
   seed,
   ...(maxSteps === undefined ? {} : { maxSteps }),
 });
-
-async function hashOf(file: string): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(file), hash);
-  return hash.digest('hex');
-}

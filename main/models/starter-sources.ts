@@ -1,6 +1,5 @@
 /** @file Where the starter model comes from: each source in order, until one gives the files with the right checksums. */
-import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -8,6 +7,7 @@ import { Readable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
 import { pipeline } from 'node:stream/promises';
 import { FettleError } from '../contract/errors.ts';
+import { sha256 } from '../formats/sha256.ts';
 
 export interface PinnedFile {
   readonly name: string;
@@ -66,12 +66,6 @@ export interface Source {
   readonly name: string;
   /** Fetches into `folder` (what is there from an earlier try is used) and gives the path that openModel takes. */
   fetch(folder: string, report: Report, signal: AbortSignal): Promise<string>;
-}
-
-export async function sha256(file: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
-  return hash.digest('hex');
 }
 
 const sizeOf = async (file: string): Promise<number> => (await stat(file).catch(() => null))?.size ?? 0;

@@ -1,12 +1,10 @@
 /** @file Child process: looks at an adapter that was made elsewhere, and writes it down as a checkpoint of its own. */
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import type { Imported } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { fitAdapter, readSpec } from '../engine/index.ts';
+import { sha256 } from '../formats/sha256.ts';
 import { openModel } from '../formats/open.ts';
 import { writeAdapter } from '../formats/peft.ts';
 import { readPeft } from '../formats/tuned.ts';
@@ -47,8 +45,7 @@ runChild<AdapterJob, never, AdapterFound>(async ({ from, model, modelName, to })
         baseModel: modelName,
         transposed: spec.transposed,
       });
-      const hash = createHash('sha256');
-      await pipeline(createReadStream(join(from, 'adapter_model.safetensors')), hash);
+      const hash = await sha256(join(from, 'adapter_model.safetensors'));
       return {
         imported: {
           base: stated.base,
@@ -58,7 +55,7 @@ runChild<AdapterJob, never, AdapterFound>(async ({ from, model, modelName, to })
           useDora,
           targetModules: [...targetModules],
           modulesToSave: [...modulesToSave],
-          hash: hash.digest('hex'),
+          hash: hash,
         },
         bytes: (await stat(join(to, 'adapter_model.safetensors'))).size,
       };

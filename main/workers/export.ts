@@ -1,9 +1,7 @@
 /** @file Child process: writes a run's adapter, or the model merged with it, and proves the files against the run before they get their name. */
-import { createHash } from 'node:crypto';
-import { createReadStream, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, relative, sep } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import type { Handed } from '../contract/clients.ts';
 import type { Export, Proof } from '../contract/entities.ts';
@@ -15,6 +13,7 @@ import { OnnxReader, RUNTIME } from '../engine/export/read.ts';
 import { modelCard, recipeFile, type CardFacts } from '../exports/card.ts';
 import { compareAnswers } from '../exports/proof.ts';
 import { checkRoom, checkUntaken, makeStaging } from '../exports/room.ts';
+import { sha256 } from '../formats/sha256.ts';
 import { readAdapterGguf } from '../formats/gguf/adapter.ts';
 import { writeModelGguf } from '../formats/gguf/export.ts';
 import type { ModelFiles } from '../formats/model.ts';
@@ -165,9 +164,7 @@ async function weightHashes({ format, model }: ExportJob): Promise<{ name: strin
   const names = folder ? (await readdir(model)).filter((name) => name.endsWith('.safetensors')).sort() : [''];
   const hashes: { name: string; hash: string }[] = [];
   for (const name of names) {
-    const hash = createHash('sha256');
-    await pipeline(createReadStream(join(model, name)), hash);
-    hashes.push({ name: name || basename(model), hash: hash.digest('hex') });
+    hashes.push({ name: name || basename(model), hash: await sha256(join(model, name)) });
   }
   return hashes;
 }
