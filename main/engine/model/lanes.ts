@@ -15,6 +15,8 @@ import type { Network, TrainSettings } from './network.ts';
 const MOST_LANES = 4;
 /** With so many threads there are that many lanes, and more than one thread for each. */
 const THREADS_FOR_MOST = 8;
+/** Where more numbers are trained (all of a model, say), a lane's own gradients take more memory than the lane is worth. */
+const MOST_GRADIENTS = 32e6;
 /** Below so many multiplications a batch is done before another thread has heard of it. */
 const WORTH_IT = 5e9;
 
@@ -58,8 +60,7 @@ export class Lanes {
    */
   async train(batch: Batch, model: LaneModel, settings: (number: number) => TrainSettings): Promise<number> {
     const { parameters, others } = model;
-    // A lane's own gradients are little beside the model where an adapter is trained, and as much as it where all of it is.
-    const lanes = parameters.whole || parameters.outer.length > 0 ? 1 : this.#lanes(batch);
+    const lanes = parameters.values.length > MOST_GRADIENTS ? 1 : this.#lanes(batch);
     while (others.length < lanes - 1) others.push(sharedFloats(parameters.values.length));
     for (const own of others) own.fill(0);
     const micros = await this.#run(batch, lanes, model, settings);
