@@ -5,14 +5,21 @@ import type { HfConfig, WeightSource } from '../../formats/model.ts';
 import { scaleOf, type LoraSettings } from '../../formats/peft.ts';
 import { readSpec } from '../architectures/index.ts';
 import { modulesOf, type ModelSpec } from '../architectures/spec.ts';
-import { SessionCache, type RuntimeOptions, type Tensors } from '../segments/session.ts';
-import type { Batch, Decoder, Example, ParameterSet, Trainable } from '../types.ts';
+import { HostMemory } from '../segments/memory.ts';
+import type { Device } from '../graph/op.ts';
+import type { Traffic } from '../segments/device-memory.ts';
+import { SessionCache, type Tensors } from '../segments/session.ts';
+import { AdamW } from '../train/adamw.ts';
+import { DeviceAdamW } from '../train/device-adamw.ts';
+import type { AdamWOptions, Batch, Decoder, Example, Optimizer, ParameterSet, Trainable } from '../types.ts';
 import type { TrainedShape } from '../layers/block.ts';
 import { BatchDecoder } from './batch-decoder.ts';
 import { calibrate, calibrationRows } from '../quantise/calibration.ts';
 import { freezer, type Rounding } from '../quantise/freeze.ts';
 import { saturates } from '../quantise/kernels.ts';
 import { CachedDecoder } from './decoder.ts';
+import { DeviceParameters } from './device-parameters.ts';
+import { placeNetwork, type PlacedNetwork } from './place.ts';
 import { microBatches, type MicroBatch } from './microbatch.ts';
 import { Network, type Trained } from './network.ts';
 import { initialise, readParameters, trainedParameters, trainedTensors, type TrainedParameters } from './parameters.ts';
@@ -21,7 +28,8 @@ import { readWeights, weightsByName, type BaseWeights } from './weights.ts';
 export interface LoadOptions {
   /** Threads of the runtime; results are the same bits only for the same number. */
   readonly threads: number;
-  readonly device?: RuntimeOptions['device'];
+  /** Where adapters are trained and losses measured; the host keeps the weights besides, and answers with them. */
+  readonly device?: Device;
   /** Of the frozen base; float32 unless said. What is not float32 wants `rounding`, and bears plain adapters alone. */
   readonly precision?: Precision;
   readonly rounding?: Rounding | undefined;
@@ -45,14 +53,20 @@ export interface LoraOptions extends LoraSettings, TrainOptions {
  * Throws MODEL_UNSUPPORTED, MODEL_INCOMPLETE, FORMAT_INVALID; CHECKPOINT_INVALID where `rounding` is of another model.
  */
 export async function loadBase(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<BaseModel> {
-  return new BaseModel(await openNetwork(config, weights, options));
+  const host = await openNetwork(config, weights, options);
+  return new BaseModel(host, options.device === 'webgpu' ? await placeNetwork(host) : undefined);
 }
 
 async function openNetwork(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<Network> {
-  const { threads, device = 'cpu', precision = 'fp32', rounding } = options;
+  const { threads, precision = 'fp32', rounding } = options;
   const spec = readSpec(config);
-  const cache = new SessionCache({ device, threads, precision }, new Set(spec.kinds).size);
-  return new Network(spec, await readWeights(spec, weights, freezer(spec, precision, rounding)), cache);
+  const cache = new SessionCache({ device: 'cpu', threads, precision }, new Set(spec.kinds).size);
+  return new Network(
+    spec,
+    await readWeights(spec, weights, freezer(spec, precision, rounding)),
+    cache,
+    new HostMemory(),
+  );
 }
 
 /**
@@ -72,7 +86,7 @@ export async function measureRounding(
     const rows = calibrationRows(examples);
     return { rows, peaks: await calibrate(network, rows), largest };
   } finally {
-    network.release();
+    await network.release();
     await network.cache.release();
   }
 }
@@ -80,9 +94,11 @@ export async function measureRounding(
 /** A model without an adapter. */
 export class BaseModel {
   readonly #network: Network;
+  readonly #placed: PlacedNetwork | undefined;
 
-  constructor(network: Network) {
+  constructor(network: Network, placed?: PlacedNetwork) {
     this.#network = network;
+    this.#placed = placed;
   }
 
   get spec(): ModelSpec {
@@ -94,6 +110,7 @@ export class BaseModel {
     const { rank, targetModules, modulesToSave = [], useDora: dora = false, dropout = 0 } = options;
     checkModules(this.spec, targetModules, modulesToSave);
     if (dora || modulesToSave.length > 0) this.#needExact();
+    if (dora || modulesToSave.length > 0 || dropout > 0) this.#needHost();
     const shape = {
       kind: 'adapter',
       rank,
@@ -106,13 +123,14 @@ export class BaseModel {
     const saved = new Set(modulesToSave.map((name) => inputs.get(name)!));
     // What a tied head and its embedding share is trained once, for both.
     if (isTied(this.spec) && saved.has('embedding')) saved.add('head');
-    return new TunedModel(this.#network, shape, saved, options, options);
+    return new TunedModel(this.#network, this.#placed, shape, saved, options, options);
   }
 
   /** This model with all its weights to be trained; the base stays as it is. */
   withAllTrained(options: TrainOptions): TunedModel {
     this.#needExact();
-    return new TunedModel(this.#network, { kind: 'whole' }, new Set(), options, null);
+    this.#needHost();
+    return new TunedModel(this.#network, undefined, { kind: 'whole' }, new Set(), options, null);
   }
 
   /** The same, and the base is given up for it: it is no longer in memory besides, and this model gives what is trained. */
@@ -133,9 +151,24 @@ export class BaseModel {
       );
   }
 
+  /** Throws RECIPE_INVALID where the weights lie on a graphics processor, which trains plain adapters alone. */
+  #needHost(): void {
+    if (this.#placed)
+      throw new FettleError(
+        'RECIPE_INVALID',
+        'On a graphics processor plain adapters are trained: no full tuning, DoRA, dropout or modules_to_save.',
+        'Use the device cpu.',
+      );
+  }
+
+  /** What was carried between host and device so far, in bytes, and what lies there; undefined on the host. */
+  get traffic(): Readonly<Traffic> | undefined {
+    return this.#placed?.memory.traffic;
+  }
+
   /** Negative log likelihood of each labelled token in nats, in the order of the batch's labels. */
   losses(batch: Batch): Promise<Float32Array> {
-    return batchLosses(this.#network, batch, undefined);
+    return batchLosses(this.#placed?.network ?? this.#network, batch, undefined);
   }
 
   /** Logits [tokens, vocab] of one document. */
@@ -155,7 +188,9 @@ export class BaseModel {
 
   /** Frees the sessions; the adapters on it are of no use afterwards. */
   async release(): Promise<void> {
-    this.#network.release();
+    await this.#placed?.network.release();
+    await this.#placed?.network.cache.release();
+    await this.#network.release();
     await this.#network.cache.release();
   }
 }
@@ -199,9 +234,13 @@ export class TunedModel implements Trainable {
   readonly #parameters: TrainedParameters;
   readonly #trained: Trained;
   readonly #options: TrainOptions;
+  /** Where it is trained and measured, if not on the host. */
+  readonly #placed:
+    { readonly network: Network; readonly own: DeviceParameters; readonly trained: Trained } | undefined;
 
   constructor(
     network: Network,
+    placed: PlacedNetwork | undefined,
     shape: TrainedShape,
     saved: ReadonlySet<string>,
     options: TrainOptions,
@@ -213,6 +252,10 @@ export class TunedModel implements Trainable {
     this.#parameters = trainedParameters(network.spec, shape, saved);
     initialise(this.#parameters, () => weightsByName(network.spec, network.weights), options.seed);
     this.#trained = { shape, ...trainedTensors(this.#parameters) };
+    if (placed) {
+      const own = new DeviceParameters(this.#parameters, placed.memory);
+      this.#placed = { network: placed.network, own, trained: { shape, layers: own.layers, outer: own.outer } };
+    }
   }
 
   get spec(): ModelSpec {
@@ -237,18 +280,24 @@ export class TunedModel implements Trainable {
     return this.#parameters;
   }
 
+  optimizer(options: AdamWOptions): Optimizer {
+    return this.#placed ? new DeviceAdamW(this.#placed.own, options) : new AdamW(this.#parameters, options);
+  }
+
   async accumulate(batch: Batch, weight: number, draw = 0): Promise<number> {
+    const { network, trained } = await this.#place();
     const { seed, activationCheckpointing: recompute = false } = this.#options;
     let sum = 0;
     for (const [i, micro] of microBatches(batch).entries()) {
       const settings = { weight, recompute, seed: dropoutSeed(seed, draw, i) };
-      for (const loss of await this.#network.train(micro, this.#trained, settings)) sum += loss;
+      for (const loss of await network.train(micro, trained, settings)) sum += loss;
     }
     return sum;
   }
 
-  losses(batch: Batch): Promise<Float32Array> {
-    return batchLosses(this.#network, batch, this.#trained);
+  async losses(batch: Batch): Promise<Float32Array> {
+    const { network, trained } = await this.#place();
+    return batchLosses(network, batch, trained);
   }
 
   /** Logits [tokens, vocab] of one document. */
@@ -270,6 +319,12 @@ export class TunedModel implements Trainable {
   async load(source: WeightSource): Promise<void> {
     // PEFT writes a tied head beside the embedding that it is.
     await readParameters(this.#parameters, source, isTied(this.spec) ? ['lm_head.weight'] : []);
+    this.#placed?.own.replace();
+  }
+
+  async #place(): Promise<{ readonly network: Network; readonly trained: Trained }> {
+    await this.#placed?.own.place();
+    return this.#placed ?? { network: this.#network, trained: this.#trained };
   }
 }
 

@@ -6,6 +6,8 @@ import type { Device } from '../graph/op.ts';
 import { sizeOf, type Shape } from '../graph/value.ts';
 
 export type Tensors = Readonly<Record<string, Tensor>>;
+/** Where results go: into a tensor that is there, or null for one that is made for them. */
+export type Places = Readonly<Record<string, Tensor | null>>;
 
 export interface RuntimeOptions {
   readonly device: Device;
@@ -14,6 +16,13 @@ export interface RuntimeOptions {
   /** Of the frozen base. */
   readonly precision: Precision;
 }
+
+const SESSION_CONFIG: Readonly<Record<Device, Readonly<Record<string, string>>>> = {
+  // A masked score's exponential is a denormal number, which a CPU computes with slowly; as zero it is as good.
+  cpu: { set_denormal_as_zero: '1' },
+  // An op that the device lacks would run on the CPU unseen, with everything it needs carried there and back.
+  webgpu: { disable_cpu_ep_fallback: '1' },
+};
 
 /** A compiled program. */
 export class Session {
@@ -25,36 +34,43 @@ export class Session {
     this.#session = session;
   }
 
-  static async create(program: Program, options: Pick<RuntimeOptions, 'device' | 'threads'>): Promise<Session> {
+  /** @param results of a program on a graphics processor: they stay there, unless they are asked for on the host. */
+  static async create(
+    program: Program,
+    options: Pick<RuntimeOptions, 'device' | 'threads'>,
+    results: 'device' | 'host' = 'device',
+  ): Promise<Session> {
     const session = await InferenceSession.create(program.bytes, {
       executionProviders: [options.device],
       intraOpNumThreads: options.threads,
       graphOptimizationLevel: 'all',
       logSeverityLevel: 3,
-      // A masked score's exponential is a denormal number, which a CPU computes with slowly; as zero it is as good.
-      extra: { session: { set_denormal_as_zero: '1' } },
+      ...(options.device === 'webgpu' && results === 'device' ? { preferredOutputLocation: 'gpu-buffer' } : {}),
+      extra: { session: SESSION_CONFIG[options.device] },
     });
     return new Session(program, session);
   }
 
-  /**
-   * Takes the inputs it needs from `from` (later records win) and writes the outputs into the tensors of `into`.
-   * An input that is in none of them is a fault and throws TypeError.
-   */
-  async run(from: readonly Tensors[], into: Tensors): Promise<void> {
+  /** What it needs of `from`, by its inputs' names; later records win. Throws TypeError where an input is in none of them. */
+  feeds(from: readonly Places[]): Record<string, Tensor> {
     const feeds: Record<string, Tensor> = {};
     for (const name of this.program.inputs.keys()) {
       const tensor = from.findLast((record) => record[name])?.[name];
       if (!tensor) throw new TypeError(`nothing was fed for ${name}`);
       feeds[name] = tensor;
     }
-    const fetches: Record<string, Tensor> = {};
+    return feeds;
+  }
+
+  /** Takes its inputs from `from` as `feeds` does and puts the outputs where `into` says. @returns them. Throws TypeError where it says nothing. */
+  async run(from: readonly Places[], into: Places): Promise<Tensors> {
+    const fetches: Record<string, Tensor | null> = {};
     for (const name of this.program.outputs.keys()) {
-      const tensor = into[name];
-      if (!tensor) throw new TypeError(`no tensor for the output ${name}`);
-      fetches[name] = tensor;
+      const place = into[name];
+      if (place === undefined) throw new TypeError(`no tensor for the output ${name}`);
+      fetches[name] = place;
     }
-    await this.#session.run(feeds, fetches);
+    return this.#session.run(this.feeds(from), fetches);
   }
 
   release(): Promise<void> {
