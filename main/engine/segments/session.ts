@@ -1,5 +1,6 @@
 /** @file Runs programs with ONNX Runtime: sessions with preallocated results, and a bounded number of them. */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { FettleError } from '../../contract/errors.ts';
 import type { Precision } from '../../contract/recipe.ts';
 import type { Program } from '../graph/emit.ts';
 import type { Device } from '../graph/op.ts';
@@ -24,14 +25,34 @@ const SESSION_CONFIG: Readonly<Record<Device, Readonly<Record<string, string>>>>
   webgpu: { disable_cpu_ep_fallback: '1' },
 };
 
+/** What a person can do where a graphics processor, its driver or its memory gives up. */
+export const DEVICE_HINT =
+  'What was saved is kept. Clone the run with a smaller maxLength or batchSize or with activationCheckpointing, which take less of its memory, or with device cpu.';
+
+/** Throws DEVICE_FAILED. */
+function deviceFailed(error: unknown): never {
+  const said = error instanceof Error ? error.message : String(error);
+  const what = /out of memory|allocat/i.test(said)
+    ? 'ran out of memory'
+    : /lost/i.test(said)
+      ? 'was lost: it was taken away, or its driver began anew'
+      : 'failed';
+  throw new FettleError('DEVICE_FAILED', `The graphics processor ${what}.`, DEVICE_HINT, {
+    details: { said: said.slice(0, 1000) },
+    cause: error,
+  });
+}
+
 /** A compiled program. */
 export class Session {
   readonly program: Program;
   readonly #session: InferenceSession;
+  readonly #device: Device;
 
-  private constructor(program: Program, session: InferenceSession) {
+  private constructor(program: Program, session: InferenceSession, device: Device) {
     this.program = program;
     this.#session = session;
+    this.#device = device;
   }
 
   /** @param results of a program on a graphics processor: they stay there, unless they are asked for on the host. */
@@ -40,7 +61,7 @@ export class Session {
     options: Pick<RuntimeOptions, 'device' | 'threads'>,
     results: 'device' | 'host' = 'device',
   ): Promise<Session> {
-    const session = await InferenceSession.create(program.bytes, {
+    const opening = InferenceSession.create(program.bytes, {
       executionProviders: [options.device],
       intraOpNumThreads: options.threads,
       graphOptimizationLevel: 'all',
@@ -48,7 +69,8 @@ export class Session {
       ...(options.device === 'webgpu' && results === 'device' ? { preferredOutputLocation: 'gpu-buffer' } : {}),
       extra: { session: SESSION_CONFIG[options.device] },
     });
-    return new Session(program, session);
+    const session = options.device === 'cpu' ? await opening : await opening.catch(deviceFailed);
+    return new Session(program, session, options.device);
   }
 
   /** What it needs of `from`, by its inputs' names; later records win. Throws TypeError where an input is in none of them. */
@@ -70,7 +92,8 @@ export class Session {
       if (place === undefined) throw new TypeError(`no tensor for the output ${name}`);
       fetches[name] = place;
     }
-    return this.#session.run(this.feeds(from), fetches);
+    const running = this.#session.run(this.feeds(from), fetches);
+    return this.#device === 'cpu' ? running : running.catch(deviceFailed);
   }
 
   release(): Promise<void> {
