@@ -22,6 +22,7 @@ import { createExports } from '../exports/index.ts';
 import { createModels } from '../models/index.ts';
 import { createPilots } from '../pilots/index.ts';
 import { createProjects } from '../projects/index.ts';
+import { createDevices } from '../recipes/devices.ts';
 import { createSpeeds } from '../recipes/speeds.ts';
 import { createRuns } from '../runs/index.ts';
 import { createStrategy } from '../strategy/index.ts';
@@ -126,7 +127,8 @@ function featuresOf(core: Core): {
   const strategy = createStrategy(core, { projects, datasets, models });
   const pilots = createPilots(core, { projects, models, datasets });
   const speeds = createSpeeds(core);
-  const runs = createRuns(core, { projects, models, datasets, strategy, speeds });
+  const devices = createDevices(core, speeds);
+  const runs = createRuns(core, { projects, models, datasets, strategy, speeds, devices });
   const talk = createTalk(core, { projects, models, datasets, runs });
   const endpoint = createEndpoint(core, talk);
   const curves = async (project: string): Promise<LearningCurve[]> => pilots.handlers['curves.list']({ project });
@@ -141,7 +143,7 @@ function featuresOf(core: Core): {
       host: core.host,
       machine: await describeMachine(core),
     }),
-    'app.doctor': () => doctor(core, speeds),
+    'app.doctor': () => doctor(core, speeds, devices),
     'app.browse': browse,
     'jobs.list': (input) => core.jobs.list(input),
     'jobs.show': ({ job }) => core.jobs.show(job),

@@ -14,6 +14,7 @@ import { readRows } from '../datasets/rows.ts';
 import { runtimeVersion } from '../engine/version.ts';
 import type { Models } from '../models/index.ts';
 import type { Projects } from '../projects/index.ts';
+import type { Devices } from '../recipes/devices.ts';
 import { estimate } from '../recipes/estimate.ts';
 import { measureRows } from '../recipes/index.ts';
 import { needsExact } from '../recipes/preset.ts';
@@ -66,9 +67,10 @@ export function createRuns(
     readonly datasets: Datasets;
     readonly strategy: StrategyService;
     readonly speeds: MeasuredSpeeds;
+    readonly devices: Devices;
   },
 ): Runs {
-  const { projects, models, datasets, strategy, speeds } = parts;
+  const { projects, models, datasets, strategy, speeds, devices } = parts;
   const history = createHistory(core.db);
   const table = createRunTable(core, history);
   const planner = createPlanner(core, { models, datasets, strategy, history, speeds });
@@ -87,7 +89,15 @@ export function createRuns(
     );
     checkMemory(estimate(run.recipe, models.show(run.model), size, await planner.free(run.model)));
   }
-  const training = handleTraining(core, { table, history, models, datasets, checkMemory: checkRunMemory, under });
+  const training = handleTraining(core, {
+    table,
+    history,
+    models,
+    datasets,
+    checkMemory: checkRunMemory,
+    deviceFor: ({ recipe, model }) => devices.choose(recipe, models.show(model)),
+    under,
+  });
 
   /** Puts a run into the queue and says so. */
   function queue(run: RunRow, title: string): Run {

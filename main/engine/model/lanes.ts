@@ -75,7 +75,7 @@ export class Lanes {
   async release(): Promise<void> {
     await this.#closeThreads();
     for (const network of [this.#whole, this.#first]) {
-      network?.release();
+      await network?.release();
       await network?.cache.release();
     }
   }

@@ -5,25 +5,33 @@ import type { HfConfig, WeightSource } from '../../formats/model.ts';
 import { scaleOf, type LoraSettings } from '../../formats/peft.ts';
 import { readSpec } from '../architectures/index.ts';
 import { modulesOf, type ModelSpec } from '../architectures/spec.ts';
-import { SessionCache, type RuntimeOptions, type Tensors } from '../segments/session.ts';
-import type { Batch, Decoder, Example, ParameterSet, Trainable } from '../types.ts';
+import type { Device } from '../graph/op.ts';
+import type { Traffic } from '../segments/device-memory.ts';
+import { HostMemory } from '../segments/memory.ts';
+import { SessionCache, type Tensors } from '../segments/session.ts';
+import { AdamW } from '../train/adamw.ts';
+import { DeviceAdamW } from '../train/device-adamw.ts';
+import type { AdamWOptions, Batch, Decoder, Example, Optimizer, ParameterSet, Trainable } from '../types.ts';
 import type { TrainedShape } from '../layers/block.ts';
 import { BatchDecoder } from './batch-decoder.ts';
 import { calibrate, calibrationRows } from '../quantise/calibration.ts';
 import { freezer, type Rounding } from '../quantise/freeze.ts';
 import { saturates } from '../quantise/kernels.ts';
 import { CachedDecoder } from './decoder.ts';
+import { DeviceParameters } from './device-parameters.ts';
 import type { LaneModel } from './lane.ts';
 import { Lanes } from './lanes.ts';
 import { microBatches, type MicroBatch } from './microbatch.ts';
 import { Network, type Trained } from './network.ts';
+import { placeNetwork, type PlacedNetwork } from './place.ts';
 import { initialise, readParameters, trainedParameters, trainedTensors } from './parameters.ts';
 import { readWeights, weightsByName, type BaseWeights } from './weights.ts';
 
 export interface LoadOptions {
   /** Threads of the runtime; results are the same bits only for the same number. */
   readonly threads: number;
-  readonly device?: RuntimeOptions['device'];
+  /** Where adapters are trained and losses measured; the host keeps the weights besides, and answers with them. */
+  readonly device?: Device;
   /** Of the frozen base; float32 unless said. What is not float32 wants `rounding`, and bears plain adapters alone. */
   readonly precision?: Precision;
   readonly rounding?: Rounding | undefined;
@@ -49,15 +57,17 @@ export interface LoraOptions extends LoraSettings, TrainOptions {
  * Throws MODEL_UNSUPPORTED, MODEL_INCOMPLETE, FORMAT_INVALID; CHECKPOINT_INVALID where `rounding` is of another model.
  */
 export async function loadBase(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<BaseModel> {
-  return new BaseModel(await openNetwork(config, weights, options), config, options.lanes);
+  const host = await openNetwork(config, weights, options);
+  const placed = options.device === 'webgpu' ? await placeNetwork(host) : undefined;
+  return new BaseModel(host, new Lanes(placed?.network ?? host, config, options.lanes), placed);
 }
 
 async function openNetwork(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<Network> {
-  const { threads, device = 'cpu', precision = 'fp32', rounding } = options;
+  const { threads, precision = 'fp32', rounding } = options;
   const spec = readSpec(config);
-  const cache = new SessionCache({ device, threads, precision }, new Set(spec.kinds).size);
+  const cache = new SessionCache({ device: 'cpu', threads, precision }, new Set(spec.kinds).size);
   const held = { weights: await readWeights(spec, weights, freezer(spec, precision, rounding)) };
-  return new Network(spec, held, cache);
+  return new Network(spec, held, cache, new HostMemory());
 }
 
 /**
@@ -77,7 +87,7 @@ export async function measureRounding(
     const rows = calibrationRows(examples);
     return { rows, peaks: await calibrate(network, rows), largest };
   } finally {
-    network.release();
+    await network.release();
     await network.cache.release();
   }
 }
@@ -86,10 +96,17 @@ export async function measureRounding(
 export class BaseModel {
   readonly #network: Network;
   readonly #lanes: Lanes;
+  readonly #placed: PlacedNetwork | undefined;
 
-  constructor(network: Network, config: HfConfig, lanes?: number) {
+  /**
+   * @param network on the host, which answers.
+   * @param lanes in which it is trained and measured.
+   * @param placed where that is not the host.
+   */
+  constructor(network: Network, lanes: Lanes, placed?: PlacedNetwork) {
     this.#network = network;
-    this.#lanes = new Lanes(network, config, lanes);
+    this.#lanes = lanes;
+    this.#placed = placed;
   }
 
   get spec(): ModelSpec {
@@ -101,6 +118,7 @@ export class BaseModel {
     const { rank, targetModules, modulesToSave = [], useDora: dora = false, dropout = 0 } = options;
     checkModules(this.spec, targetModules, modulesToSave);
     if (dora || modulesToSave.length > 0) this.#needExact();
+    if (dora || modulesToSave.length > 0 || dropout > 0) this.#needHost();
     const shape = {
       kind: 'adapter',
       rank,
@@ -113,13 +131,14 @@ export class BaseModel {
     const saved = new Set(modulesToSave.map((name) => inputs.get(name)!));
     // What a tied head and its embedding share is trained once, for both.
     if (isTied(this.spec) && saved.has('embedding')) saved.add('head');
-    return new TunedModel(this.#network, this.#lanes, shape, saved, options, options);
+    return new TunedModel(this.#network, this.#lanes, this.#placed, shape, saved, options, options);
   }
 
   /** This model with all its weights to be trained; the base stays as it is. */
   withAllTrained(options: TrainOptions): TunedModel {
     this.#needExact();
-    return new TunedModel(this.#network, this.#lanes, { kind: 'whole' }, new Set(), options, null);
+    this.#needHost();
+    return new TunedModel(this.#network, this.#lanes, undefined, { kind: 'whole' }, new Set(), options, null);
   }
 
   /** The same, and the base is given up for it: it is no longer in memory besides, and this model gives what is trained. */
@@ -138,6 +157,21 @@ export class BaseModel {
         `A base in ${precision} bears plain adapters only: full tuning, DoRA and modules_to_save need its own weights.`,
         'Use fp32.',
       );
+  }
+
+  /** Throws RECIPE_INVALID where the weights lie on a graphics processor, which trains plain adapters alone. */
+  #needHost(): void {
+    if (this.#placed)
+      throw new FettleError(
+        'RECIPE_INVALID',
+        'On a graphics processor plain adapters are trained: no full tuning, DoRA, dropout or modules_to_save.',
+        'Use the device cpu.',
+      );
+  }
+
+  /** What was carried between host and device so far, in bytes, and what lies there; undefined on the host. */
+  get traffic(): Readonly<Traffic> | undefined {
+    return this.#placed?.memory.traffic;
   }
 
   /** Negative log likelihood of each labelled token in nats, in the order of the batch's labels. */
@@ -161,8 +195,11 @@ export class BaseModel {
   }
 
   /** Frees the sessions; the adapters on it are of no use afterwards. */
-  release(): Promise<void> {
-    return this.#lanes.release();
+  async release(): Promise<void> {
+    await this.#lanes.release();
+    if (!this.#placed) return;
+    await this.#network.release();
+    await this.#network.cache.release();
   }
 }
 
@@ -203,12 +240,18 @@ export class TunedModel implements Trainable {
   readonly lora: LoraSettings | null;
   readonly #network: Network;
   readonly #lanes: Lanes;
+  /** On the host. */
+  readonly #trained: Trained;
+  /** Where it is trained. */
   readonly #model: LaneModel;
   readonly #options: TrainOptions;
+  /** What it has where it is trained, if that is not the host. */
+  readonly #placed: DeviceParameters | undefined;
 
   constructor(
     network: Network,
     lanes: Lanes,
+    placed: PlacedNetwork | undefined,
     shape: TrainedShape,
     saved: ReadonlySet<string>,
     options: TrainOptions,
@@ -220,7 +263,10 @@ export class TunedModel implements Trainable {
     this.#lanes = lanes;
     const parameters = trainedParameters(network.spec, shape, saved);
     initialise(parameters, () => weightsByName(network.spec, network.weights), options.seed);
-    this.#model = { shape, saved, parameters, trained: { shape, ...trainedTensors(parameters) }, others: [] };
+    this.#trained = { shape, ...trainedTensors(parameters) };
+    if (placed) this.#placed = new DeviceParameters(parameters, placed.memory);
+    const { layers, outer } = this.#placed ?? this.#trained;
+    this.#model = { shape, saved, parameters, trained: { shape, layers, outer }, others: [] };
   }
 
   get spec(): ModelSpec {
@@ -229,7 +275,7 @@ export class TunedModel implements Trainable {
 
   /** Where all weights are trained: they, as a base's. */
   get weights(): BaseWeights {
-    const { values } = this.#model.trained.outer;
+    const { values } = this.#trained.outer;
     const { embedding, final } = this.#network.weights;
     const own = (names: Tensors): Tensors =>
       Object.fromEntries(Object.keys(names).map((name) => [name, values[name]!]));
@@ -237,7 +283,7 @@ export class TunedModel implements Trainable {
       embedding: own(embedding),
       final: own(final),
       head: { head: values['head']! },
-      layers: this.#model.trained.layers.map((layer) => layer.values),
+      layers: this.#trained.layers.map((layer) => layer.values),
     };
   }
 
@@ -245,7 +291,12 @@ export class TunedModel implements Trainable {
     return this.#model.parameters;
   }
 
-  accumulate(batch: Batch, weight: number, draw = 0): Promise<number> {
+  optimizer(options: AdamWOptions): Optimizer {
+    return this.#placed ? new DeviceAdamW(this.#placed, options) : new AdamW(this.parameters, options);
+  }
+
+  async accumulate(batch: Batch, weight: number, draw = 0): Promise<number> {
+    await this.#placed?.place();
     const { seed, activationCheckpointing: recompute = false } = this.#options;
     return this.#lanes.train(batch, this.#model, (number) => ({
       weight,
@@ -254,29 +305,31 @@ export class TunedModel implements Trainable {
     }));
   }
 
-  losses(batch: Batch): Promise<Float32Array> {
+  async losses(batch: Batch): Promise<Float32Array> {
+    await this.#placed?.place();
     return this.#lanes.losses(batch, this.#model);
   }
 
   /** Logits [tokens, vocab] of one document. */
   logits(ids: Int32Array): Promise<Float32Array> {
-    return documentLogits(this.#network, ids, this.#model.trained);
+    return documentLogits(this.#network, ids, this.#trained);
   }
 
   /** Generates with a cache; several at a time may be open, but only one call may be under way. */
   generator(): Decoder {
-    return new CachedDecoder(this.#network, this.#model.trained);
+    return new CachedDecoder(this.#network, this.#trained);
   }
 
   /** Generates up to `rows` documents at a time, a token of each in one pass; nothing else may be under way. */
   batchGenerator(rows: number): BatchDecoder {
-    return new BatchDecoder(this.#network, this.#model.trained, rows);
+    return new BatchDecoder(this.#network, this.#trained, rows);
   }
 
   /** Fills the parameters from an adapter's file. Throws MODEL_INCOMPLETE; nothing is changed then. */
   async load(source: WeightSource): Promise<void> {
     // PEFT writes a tied head beside the embedding that it is.
     await readParameters(this.#model.parameters, source, isTied(this.spec) ? ['lm_head.weight'] : []);
+    this.#placed?.replace();
   }
 }
 
