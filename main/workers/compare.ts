@@ -2,7 +2,6 @@
 import type { Answer, Check, ComparisonResult, Scorecard, SuiteName } from '../contract/entities.ts';
 import { readRows, type StoredRow } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
-import { generate } from '../engine/generate/generate.ts';
 import type { BaseModel, TunedModel } from '../engine/index.ts';
 import { chatPrompt, textPrompt } from '../engine/train/examples.ts';
 import { evaluate, perplexityOf } from '../engine/train/evaluate.ts';
@@ -18,6 +17,7 @@ import { runChild, type ChildContext } from './child.ts';
 import { loadModel, withAdapter, type LoadedModel } from './load.ts';
 import { scoreProbes, type ProbeScores } from './score.ts';
 import { spread } from './spread.ts';
+import { answerAll } from './together.ts';
 
 export interface CompareTarget {
   readonly target: string;
@@ -140,24 +140,19 @@ async function measureModel(
           batchSize: 1,
           onProgress: (share) => part(0, 'measuring the loss on unseen rows', share),
         }))!.examples;
-  const decoder = model.generator();
-  const answers: Answer[] = [];
-  try {
-    for (const [i, { prompt, messages, tools }] of asked.entries()) {
-      part(1, `answering ${i + 1} of ${asked.length}`, i / asked.length);
-      const ids = messages ? chatPrompt(messages, text, { tools }) : textPrompt(prompt, text.tokenizer);
-      const { tokenizer } = text;
-      const { maxTokens } = DECODING;
-      const made = await generate({ decoder, tokenizer, ids, stopIds: files.stopIds, maxTokens, signal });
-      stop();
-      const { text: said, reason, tokensPerSecond } = made;
-      answers.push({ target, text: said, tokens: made.ids.length, stopReason: reason, tokensPerSecond });
-    }
-  } finally {
-    await decoder.release();
-  }
+  const { tokenizer } = text;
+  const { stopIds } = files;
+  const prompts = asked.map(({ prompt, messages, tools }) => ({
+    ids: messages ? chatPrompt(messages, text, { tools }) : textPrompt(prompt, tokenizer),
+    maxTokens: DECODING.maxTokens,
+  }));
+  const tell = (answered: number): void => part(1, `answered ${answered} of ${asked.length}`, answered / asked.length);
+  const said = await answerAll(model, prompts, { tokenizer, stopIds, signal, tell });
+  const answers = said.map(({ text: each, ids, reason, tokensPerSecond }): Answer => {
+    return { target, text: each, tokens: ids.length, stopReason: reason, tokensPerSecond };
+  });
   const probes = suite
-    ? await scoreProbes(model, text.tokenizer, files.stopIds, suite, (share) => part(2, 'general skills', share))
+    ? await scoreProbes(model, { tokenizer, stopIds, signal }, suite, (share) => part(2, 'general skills', share))
     : { skills: [], prose: [] };
   return { losses, answers, probes };
 }
