@@ -5,6 +5,10 @@ export const FLOATS = ['f32', 'f16', 'bf16'] as const;
 export const GGUF_TYPES = [...FLOATS, 'q8_0', 'q6_k', 'q5_k_m', 'q5_1', 'q5_0', 'q4_k_m', 'q4_1', 'q4_0'] as const;
 export const ONNX_TYPES = ['q8', 'f32', 'f16', 'q4'] as const;
 
+/** A GGUF file's name, by what it is a tuning of. */
+export const ggufNameOf = (title: string, type: string): string =>
+  `${title.toLowerCase().replaceAll(/[^\p{L}\p{N}]+/gu, '-')}-${type}.gguf`;
+
 /** The first is recommended. */
 export const TYPES_OF: Readonly<Record<ExportFormat, readonly ExportType[]>> = {
   adapter: ['f32'],
