@@ -1,5 +1,5 @@
 /** @file Measuring end to end on a tiny model: what a result names, that it repeats, what is said when something is gone, and the report for the desk. */
-import { mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -121,6 +121,33 @@ describe('what goes wrong', () => {
     await refused({ targets: ['tiny', 'tiny'] }, 'INPUT_INVALID');
     await refused({ targets: ['tiny', 'nobody'] }, 'MODEL_NOT_FOUND');
     await refused({ dataset: 'none' }, 'DATASET_NOT_FOUND');
+  });
+
+  it('what a check cannot judge in these data is said before any model is asked', async () => {
+    const { client } = app;
+    const bring = async (name: string, answer: (i: number) => string): Promise<string> => {
+      const rows = Array.from({ length: 20 }, (_, i) => ({ instruction: `Question ${i}`, response: answer(i) }));
+      writeFileSync(join(folder, name), rows.map((each) => JSON.stringify(each)).join('\n'));
+      const path = join(folder, name);
+      await app.core.jobs.settled(
+        (await client.call('datasets.import', { project: 'shop', paths: [path], heldOut: 0.3 })).id,
+      );
+      return (await client.call('datasets.list', { project: 'shop' }))[0]!.id;
+    };
+    const failed = async (dataset: string, kind: 'rouge-l' | 'choice'): Promise<unknown> => {
+      const { id } = await compare(['tiny'], { dataset, suites: ['task'], checks: [{ kind }] });
+      return client.call('evaluation.show', { comparison: id });
+    };
+    const refusal = (words: string): object => ({
+      state: 'failed',
+      result: null,
+      error: { code: 'INPUT_INVALID', message: expect.stringContaining(words) as string },
+    });
+    const foreign = await bring('foreign.jsonl', (i) => `Здравствуйте, лампа номер ${'и'.repeat(i + 1)} готова.`);
+    expect(await failed(foreign, 'rouge-l')).toMatchObject(refusal('Latin letters'));
+    const wordless = await bring('wordless.jsonl', (i) => '!'.repeat(i + 1));
+    expect(await failed(wordless, 'choice')).toMatchObject(refusal('needs an expected answer'));
+    for (const dataset of [foreign, wordless]) await client.call('datasets.delete', { project: 'shop', dataset });
   });
 
   it('a checkpoint or a model whose files are gone is named, and nothing half-measured is kept', async () => {
