@@ -52,8 +52,13 @@ export const NEXT: Partial<Readonly<Record<ExportType, ExportType>>> = {
   f16: 'f32',
 };
 
-/** llama.cpp reads such files, where it is installed. */
-export const readByLlamaCpp = (format: ExportFormat): boolean => ['gguf', 'gguf-adapter', 'ollama'].includes(format);
+/** Who else is asked of such files, where it is installed, and the package that it comes in. */
+export const otherReader = (format: ExportFormat): { readonly name: string; readonly npm: string } | null =>
+  format === 'onnx'
+    ? { name: 'transformers.js', npm: '@huggingface/transformers' }
+    : ['gguf', 'gguf-adapter', 'ollama'].includes(format)
+      ? { name: 'llama.cpp', npm: 'node-llama-cpp' }
+      : null;
 
 /** A share as percent with two decimals; what rounds to nothing has no sign. */
 export const inPercent = (share: number): string => `${(100 * share).toFixed(2).replace(/^-(0\.0+)$/, '$1')}%`;

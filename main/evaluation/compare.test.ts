@@ -1,5 +1,5 @@
 /** @file Measuring end to end on a tiny model: what a result names, that it repeats, what is said when something is gone, and the report for the desk. */
-import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -185,6 +185,24 @@ describe('what goes wrong', () => {
       code: 'INPUT_INVALID',
       message: expect.stringContaining('cancelled') as string,
     });
+  });
+
+  it('a probe suite of a newer Fettle is not guessed at', async () => {
+    mkdirSync(join(folder, 'newer/probes'), { recursive: true });
+    writeFileSync(
+      join(folder, 'newer/probes/suite.json'),
+      JSON.stringify({ format: 99, version: 1, sha256: 'x', more: [] }),
+    );
+    process.env.FETTLE_RESOURCES = join(folder, 'newer');
+    try {
+      expect(await compare(['tiny'], { suites: ['prose'] })).toMatchObject({
+        state: 'failed',
+        result: null,
+        error: { code: 'SUITE_NEWER', message: expect.stringContaining('form 99') as string },
+      });
+    } finally {
+      delete process.env.FETTLE_RESOURCES;
+    }
   });
 
   it('a result of a newer Fettle is not guessed at, and spoils no list', async () => {
