@@ -1,5 +1,4 @@
 /** @file Short trainings that measure before the long one: pilots (which way) and learning curves (enough data?). */
-import { join } from 'node:path';
 import { LearningCurve, Pilot } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import type { Strategy } from '../contract/recipe.ts';
