@@ -125,8 +125,11 @@ describe('what goes wrong', () => {
 
   it('what a check cannot judge in these data is said before any model is asked', async () => {
     const { client } = app;
-    const bring = async (name: string, answer: (i: number) => string): Promise<string> => {
-      const rows = Array.from({ length: 20 }, (_, i) => ({ instruction: `Question ${i}`, response: answer(i) }));
+    const bring = async (name: string, answer: (i: number) => string, about = ''): Promise<string> => {
+      const rows = Array.from({ length: 20 }, (_, i) => ({
+        instruction: `Question ${i}${about}`,
+        response: answer(i),
+      }));
       writeFileSync(join(folder, name), rows.map((each) => JSON.stringify(each)).join('\n'));
       const path = join(folder, name);
       await app.core.jobs.settled(
@@ -147,7 +150,15 @@ describe('what goes wrong', () => {
     expect(await failed(foreign, 'rouge-l')).toMatchObject(refusal('Latin letters'));
     const wordless = await bring('wordless.jsonl', (i) => '!'.repeat(i + 1));
     expect(await failed(wordless, 'choice')).toMatchObject(refusal('needs an expected answer'));
-    for (const dataset of [foreign, wordless]) await client.call('datasets.delete', { project: 'shop', dataset });
+    const long = await bring('long.jsonl', (i) => `Answer ${i}`, 'so '.repeat(400));
+    expect(await failed(long, 'choice')).toMatchObject({
+      state: 'failed',
+      error: {
+        code: 'PROMPT_TOO_LONG',
+        message: expect.stringMatching(/^Question 1 of \d is .* 512 at most/) as string,
+      },
+    });
+    for (const dataset of [foreign, wordless, long]) await client.call('datasets.delete', { project: 'shop', dataset });
   });
 
   it('a checkpoint or a model whose files are gone is named, and nothing half-measured is kept', async () => {

@@ -129,6 +129,13 @@ async function measureModel(
     stop();
     report(stage, (weights.slice(0, i).reduce((a, b) => a + b, 0) + weights[i]! * share) / all);
   };
+  const { tokenizer } = text;
+  const { stopIds } = files;
+  const prompts = asked.map(({ prompt, messages, tools }) => ({
+    ids: messages ? chatPrompt(messages, text, { tools }) : textPrompt(prompt, tokenizer),
+    maxTokens: DECODING.maxTokens,
+  }));
+  refuseLong(prompts, model.spec.maxPositions);
   const examples: Example[] = rows.map((row) => exampleOf(row, text));
   const losses =
     examples.length === 0
@@ -140,12 +147,6 @@ async function measureModel(
           batchSize: 1,
           onProgress: (share) => part(0, 'measuring the loss on unseen rows', share),
         }))!.examples;
-  const { tokenizer } = text;
-  const { stopIds } = files;
-  const prompts = asked.map(({ prompt, messages, tools }) => ({
-    ids: messages ? chatPrompt(messages, text, { tools }) : textPrompt(prompt, tokenizer),
-    maxTokens: DECODING.maxTokens,
-  }));
   const tell = (answered: number): void => part(1, `answered ${answered} of ${asked.length}`, answered / asked.length);
   const said = await answerAll(model, prompts, { tokenizer, stopIds, signal, tell });
   const answers = said.map(({ text: each, ids, reason, tokensPerSecond }): Answer => {
@@ -155,6 +156,17 @@ async function measureModel(
     ? await scoreProbes(model, { tokenizer, stopIds, signal }, suite, (share) => part(2, 'general skills', share))
     : { skills: [], prose: [] };
   return { losses, answers, probes };
+}
+
+/** Before anything is measured. @throws PROMPT_TOO_LONG */
+function refuseLong(prompts: readonly { readonly ids: readonly number[] }[], most: number): void {
+  const long = prompts.findIndex(({ ids }) => ids.length > most);
+  if (long === -1) return;
+  throw new FettleError(
+    'PROMPT_TOO_LONG',
+    `Question ${long + 1} of ${prompts.length} is ${prompts[long]!.ids.length} tokens long, and this model reads ${most} at most.`,
+    `Measure without the unseen questions (suite task), or on data without such long rows: \`fettle data clean PROJECT DATASET --longer-than ${most} --model MODEL\`.`,
+  );
 }
 
 interface Asked {
