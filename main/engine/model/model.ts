@@ -5,7 +5,6 @@ import type { HfConfig, WeightSource } from '../../formats/model.ts';
 import { scaleOf, type LoraSettings } from '../../formats/peft.ts';
 import { readSpec } from '../architectures/index.ts';
 import { modulesOf, type ModelSpec } from '../architectures/spec.ts';
-import { HostMemory } from '../segments/memory.ts';
 import type { Device } from '../graph/op.ts';
 import type { Traffic } from '../segments/device-memory.ts';
 import { SessionCache, type Tensors } from '../segments/session.ts';
@@ -19,10 +18,12 @@ import { freezer, type Rounding } from '../quantise/freeze.ts';
 import { saturates } from '../quantise/kernels.ts';
 import { CachedDecoder } from './decoder.ts';
 import { DeviceParameters } from './device-parameters.ts';
-import { placeNetwork, type PlacedNetwork } from './place.ts';
+import type { LaneModel } from './lane.ts';
+import { Lanes } from './lanes.ts';
 import { microBatches, type MicroBatch } from './microbatch.ts';
 import { Network, type Trained } from './network.ts';
-import { initialise, readParameters, trainedParameters, trainedTensors, type TrainedParameters } from './parameters.ts';
+import { initialise, readParameters, trainedParameters, trainedTensors } from './parameters.ts';
+import { placeNetwork, type PlacedNetwork } from './place.ts';
 import { readWeights, weightsByName, type BaseWeights } from './weights.ts';
 
 export interface LoadOptions {
@@ -33,6 +34,8 @@ export interface LoadOptions {
   /** Of the frozen base; float32 unless said. What is not float32 wants `rounding`, and bears plain adapters alone. */
   readonly precision?: Precision;
   readonly rounding?: Rounding | undefined;
+  /** Micro-batches that run at the same time, each with a share of the threads; as many as pay unless said. */
+  readonly lanes?: number;
 }
 
 export interface TrainOptions {
@@ -54,19 +57,16 @@ export interface LoraOptions extends LoraSettings, TrainOptions {
  */
 export async function loadBase(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<BaseModel> {
   const host = await openNetwork(config, weights, options);
-  return new BaseModel(host, options.device === 'webgpu' ? await placeNetwork(host) : undefined);
+  const placed = options.device === 'webgpu' ? await placeNetwork(host) : undefined;
+  return new BaseModel(host, config, options.lanes, placed);
 }
 
 async function openNetwork(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<Network> {
   const { threads, precision = 'fp32', rounding } = options;
   const spec = readSpec(config);
   const cache = new SessionCache({ device: 'cpu', threads, precision }, new Set(spec.kinds).size);
-  return new Network(
-    spec,
-    await readWeights(spec, weights, freezer(spec, precision, rounding)),
-    cache,
-    new HostMemory(),
-  );
+  const held = { weights: await readWeights(spec, weights, freezer(spec, precision, rounding)) };
+  return new Network(spec, held, cache);
 }
 
 /**
@@ -94,11 +94,14 @@ export async function measureRounding(
 /** A model without an adapter. */
 export class BaseModel {
   readonly #network: Network;
+  readonly #lanes: Lanes;
   readonly #placed: PlacedNetwork | undefined;
 
-  constructor(network: Network, placed?: PlacedNetwork) {
+  constructor(network: Network, config: HfConfig, lanes?: number, placed?: PlacedNetwork) {
     this.#network = network;
     this.#placed = placed;
+    // A graphics processor is one, and its micro-batches wait for each other.
+    this.#lanes = placed ? new Lanes(placed.network, config, 1) : new Lanes(network, config, lanes);
   }
 
   get spec(): ModelSpec {
@@ -123,14 +126,14 @@ export class BaseModel {
     const saved = new Set(modulesToSave.map((name) => inputs.get(name)!));
     // What a tied head and its embedding share is trained once, for both.
     if (isTied(this.spec) && saved.has('embedding')) saved.add('head');
-    return new TunedModel(this.#network, this.#placed, shape, saved, options, options);
+    return new TunedModel(this.#network, this.#lanes, this.#placed, shape, saved, options, options);
   }
 
   /** This model with all its weights to be trained; the base stays as it is. */
   withAllTrained(options: TrainOptions): TunedModel {
     this.#needExact();
     this.#needHost();
-    return new TunedModel(this.#network, undefined, { kind: 'whole' }, new Set(), options, null);
+    return new TunedModel(this.#network, this.#lanes, undefined, { kind: 'whole' }, new Set(), options, null);
   }
 
   /** The same, and the base is given up for it: it is no longer in memory besides, and this model gives what is trained. */
@@ -168,7 +171,7 @@ export class BaseModel {
 
   /** Negative log likelihood of each labelled token in nats, in the order of the batch's labels. */
   losses(batch: Batch): Promise<Float32Array> {
-    return batchLosses(this.#placed?.network ?? this.#network, batch, undefined);
+    return this.#lanes.losses(batch, undefined);
   }
 
   /** Logits [tokens, vocab] of one document. */
@@ -188,8 +191,8 @@ export class BaseModel {
 
   /** Frees the sessions; the adapters on it are of no use afterwards. */
   async release(): Promise<void> {
-    await this.#placed?.network.release();
-    await this.#placed?.network.cache.release();
+    await this.#lanes.release();
+    if (!this.#placed) return;
     await this.#network.release();
     await this.#network.cache.release();
   }
@@ -231,15 +234,17 @@ export class TunedModel implements Trainable {
   /** Of an adapter; null where all weights are trained. */
   readonly lora: LoraSettings | null;
   readonly #network: Network;
-  readonly #parameters: TrainedParameters;
-  readonly #trained: Trained;
+  readonly #lanes: Lanes;
+  readonly #model: LaneModel;
   readonly #options: TrainOptions;
-  /** Where it is trained and measured, if not on the host. */
-  readonly #placed:
-    { readonly network: Network; readonly own: DeviceParameters; readonly trained: Trained } | undefined;
+  /** What is trained, where it is not trained on the host. */
+  readonly #there: DeviceParameters | undefined;
+  /** What is trained and measured: there, or the same as on the host. */
+  readonly #measured: LaneModel;
 
   constructor(
     network: Network,
+    lanes: Lanes,
     placed: PlacedNetwork | undefined,
     shape: TrainedShape,
     saved: ReadonlySet<string>,
@@ -249,13 +254,15 @@ export class TunedModel implements Trainable {
     this.lora = lora;
     this.#options = options;
     this.#network = network;
-    this.#parameters = trainedParameters(network.spec, shape, saved);
-    initialise(this.#parameters, () => weightsByName(network.spec, network.weights), options.seed);
-    this.#trained = { shape, ...trainedTensors(this.#parameters) };
-    if (placed) {
-      const own = new DeviceParameters(this.#parameters, placed.memory);
-      this.#placed = { network: placed.network, own, trained: { shape, layers: own.layers, outer: own.outer } };
-    }
+    this.#lanes = lanes;
+    const parameters = trainedParameters(network.spec, shape, saved);
+    initialise(parameters, () => weightsByName(network.spec, network.weights), options.seed);
+    this.#model = { shape, saved, parameters, trained: { shape, ...trainedTensors(parameters) }, others: [] };
+    this.#there = placed && new DeviceParameters(parameters, placed.memory);
+    const there = this.#there;
+    this.#measured = there
+      ? { ...this.#model, trained: { shape, layers: there.layers, outer: there.outer } }
+      : this.#model;
   }
 
   get spec(): ModelSpec {
@@ -264,7 +271,7 @@ export class TunedModel implements Trainable {
 
   /** Where all weights are trained: they, as a base's. */
   get weights(): BaseWeights {
-    const { values } = this.#trained.outer;
+    const { values } = this.#model.trained.outer;
     const { embedding, final } = this.#network.weights;
     const own = (names: Tensors): Tensors =>
       Object.fromEntries(Object.keys(names).map((name) => [name, values[name]!]));
@@ -272,74 +279,59 @@ export class TunedModel implements Trainable {
       embedding: own(embedding),
       final: own(final),
       head: { head: values['head']! },
-      layers: this.#trained.layers.map((layer) => layer.values),
+      layers: this.#model.trained.layers.map((layer) => layer.values),
     };
   }
 
   get parameters(): ParameterSet {
-    return this.#parameters;
+    return this.#model.parameters;
   }
 
   optimizer(options: AdamWOptions): Optimizer {
-    return this.#placed ? new DeviceAdamW(this.#placed.own, options) : new AdamW(this.#parameters, options);
+    return this.#there ? new DeviceAdamW(this.#there, options) : new AdamW(this.parameters, options);
   }
 
   async accumulate(batch: Batch, weight: number, draw = 0): Promise<number> {
-    const { network, trained } = await this.#place();
+    await this.#there?.place();
     const { seed, activationCheckpointing: recompute = false } = this.#options;
-    let sum = 0;
-    for (const [i, micro] of microBatches(batch).entries()) {
-      const settings = { weight, recompute, seed: dropoutSeed(seed, draw, i) };
-      for (const loss of await network.train(micro, trained, settings)) sum += loss;
-    }
-    return sum;
+    return this.#lanes.train(batch, this.#measured, (number) => ({
+      weight,
+      recompute,
+      seed: dropoutSeed(seed, draw, number),
+    }));
   }
 
   async losses(batch: Batch): Promise<Float32Array> {
-    const { network, trained } = await this.#place();
-    return batchLosses(network, batch, trained);
+    await this.#there?.place();
+    return this.#lanes.losses(batch, this.#measured);
   }
 
   /** Logits [tokens, vocab] of one document. */
   logits(ids: Int32Array): Promise<Float32Array> {
-    return documentLogits(this.#network, ids, this.#trained);
+    return documentLogits(this.#network, ids, this.#model.trained);
   }
 
   /** Generates with a cache; several at a time may be open, but only one call may be under way. */
   generator(): Decoder {
-    return new CachedDecoder(this.#network, this.#trained);
+    return new CachedDecoder(this.#network, this.#model.trained);
   }
 
   /** Generates up to `rows` documents at a time, a token of each in one pass; nothing else may be under way. */
   batchGenerator(rows: number): BatchDecoder {
-    return new BatchDecoder(this.#network, this.#trained, rows);
+    return new BatchDecoder(this.#network, this.#model.trained, rows);
   }
 
   /** Fills the parameters from an adapter's file. Throws MODEL_INCOMPLETE; nothing is changed then. */
   async load(source: WeightSource): Promise<void> {
     // PEFT writes a tied head beside the embedding that it is.
-    await readParameters(this.#parameters, source, isTied(this.spec) ? ['lm_head.weight'] : []);
-    this.#placed?.own.replace();
-  }
-
-  async #place(): Promise<{ readonly network: Network; readonly trained: Trained }> {
-    await this.#placed?.own.place();
-    return this.#placed ?? { network: this.#network, trained: this.#trained };
+    await readParameters(this.#model.parameters, source, isTied(this.spec) ? ['lm_head.weight'] : []);
+    this.#there?.replace();
   }
 }
 
 /** Apart for every micro-batch of a run; layers count on from it. */
 const dropoutSeed = (seed: number, draw: number, micro: number): number =>
   Math.imul(seed ^ Math.imul(draw + 1, 0x9e3779b1), 0x85ebca6b) ^ Math.imul(micro + 1, 0xc2b2ae35);
-
-async function batchLosses(network: Network, batch: Batch, trained: Trained | undefined): Promise<Float32Array> {
-  const out = new Float32Array(batch.labels.reduce((n, label) => n + (label >= 0 ? 1 : 0), 0));
-  for (const micro of microBatches(batch)) {
-    const losses = await network.losses(micro, await network.forward(micro, trained), trained);
-    losses.forEach((loss, i) => (out[micro.ranks[i]!] = loss));
-  }
-  return out;
-}
 
 async function documentLogits(network: Network, ids: Int32Array, trained: Trained | undefined): Promise<Float32Array> {
   const length = ids.length;

@@ -14,7 +14,7 @@ import {
   type SessionCache,
   type Tensors,
 } from '../segments/session.ts';
-import type { Memory } from '../segments/memory.ts';
+import { HostMemory, type Memory } from '../segments/memory.ts';
 import {
   blockSegment,
   embedSegment,
@@ -55,17 +55,31 @@ const TABLES_KEPT = 12;
 
 export class Network {
   readonly spec: ModelSpec;
-  /** Other tensors where what is trained takes the base's place. */
-  weights: BaseWeights;
   readonly cache: SessionCache;
   readonly #memory: Memory;
   readonly #tables = new Map<string, Tensors>();
+  /** Held once for all networks that stand beside each other. */
+  readonly #held: { weights: BaseWeights };
 
-  constructor(spec: ModelSpec, weights: BaseWeights, cache: SessionCache, memory: Memory) {
+  constructor(spec: ModelSpec, held: { weights: BaseWeights }, cache: SessionCache, memory: Memory = new HostMemory()) {
     this.spec = spec;
-    this.weights = weights;
+    this.#held = held;
     this.cache = cache;
     this.#memory = memory;
+  }
+
+  /** The same model, to run at the same time with threads and working memory of its own. */
+  beside(threads: number): Network {
+    return new Network(this.spec, this.#held, this.cache.beside(threads));
+  }
+
+  get weights(): BaseWeights {
+    return this.#held.weights;
+  }
+
+  /** Other tensors where what is trained takes the base's place. */
+  set weights(weights: BaseWeights) {
+    this.#held.weights = weights;
   }
 
   /** Hidden states before the final norm, [rows * length, hidden]; valid until the next call. */

@@ -7,7 +7,7 @@ import type { ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf } from '../graph/value.ts';
 import { tensorNames, type AdapterShape, type TrainedShape } from '../layers/block.ts';
 import { Random } from '../random.ts';
-import { tensor, type Places, type Tensors } from '../segments/session.ts';
+import { sharedFloats, tensor, type Places, type Tensors } from '../segments/session.ts';
 import type { ParameterSet } from '../types.ts';
 import { turned, wantedBy, type Wanted } from './weights.ts';
 
@@ -39,8 +39,14 @@ export interface TrainedTensors {
  * With adapters the matrices A [rank, in] and B [out, rank] for every target of every layer, in a projection first all A,
  * then all B, then DoRA's magnitudes. With `whole` all the model's own weights.
  * @param saved input names of weights before and after the blocks that are trained in whole beside an adapter
+ * @param memory of another thread, where it is not to be made
  */
-export function trainedParameters(spec: ModelSpec, shape: TrainedShape, saved: ReadonlySet<string>): TrainedParameters {
+export function trainedParameters(
+  spec: ModelSpec,
+  shape: TrainedShape,
+  saved: ReadonlySet<string>,
+  memory?: { readonly values: Float32Array; readonly gradients: Float32Array | undefined },
+): TrainedParameters {
   const entries: Entry[] = [];
   let offset = 0;
   const entry = (name: string, shape: readonly number[], transposed = false): number => {
@@ -65,13 +71,13 @@ export function trainedParameters(spec: ModelSpec, shape: TrainedShape, saved: R
     const table = tied ? outer.find(({ name }) => name === 'embedding') : undefined;
     outer.push(table ? { ...table, name: each.name } : whole(each));
   }
-  let gradients: Float32Array | undefined;
+  let gradients = memory?.gradients;
   return {
     entries,
     layers,
     outer,
     whole: shape.kind === 'whole',
-    values: new Float32Array(offset),
+    values: memory?.values ?? sharedFloats(offset),
     // Made when it is first asked for: a model that only answers needs none.
     get gradients() {
       return (gradients ??= new Float32Array(offset));

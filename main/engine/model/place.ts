@@ -32,5 +32,5 @@ export async function placeNetwork({ spec, weights, cache }: Network): Promise<P
     layers,
   };
   const sessions = new SessionCache({ ...cache.options, device: 'webgpu' }, new Set(spec.kinds).size);
-  return { network: new Network(spec, placed, sessions, memory), memory };
+  return { network: new Network(spec, { weights: placed }, sessions, memory), memory };
 }

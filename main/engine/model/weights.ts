@@ -5,7 +5,7 @@ import type { WeightSource } from '../../formats/model.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf, type Shape } from '../graph/value.ts';
 import { tensorNames } from '../layers/block.ts';
-import { numbers, tensor, type Tensors } from '../segments/session.ts';
+import { inShared, numbers, tensor, type Tensors } from '../segments/session.ts';
 
 export interface BaseWeights {
   /** `embedding` [vocab, hidden], or what the precision makes of it; `embedding.positions` where they are learned. */
@@ -57,9 +57,9 @@ export async function readWeights(spec: ModelSpec, source: WeightSource, freeze:
   };
   const { embedding: table, ...positions } = await record(embedding);
   const tied = spec.names.head === spec.names.embedding;
-  const heads = freeze.head(tied ? table! : await read(head, source));
+  const heads = allShared(freeze.head(tied ? table! : await read(head, source)));
   return {
-    embedding: { ...freeze.embedding(table!, tied ? heads : undefined), ...positions },
+    embedding: allShared({ ...freeze.embedding(table!, tied ? heads : undefined), ...positions }),
     final: await record(final),
     head: heads,
     layers: await sequentially(layers, async (wanted, layer) => {
@@ -157,7 +157,10 @@ function check(wanted: Wanted, names: ReadonlySet<string>, source: WeightSource)
 }
 
 const read = async (wanted: Wanted, source: WeightSource): Promise<Tensor> =>
-  tensor(await readWanted(wanted, source), wanted.shape);
+  inShared(tensor(await readWanted(wanted, source), wanted.shape));
+
+const allShared = (tensors: Tensors): Tensors =>
+  Object.fromEntries(Object.entries(tensors).map(([name, each]) => [name, inShared(each)]));
 
 /** The numbers of a segment's input, row after row. Throws MODEL_INCOMPLETE. */
 export async function readWanted(wanted: Wanted, source: WeightSource): Promise<Float32Array> {

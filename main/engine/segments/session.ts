@@ -19,8 +19,12 @@ export interface RuntimeOptions {
 }
 
 const SESSION_CONFIG: Readonly<Record<Device, Readonly<Record<string, string>>>> = {
-  // A masked score's exponential is a denormal number, which a CPU computes with slowly; as zero it is as good.
-  cpu: { set_denormal_as_zero: '1' },
+  cpu: {
+    // A masked score's exponential is a denormal number, which a CPU computes with slowly; as zero it is as good.
+    set_denormal_as_zero: '1',
+    // Idle threads sleep: where they spin, a step takes up to twice as long as soon as another program wants a core.
+    'intra_op.allow_spinning': '0',
+  },
   // An op that the device lacks would run on the CPU unseen, with everything it needs carried there and back.
   webgpu: { disable_cpu_ep_fallback: '1' },
 };
@@ -117,6 +121,11 @@ export class SessionCache {
     this.#limit = SEGMENTS_KEPT * kinds;
   }
 
+  /** An empty one for the same model, with so many threads. */
+  beside(threads: number): SessionCache {
+    return new SessionCache({ ...this.options, threads }, this.#limit / SEGMENTS_KEPT);
+  }
+
   /** The segment known by `key` (which must name all that its programs depend on), compiled by `build` if it is not here. */
   async get<T extends Readonly<Record<string, Session | unknown>>>(key: string, build: () => Promise<T>): Promise<T> {
     const known = this.#entries.get(key);
@@ -145,6 +154,19 @@ export class SessionCache {
 
 /** A tensor over memory that is already there. Throws RangeError where its length is not the shape's. */
 export const tensor = (data: Float32Array, shape: Shape): Tensor => new Tensor('float32', data, shape);
+
+/** Numbers in memory that threads share. */
+export const sharedFloats = (size: number): Float32Array =>
+  new Float32Array(new SharedArrayBuffer(size * Float32Array.BYTES_PER_ELEMENT));
+
+/** A tensor in memory that threads share: itself, or a copy. */
+export function inShared(given: Tensor): Tensor {
+  const data = given.data as Float32Array | Int8Array | Uint8Array;
+  if (data.buffer instanceof SharedArrayBuffer) return given;
+  const own = new (data.constructor as Uint8ArrayConstructor)(new SharedArrayBuffer(data.byteLength));
+  own.set(data);
+  return new Tensor(given.type as 'uint8', own, given.dims);
+}
 
 /** int64 from 32-bit integers. */
 export const integers = (data: Int32Array, shape: Shape): Tensor =>
