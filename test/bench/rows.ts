@@ -95,9 +95,8 @@ try {
   const rowsFile = join(folder, 'rows.jsonl');
   writeFileSync(
     rowsFile,
-    examples
-      .map(({ ids, loss }) => JSON.stringify({ input_ids: [...ids], completion_mask: [...loss] }))
-      .join('\n') + '\n',
+    examples.map(({ ids, loss }) => JSON.stringify({ input_ids: [...ids], completion_mask: [...loss] })).join('\n') +
+      '\n',
   );
   const trl = (kind: string): Outcome =>
     JSON.parse(

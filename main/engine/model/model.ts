@@ -7,7 +7,6 @@ import { readSpec } from '../architectures/index.ts';
 import { modulesOf, type ModelSpec } from '../architectures/spec.ts';
 import type { Device } from '../graph/op.ts';
 import type { Traffic } from '../segments/device-memory.ts';
-import { HostMemory } from '../segments/memory.ts';
 import { SessionCache, type Tensors } from '../segments/session.ts';
 import { AdamW } from '../train/adamw.ts';
 import { DeviceAdamW } from '../train/device-adamw.ts';
@@ -23,8 +22,8 @@ import type { LaneModel } from './lane.ts';
 import { Lanes } from './lanes.ts';
 import { microBatches, type MicroBatch } from './microbatch.ts';
 import { Network, type Trained } from './network.ts';
-import { placeNetwork, type PlacedNetwork } from './place.ts';
 import { initialise, readParameters, trainedParameters, trainedTensors } from './parameters.ts';
+import { placeNetwork, type PlacedNetwork } from './place.ts';
 import { readWeights, weightsByName, type BaseWeights } from './weights.ts';
 
 export interface LoadOptions {
@@ -59,7 +58,7 @@ export interface LoraOptions extends LoraSettings, TrainOptions {
 export async function loadBase(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<BaseModel> {
   const host = await openNetwork(config, weights, options);
   const placed = options.device === 'webgpu' ? await placeNetwork(host) : undefined;
-  return new BaseModel(host, new Lanes(placed?.network ?? host, config, options.lanes), placed);
+  return new BaseModel(host, config, options.lanes, placed);
 }
 
 async function openNetwork(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<Network> {
@@ -67,7 +66,7 @@ async function openNetwork(config: HfConfig, weights: WeightSource, options: Loa
   const spec = readSpec(config);
   const cache = new SessionCache({ device: 'cpu', threads, precision }, new Set(spec.kinds).size);
   const held = { weights: await readWeights(spec, weights, freezer(spec, precision, rounding)) };
-  return new Network(spec, held, cache, new HostMemory());
+  return new Network(spec, held, cache);
 }
 
 /**
@@ -98,15 +97,11 @@ export class BaseModel {
   readonly #lanes: Lanes;
   readonly #placed: PlacedNetwork | undefined;
 
-  /**
-   * @param network on the host, which answers.
-   * @param lanes in which it is trained and measured.
-   * @param placed where that is not the host.
-   */
-  constructor(network: Network, lanes: Lanes, placed?: PlacedNetwork) {
+  constructor(network: Network, config: HfConfig, lanes?: number, placed?: PlacedNetwork) {
     this.#network = network;
-    this.#lanes = lanes;
     this.#placed = placed;
+    // A graphics processor is one, and its micro-batches wait for each other.
+    this.#lanes = placed ? new Lanes(placed.network, config, 1) : new Lanes(network, config, lanes);
   }
 
   get spec(): ModelSpec {
@@ -240,13 +235,12 @@ export class TunedModel implements Trainable {
   readonly lora: LoraSettings | null;
   readonly #network: Network;
   readonly #lanes: Lanes;
-  /** On the host. */
-  readonly #trained: Trained;
-  /** Where it is trained. */
   readonly #model: LaneModel;
   readonly #options: TrainOptions;
-  /** What it has where it is trained, if that is not the host. */
-  readonly #placed: DeviceParameters | undefined;
+  /** What is trained, where it is not trained on the host. */
+  readonly #there: DeviceParameters | undefined;
+  /** What is trained and measured: there, or the same as on the host. */
+  readonly #measured: LaneModel;
 
   constructor(
     network: Network,
@@ -263,10 +257,12 @@ export class TunedModel implements Trainable {
     this.#lanes = lanes;
     const parameters = trainedParameters(network.spec, shape, saved);
     initialise(parameters, () => weightsByName(network.spec, network.weights), options.seed);
-    this.#trained = { shape, ...trainedTensors(parameters) };
-    if (placed) this.#placed = new DeviceParameters(parameters, placed.memory);
-    const { layers, outer } = this.#placed ?? this.#trained;
-    this.#model = { shape, saved, parameters, trained: { shape, layers, outer }, others: [] };
+    this.#model = { shape, saved, parameters, trained: { shape, ...trainedTensors(parameters) }, others: [] };
+    this.#there = placed && new DeviceParameters(parameters, placed.memory);
+    const there = this.#there;
+    this.#measured = there
+      ? { ...this.#model, trained: { shape, layers: there.layers, outer: there.outer } }
+      : this.#model;
   }
 
   get spec(): ModelSpec {
@@ -275,7 +271,7 @@ export class TunedModel implements Trainable {
 
   /** Where all weights are trained: they, as a base's. */
   get weights(): BaseWeights {
-    const { values } = this.#trained.outer;
+    const { values } = this.#model.trained.outer;
     const { embedding, final } = this.#network.weights;
     const own = (names: Tensors): Tensors =>
       Object.fromEntries(Object.keys(names).map((name) => [name, values[name]!]));
@@ -283,7 +279,7 @@ export class TunedModel implements Trainable {
       embedding: own(embedding),
       final: own(final),
       head: { head: values['head']! },
-      layers: this.#trained.layers.map((layer) => layer.values),
+      layers: this.#model.trained.layers.map((layer) => layer.values),
     };
   }
 
@@ -292,13 +288,13 @@ export class TunedModel implements Trainable {
   }
 
   optimizer(options: AdamWOptions): Optimizer {
-    return this.#placed ? new DeviceAdamW(this.#placed, options) : new AdamW(this.parameters, options);
+    return this.#there ? new DeviceAdamW(this.#there, options) : new AdamW(this.parameters, options);
   }
 
   async accumulate(batch: Batch, weight: number, draw = 0): Promise<number> {
-    await this.#placed?.place();
+    await this.#there?.place();
     const { seed, activationCheckpointing: recompute = false } = this.#options;
-    return this.#lanes.train(batch, this.#model, (number) => ({
+    return this.#lanes.train(batch, this.#measured, (number) => ({
       weight,
       recompute,
       seed: dropoutSeed(seed, draw, number),
@@ -306,30 +302,30 @@ export class TunedModel implements Trainable {
   }
 
   async losses(batch: Batch): Promise<Float32Array> {
-    await this.#placed?.place();
-    return this.#lanes.losses(batch, this.#model);
+    await this.#there?.place();
+    return this.#lanes.losses(batch, this.#measured);
   }
 
   /** Logits [tokens, vocab] of one document. */
   logits(ids: Int32Array): Promise<Float32Array> {
-    return documentLogits(this.#network, ids, this.#trained);
+    return documentLogits(this.#network, ids, this.#model.trained);
   }
 
   /** Generates with a cache; several at a time may be open, but only one call may be under way. */
   generator(): Decoder {
-    return new CachedDecoder(this.#network, this.#trained);
+    return new CachedDecoder(this.#network, this.#model.trained);
   }
 
   /** Generates up to `rows` documents at a time, a token of each in one pass; nothing else may be under way. */
   batchGenerator(rows: number): BatchDecoder {
-    return new BatchDecoder(this.#network, this.#trained, rows);
+    return new BatchDecoder(this.#network, this.#model.trained, rows);
   }
 
   /** Fills the parameters from an adapter's file. Throws MODEL_INCOMPLETE; nothing is changed then. */
   async load(source: WeightSource): Promise<void> {
     // PEFT writes a tied head beside the embedding that it is.
     await readParameters(this.#model.parameters, source, isTied(this.spec) ? ['lm_head.weight'] : []);
-    this.#placed?.replace();
+    this.#there?.replace();
   }
 }
 

@@ -19,6 +19,7 @@ import {
   blockSegment,
   embedSegment,
   headSegment,
+  maskSegment,
   longTexts,
   trainingSegment,
   windowIn,
@@ -55,21 +56,21 @@ const TABLES_KEPT = 12;
 export class Network {
   readonly spec: ModelSpec;
   readonly cache: SessionCache;
-  /** Held once for all networks that stand beside each other. */
-  readonly #held: { weights: BaseWeights };
   readonly #memory: Memory;
   readonly #tables = new Map<string, Tensors>();
+  /** Held once for all networks that stand beside each other. */
+  readonly #held: { weights: BaseWeights };
 
-  constructor(spec: ModelSpec, held: { weights: BaseWeights }, cache: SessionCache, memory: Memory) {
+  constructor(spec: ModelSpec, held: { weights: BaseWeights }, cache: SessionCache, memory: Memory = new HostMemory()) {
     this.spec = spec;
     this.#held = held;
     this.cache = cache;
     this.#memory = memory;
   }
 
-  /** The same model on the host, to run at the same time with threads and working memory of its own. */
+  /** The same model, to run at the same time with threads and working memory of its own. */
   beside(threads: number): Network {
-    return new Network(this.spec, this.#held, this.cache.beside(threads), new HostMemory());
+    return new Network(this.spec, this.#held, this.cache.beside(threads));
   }
 
   get weights(): BaseWeights {
@@ -263,12 +264,24 @@ export class Network {
   /** What all blocks of a kind take of a micro-batch: positions, rotary tables, masks. */
   async shared(kind: LayerKind, micro: MicroBatch): Promise<Tensors> {
     const { rows, length } = micro;
-    const shared: Record<string, Tensor> = { positions: integers(turnedPositions(kind, micro), [rows, length]) };
-    if (micro.packed)
-      for (const { name, data, shape } of packedMasks(micro, windowIn(kind, length)))
-        shared[name] = tensor(data, shape);
-    const tables = await this.#tablesFor(kind, length);
-    return { ...tables, ...(await this.#memory.put(`shared ${this.#kindOf(kind)}`, shared)) };
+    const positions = integers(turnedPositions(kind, micro), [rows, length]);
+    return {
+      ...(await this.#tablesFor(kind, length)),
+      ...(micro.packed ? await this.#masks(kind, micro) : {}),
+      ...(await this.#memory.put(`shared ${this.#kindOf(kind)}`, { positions })),
+    };
+  }
+
+  /** Made where they are used: they are much larger than what they say. */
+  async #masks(kind: LayerKind, micro: MicroBatch): Promise<Tensors> {
+    const { rows, length, documents } = micro;
+    if (this.cache.options.device === 'cpu') {
+      const masks = packedMasks(micro, windowIn(kind, length));
+      return Object.fromEntries(masks.map(({ name, data, shape }) => [name, tensor(data, shape)]));
+    }
+    const { forward } = await maskSegment(this.cache, { kind, batch: rows, time: length });
+    const from = { documents: tensor(Float32Array.from(documents), [rows, length]) };
+    return this.#memory.run(forward, [from], `masks ${this.#kindOf(kind)}`);
   }
 
   /** Rotary tables stay where they are used, so that a step brings in what is its own alone. */

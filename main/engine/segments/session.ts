@@ -36,8 +36,9 @@ export const DEVICE_HINT =
 /** Throws DEVICE_FAILED. */
 function deviceFailed(error: unknown): never {
   const said = error instanceof Error ? error.message : String(error);
-  const what = /out of memory|allocat/i.test(said)
-    ? 'ran out of memory'
+  // A buffer that could not be had is told of where it is first used.
+  const what = /out of memory|allocat|invalid buffer|max buffer size|too many storage buffers/i.test(said)
+    ? 'has no room for what a step needs'
     : /lost/i.test(said)
       ? 'was lost: it was taken away, or its driver began anew'
       : 'failed';
