@@ -163,6 +163,12 @@ export async function lessonOf(
     tokensPerSecond: {},
   };
   const data = await measureRows(readRows(rows), dataset.rows);
-  const context = { strategy, model: models.show(model), data, threads: core.threads, speeds: null };
+  const context = {
+    strategy,
+    model: { ...models.show(model), spec: await models.spec(model) },
+    data,
+    threads: core.threads,
+    speeds: null,
+  };
   return { rows, recipe: planRecipe(context, machine, { ...SAME, strategy }).recipe };
 }

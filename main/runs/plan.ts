@@ -96,9 +96,10 @@ export function createPlanner(
           : 'Choose strategy instruct for these examples, or import documents.',
       );
     const data = await sizeOf(dataset);
+    const spec = await models.spec(model.id);
     const placed = located({ ...request.set, strategy });
     const given = { ...placed, ...(await adapterSettings(placed)) };
-    const context = { strategy, model, data, threads: core.threads, speeds: await parts.speeds() };
+    const context = { strategy, model: { ...model, spec }, data, threads: core.threads, speeds: await parts.speeds() };
     const made = planRecipe(context, await free(model.id), given);
     const advice = await parts.strategy.advise(request.project, model.id);
     return {
@@ -157,7 +158,7 @@ export function checkMemory(estimate: Plan['estimate']): void {
     throw new FettleError(
       'MEMORY_SHORT',
       `This run takes about ${inWords(memoryBytes)} of memory, and ${inWords(freeMemoryBytes)} are free.`,
-      suggestions.join(' '),
+      suggestions.map(({ text }) => text).join(' '),
       { details: { neededBytes: memoryBytes, freeBytes: freeMemoryBytes, suggestions } },
     );
 }

@@ -63,14 +63,16 @@ export function trainedParameters(spec: ModelSpec, shape: TrainedShape, saved: R
     const table = tied ? outer.find(({ name }) => name === 'embedding') : undefined;
     outer.push(table ? { ...table, name: each.name } : whole(each));
   }
-  let gradients: Float32Array | undefined;
+  let [values, gradients]: (Float32Array | undefined)[] = [];
   return {
     entries,
     layers,
     outer,
     whole: shape.kind === 'whole',
-    values: new Float32Array(offset),
-    // Made when it is first asked for: a model that only answers needs none.
+    // Made when they are first asked for: who only counts needs neither, a model that only answers no gradients.
+    get values() {
+      return (values ??= new Float32Array(offset));
+    },
     get gradients() {
       return (gradients ??= new Float32Array(offset));
     },

@@ -1,6 +1,7 @@
 /** @file Reads a base model's weights into tensors that all its uses share. */
 import type { Tensor } from 'onnxruntime-node';
 import { FettleError } from '../../contract/errors.ts';
+import { discard } from '../../formats/discard.ts';
 import type { WeightSource } from '../../formats/model.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf, type Shape } from '../graph/value.ts';
@@ -57,9 +58,12 @@ export async function readWeights(spec: ModelSpec, source: WeightSource, freeze:
   };
   const { embedding: table, ...positions } = await record(embedding);
   const tied = spec.names.head === spec.names.embedding;
-  const heads = freeze.head(tied ? table! : await read(head, source));
+  const last = tied ? table! : await read(head, source);
+  const heads = freeze.head(last);
+  const first = freeze.embedding(table!, tied ? heads : undefined);
+  giveBack([{ tensor: last }, { tensor: table! }], { ...heads, ...first });
   return {
-    embedding: { ...freeze.embedding(table!, tied ? heads : undefined), ...positions },
+    embedding: { ...first, ...positions },
     final: await record(final),
     head: heads,
     layers: await sequentially(layers, async (wanted, layer) => {
@@ -70,10 +74,25 @@ export async function readWeights(spec: ModelSpec, source: WeightSource, freeze:
         if (w.projection === undefined) tensors[w.name] = found;
         else linears.set(w.projection, [...(linears.get(w.projection) ?? []), { name: w.name, tensor: found }]);
       }
-      for (const [projection, weights] of linears) Object.assign(tensors, freeze.linear(layer, projection, weights));
+      for (const [projection, weights] of linears) {
+        Object.assign(tensors, freeze.linear(layer, projection, weights));
+        giveBack(weights, tensors);
+      }
       return tensors;
     }),
   };
+}
+
+/** The memory of weights of which none is kept as it was: by one layer after the other a whole model would pile up. */
+function giveBack(weights: readonly { readonly tensor: Tensor }[], kept: Tensors): void {
+  const held = new Set(Object.values(kept));
+  for (const weight of new Set(weights.map(({ tensor }) => tensor))) if (!held.has(weight)) discard(numbers(weight));
+}
+
+/** All memory of a base that nothing uses any more. */
+export function discardWeights({ embedding, final, head, layers }: BaseWeights): void {
+  for (const record of new Set([...[embedding, final, head, ...layers].flatMap((each) => Object.values(each))]))
+    discard(record.data as ArrayBufferView);
 }
 
 /** Whether a source has every tensor that the model needs, in its shape. Throws MODEL_INCOMPLETE, naming the tensor. */
@@ -168,6 +187,7 @@ export async function readWanted(wanted: Wanted, source: WeightSource): Promise<
   for (const { name, shape } of wanted.from) {
     const stored = await readOne(name, shape, source);
     data.set(wanted.transposed ? turned(stored, shape[0]!) : stored, offset);
+    discard(stored);
     offset += sizeOf(shape);
   }
   return data;

@@ -1,0 +1,179 @@
+/** @file What training holds in memory, counted from the programs that it would run: nothing is opened, nothing allocated. */
+import type { Precision, Recipe } from '../../contract/recipe.ts';
+import { scaleOf } from '../../formats/peft.ts';
+import type { ModelSpec } from '../architectures/spec.ts';
+import type { Program } from '../graph/emit.ts';
+import { nodeOf, sizeOf, type Node, type TensorType, type Value } from '../graph/value.ts';
+import type { TrainedShape } from '../layers/block.ts';
+import { bytesOf, slotBytes } from '../segments/workspace.ts';
+import { HEAD_ROWS } from './network.ts';
+import { LENGTH_STEP, MICRO_TOKENS } from './microbatch.ts';
+import { saveable } from './model.ts';
+import { trainedParameters } from './parameters.ts';
+import { blockProgram, embedProgram, headProgram, trainingPiece, type ProgramOptions } from './segments.ts';
+import { wantedBy } from './weights.ts';
+
+/** Of a recipe what its memory hangs on. */
+export type MemoryKeys = Pick<
+  Recipe,
+  | 'method'
+  | 'rank'
+  | 'targetModules'
+  | 'useDora'
+  | 'dropout'
+  | 'modulesToSave'
+  | 'batchSize'
+  | 'maxLength'
+  | 'packing'
+  | 'activationCheckpointing'
+> & { readonly precision: Precision };
+
+/** Bytes, by what they are for. */
+export interface Footprint {
+  /** The base's weights in their precision; none where all of them are trained. */
+  readonly weights: number;
+  /** The same in float32, of which the largest tensor is held besides while it is rounded. */
+  readonly largestWeight: number;
+  readonly exactWeights: number;
+  /** Numbers that are trained. */
+  readonly trained: number;
+  /** Held between forward and backward pass, and by the passes themselves. */
+  readonly activations: number;
+  /** From op to op within segments, of each segment that a run compiles for its longest rows. */
+  readonly passing: number;
+  /** Masks and tables that each micro-batch brings. */
+  readonly perBatch: number;
+}
+
+const FLOAT = 4;
+
+export function trainedShape(recipe: MemoryKeys): TrainedShape {
+  if (recipe.method === 'full') return { kind: 'whole' };
+  const { rank, targetModules, useDora: dora, dropout } = recipe;
+  return {
+    kind: 'adapter',
+    rank,
+    scale: scaleOf({ rank, alpha: rank }),
+    targets: new Set(targetModules),
+    dora,
+    dropout,
+  };
+}
+
+/** What is trained, laid out: an adapter with `modulesToSave` beside it, or all of the model's weights. Its buffers are made when they are asked for. */
+export function trainedLayout(spec: ModelSpec, recipe: MemoryKeys): ReturnType<typeof trainedParameters> {
+  const saved = new Set(recipe.modulesToSave.map((name) => saveable(spec).get(name) ?? ''));
+  if (spec.names.head === spec.names.embedding && saved.has('embedding')) saved.add('head');
+  return trainedParameters(spec, trainedShape(recipe), saved);
+}
+
+export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys): Footprint {
+  const options: ProgramOptions = { device: 'cpu', precision: recipe.precision };
+  const shape = trainedShape(recipe);
+  const tied = spec.names.head === spec.names.embedding;
+  const outer =
+    shape.kind === 'whole' ? ['head', ...spec.finalVectors.map(({ name }) => name)] : headTrained(spec, recipe);
+  const length = Math.max(LENGTH_STEP, Math.ceil(recipe.maxLength / LENGTH_STEP) * LENGTH_STEP);
+  const batch = Math.max(1, Math.min(recipe.batchSize, Math.floor(MICRO_TOKENS / length)));
+  const tokens = batch * length;
+  const headRows = Math.min(HEAD_ROWS, tokens);
+
+  const embedding = embedProgram(options, spec, tokens);
+  const heads = [headProgram(options, spec, 'train', headRows, outer), headProgram(options, spec, 'loss', headRows)];
+  const kinds = new Map(
+    [...new Set(spec.kinds)].map((kind) => {
+      const own = { kind, batch, time: length, packed: recipe.packing, trained: shape };
+      const piece = trainingPiece(options, spec, own);
+      const { y, ...kept } = Object.fromEntries(piece.forward.outputs);
+      return [
+        kind,
+        {
+          piece,
+          answer: blockProgram(options, spec, own),
+          kept: slotBytes(new Map(Object.entries(kept))),
+          y: bytesOf(y!),
+          fed: fedBytes([piece.forward.inputs, piece.backward.inputs], perBatchInput),
+        },
+      ] as const;
+    }),
+  );
+  const layers = spec.kinds.map((kind) => kinds.get(kind)!);
+
+  const hidden = FLOAT * tokens * spec.hidden;
+  const largestKept = Math.max(...layers.map(({ kept }) => kept));
+  const savedBytes = recipe.activationCheckpointing
+    ? largestKept + hidden
+    : layers.reduce((sum, { kept }, layer) => sum + Math.max(kept, layer < 2 ? hidden : 0), 0);
+  const activations =
+    savedBytes +
+    layers.reduce((sum, { y }) => sum + y, 0) +
+    // The embedding, two gradients of hidden states, that of the head's; rows into the head and their gradient.
+    4 * hidden +
+    2 * FLOAT * headRows * spec.hidden;
+
+  const isBase = (name: string): boolean => !perBatchInput(name) && !trainedInput(name) && name !== 'dy';
+  const head = fedBytes([...heads.map(({ inputs }) => inputs)], isBase);
+  const table = fedBytes([embedding.inputs], (name) => isBase(name) && !(tied && heads[0]!.inputs.has(name)));
+  const sameTable = tied && recipe.precision === 'fp32';
+  const weights =
+    layers.reduce((sum, { piece }) => sum + fedBytes([piece.forward.inputs, piece.backward.inputs], isBase), 0) +
+    head +
+    (sameTable ? 0 : table);
+  const wanted = wantedBy(spec);
+  const sizes = [...wanted.embedding, ...wanted.final, ...(tied ? [] : [wanted.head]), ...wanted.layers.flat()].map(
+    ({ shape: each }) => FLOAT * sizeOf(each),
+  );
+  return {
+    weights: shape.kind === 'whole' ? 0 : weights,
+    largestWeight: Math.max(...sizes),
+    exactWeights: sizes.reduce((a, b) => a + b, 0),
+    trained: trainedLayout(spec, recipe).entries.reduce((sum, { size }) => sum + size, 0),
+    activations,
+    passing: [
+      ...heads.map((program) => passingBytes(program)),
+      ...[...kinds.values()].flatMap(({ piece, answer }) => [
+        passingBytes(answer),
+        passingBytes(piece.forward),
+        passingBytes(piece.backward, new Set(piece.saved.values())),
+      ]),
+    ].reduce((a, b) => a + b, 0),
+    perBatch: Math.max(...layers.map(({ fed }) => fed)),
+  };
+}
+
+function headTrained(spec: ModelSpec, { modulesToSave }: MemoryKeys): string[] {
+  const saved = modulesToSave.map((name) => saveable(spec).get(name));
+  const tied = spec.names.head === spec.names.embedding;
+  return saved.includes('head') || (tied && saved.includes('embedding')) ? ['head'] : [];
+}
+
+const perBatchInput = (name: string): boolean =>
+  ['ids', 'positions', 'labels', 'cos', 'sin'].includes(name) || name.startsWith('mask.') || name.endsWith('.dropout');
+/** Saved values, gradients, what enters a segment, an adapter's matrices. */
+const trainedInput = (name: string): boolean =>
+  name === 'x' || /^(saved|g|d)\./.test(name) || /\.(A|B\.[^.]+|M\.[^.]+)$/.test(name);
+
+function fedBytes(inputs: readonly ReadonlyMap<string, TensorType>[], counts: (name: string) => boolean): number {
+  const all = new Map(inputs.flatMap((each) => [...each]));
+  return [...all].reduce((sum, [name, type]) => sum + (counts(name) ? bytesOf(type) : 0), 0);
+}
+
+/**
+ * Bytes of all that a program computes and that does not leave it, a reshape being another name for the same bytes.
+ * @param given values that arrive instead of being computed.
+ */
+function passingBytes({ outputs }: Pick<Program, 'outputs'>, given: ReadonlySet<TensorType> = new Set()): number {
+  const leaving = new Set<TensorType>(outputs.values());
+  const seen = new Set<Node>();
+  let bytes = 0;
+  const visit = (v: Value): void => {
+    const node = nodeOf(v);
+    if (!node || seen.has(node) || given.has(v)) return;
+    seen.add(node);
+    node.inputs.forEach(visit);
+    if (node.op.name === 'reshape') return;
+    for (const each of node.outputs) if (!leaving.has(each) && !given.has(each)) bytes += bytesOf(each);
+  };
+  for (const v of leaving) visit(v as Value);
+  return bytes;
+}
