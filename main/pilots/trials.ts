@@ -160,7 +160,7 @@ export async function lessonOf(
   const machine = {
     freeMemoryBytes: availableMemory(),
     freeDiskBytes: disk.bavail * disk.bsize,
-    tokensPerSecond: {},
+    tokensPerSecond: () => null,
   };
   const data = await measureRows(readRows(rows), dataset.rows);
   const context = {

@@ -25,13 +25,12 @@ export function stepsOf(
   return Math.max(1, Math.ceil(recipe.epochs * Math.ceil(rows / (recipe.batchSize * recipe.gradientAccumulation))));
 }
 
-/** Tokens a second by precision, where a run in it was measured. */
-export type Pace = Readonly<Partial<Record<Recipe['precision'], number>>>;
+/** Training tokens a second measured here with a model, of a run as alike as there is; null where none was. */
+export type Pace = (recipe: Recipe) => number | null;
 
 export interface Machine {
   readonly freeMemoryBytes: number;
   readonly freeDiskBytes: number;
-  /** Training tokens a second measured here with this model. */
   readonly tokensPerSecond: Pace;
 }
 
@@ -44,7 +43,7 @@ export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machin
   const memoryBytes = trainingMemory(model, recipe, data);
   const diskBytes = checkpointsOnDisk(model, recipe, steps);
   const enoughDisk = diskBytes + RESERVE_BYTES <= machine.freeDiskBytes;
-  const pace = machine.tokensPerSecond[recipe.precision];
+  const pace = machine.tokensPerSecond(recipe);
   const looks = recipe.evalEvery === 0 ? 2 : 2 + Math.floor(steps / recipe.evalEvery);
   return {
     steps,
@@ -55,7 +54,7 @@ export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machin
     diskBytes,
     freeDiskBytes: machine.freeDiskBytes,
     // A look at the held-out rows is a forward pass alone, a third of the work.
-    seconds: pace === undefined ? null : (steps * tokensPerStep + (looks * data.heldOutTokens) / 3) / pace,
+    seconds: pace === null ? null : (steps * tokensPerStep + (looks * data.heldOutTokens) / 3) / pace,
     fits: memoryBytes <= machine.freeMemoryBytes && enoughDisk,
     suggestions: [
       ...(memoryBytes <= machine.freeMemoryBytes

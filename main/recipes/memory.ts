@@ -59,8 +59,10 @@ function footprint(model: ModelSize, keys: MemoryKeys): Footprint {
 export const needsExact = ({ method, useDora, modulesToSave = [] }: Partial<Recipe>): boolean =>
   method === 'full' || useDora === true || modulesToSave.length > 0;
 
-/** Node, the runtime's library and its code, the examples' reader: before any model. */
-const PROCESS_BYTES = 130e6;
+/** Node, the runtime's library, its sessions and threads, beside any model. */
+const PROCESS_BYTES = 155e6;
+/** What the heap grows to for the bytes between ops: what is freed in a block lies in pieces, a head's comes and goes. */
+const SCRATCH = { block: 2.2, head: 0.7 } as const;
 /** A tokenizer's tables, for each token of its vocabulary. */
 const TOKEN_BYTES = 1000;
 /** An example in memory: ids of four bytes, a mark of one, and the objects around them. */
@@ -73,14 +75,20 @@ export function trainingMemory(
   data?: Pick<DataSize, 'trainTokens' | 'heldOutTokens' | 'trainRows' | 'heldOutRows'>,
 ): number {
   const keys = keysOf(model, settings);
-  const { weights, exactWeights, largestWeight, trained, activations, passing, perBatch } = footprint(model, keys);
+  const { weights, exactWeights, largestWeight, trained, activations, perBatch, ...scratch } = footprint(model, keys);
   const examples = data
     ? (data.trainTokens + data.heldOutTokens) * EXAMPLE_BYTES.token +
       (data.trainRows + data.heldOutRows) * EXAMPLE_BYTES.row
     : 0;
   const around = PROCESS_BYTES + model.spec.vocab * TOKEN_BYTES + examples;
   // Values, gradients and the two moments of AdamW.
-  const training = weights + 4 * 4 * trained + activations + passing + perBatch;
+  const training =
+    weights +
+    4 * 4 * trained +
+    activations +
+    perBatch +
+    SCRATCH.block * scratch.blockScratch +
+    SCRATCH.head * scratch.headScratch;
   // All weights are read before they become what is trained; int8 is measured on them as they are; what is rounded is
   // read tensor by tensor.
   const loading =

@@ -45,7 +45,7 @@ function plan(
   freeMemoryBytes = 16 * GB,
 ): Pick<Plan, 'recipe' | 'reasons' | 'questions' | 'guards' | 'estimate'> {
   const strategy = given.data?.prose ? 'non-instruct' : 'instruct';
-  const machine = { freeMemoryBytes, freeDiskBytes: 100 * GB, tokensPerSecond: {} };
+  const machine = { freeMemoryBytes, freeDiskBytes: 100 * GB, tokensPerSecond: () => null };
   return planRecipe({ strategy, model, data: pairs, threads: 2, speeds: null, ...given }, machine, {
     strategy,
     ...set,

@@ -39,8 +39,9 @@ export interface Footprint {
   readonly trained: number;
   /** Held between forward and backward pass, and by the passes themselves. */
   readonly activations: number;
-  /** From op to op within segments, of each segment that a run compiles for its longest rows. */
-  readonly passing: number;
+  /** Between the ops of a block, going forward, back and answering, the largest of each; and of the head. */
+  readonly blockScratch: number;
+  readonly headScratch: number;
   /** Masks and tables that each micro-batch brings. */
   readonly perBatch: number;
 }
@@ -129,14 +130,15 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys): Footprin
     exactWeights: sizes.reduce((a, b) => a + b, 0),
     trained: trainedLayout(spec, recipe).entries.reduce((sum, { size }) => sum + size, 0),
     activations,
-    passing: [
-      ...heads.map((program) => passingBytes(program)),
-      ...[...kinds.values()].flatMap(({ piece, answer }) => [
-        passingBytes(answer),
-        passingBytes(piece.forward),
-        passingBytes(piece.backward, new Set(piece.saved.values())),
-      ]),
-    ].reduce((a, b) => a + b, 0),
+    blockScratch: Math.max(
+      ...[...kinds.values()].map(
+        ({ piece, answer }) =>
+          scratchBytes(answer) +
+          scratchBytes(piece.forward) +
+          scratchBytes(piece.backward, new Set(piece.saved.values())),
+      ),
+    ),
+    headScratch: heads.reduce((sum, program) => sum + scratchBytes(program), 0),
     perBatch: Math.max(...layers.map(({ fed }) => fed)),
   };
 }
@@ -159,21 +161,37 @@ function fedBytes(inputs: readonly ReadonlyMap<string, TensorType>[], counts: (n
 }
 
 /**
- * Bytes of all that a program computes and that does not leave it, a reshape being another name for the same bytes.
+ * Most bytes of results that are alive at a time between the ops of a program, those aside that leave it or arrive: each
+ * lives from its op to the last that reads it; a reshape is another name for the same bytes.
  * @param given values that arrive instead of being computed.
  */
-function passingBytes({ outputs }: Pick<Program, 'outputs'>, given: ReadonlySet<TensorType> = new Set()): number {
+function scratchBytes({ outputs }: Pick<Program, 'outputs'>, given: ReadonlySet<TensorType> = new Set()): number {
   const leaving = new Set<TensorType>(outputs.values());
+  const order: Node[] = [];
   const seen = new Set<Node>();
-  let bytes = 0;
   const visit = (v: Value): void => {
     const node = nodeOf(v);
     if (!node || seen.has(node) || given.has(v)) return;
     seen.add(node);
     node.inputs.forEach(visit);
-    if (node.op.name === 'reshape') return;
-    for (const each of node.outputs) if (!leaving.has(each) && !given.has(each)) bytes += bytesOf(each);
+    order.push(node);
   };
   for (const v of leaving) visit(v as Value);
-  return bytes;
+  const isReshape = (node: Node | undefined): boolean => node?.op.name === 'reshape';
+  const held = (v: Value): Value => {
+    const node = nodeOf(v);
+    return node && isReshape(node) && !given.has(v) ? held(node.inputs[0]!) : v;
+  };
+  const lastUse = new Map<Value, Node>();
+  for (const node of order) for (const v of node.inputs) lastUse.set(held(v), node);
+  const counts = (v: Value): boolean => nodeOf(v) !== undefined && !given.has(v) && !leaving.has(v);
+  let [alive, most] = [0, 0];
+  for (const node of order) {
+    const made = isReshape(node) ? [] : node.outputs.filter(counts);
+    for (const v of made) alive += bytesOf(v);
+    most = Math.max(most, alive);
+    const done = new Set([...node.inputs.map(held).filter((v) => counts(v) && lastUse.get(v) === node)]);
+    for (const v of [...done, ...made.filter((each) => !lastUse.has(each))]) alive -= bytesOf(v);
+  }
+  return most;
 }
