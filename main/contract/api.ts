@@ -108,7 +108,11 @@ export const api = {
   'models.show': of(z.strictObject({ model: slug }), Model),
   /** A Hugging Face folder or a GGUF file; it is copied into the library. */
   'models.add': of(z.strictObject({ path: z.string().min(1), name: z.string().max(120).optional() }), Job),
-  'models.starter': of(none, z.object({ model: Model.nullable(), job: Job.nullable() })),
+  /** The starter model, fetched once; `bundled`: the tiny one that comes with Fettle, which needs no network. */
+  'models.starter': of(
+    z.strictObject({ bundled: z.boolean().default(false) }),
+    z.object({ model: Model.nullable(), job: Job.nullable() }),
+  ),
   'models.delete': of(z.strictObject({ model: slug }), done),
 
   /** What files hold, from their first rows, before anything is kept. */

@@ -1,12 +1,8 @@
 /** @file The sample project: a small shop's replies and its handbook, ready to be tuned on. */
-import { fileURLToPath } from 'node:url';
 import type { Handlers } from '../core/router.ts';
+import { resource } from '../core/resources.ts';
 import type { Projects } from '../projects/index.ts';
 import type { Datasets } from './index.ts';
-
-/** Packaged apps set FETTLE_RESOURCES; in the repository it lies at the top. */
-const resource = (name: string): string =>
-  `${process.env.FETTLE_RESOURCES ?? fileURLToPath(new URL('../../resources', import.meta.url))}/sample/${name}`;
 
 export function createSample({ projects, datasets }: { readonly projects: Projects; readonly datasets: Datasets }): {
   readonly handlers: Handlers<'projects.sample'>;
@@ -25,14 +21,14 @@ export function createSample({ projects, datasets }: { readonly projects: Projec
         if (!have.has('Handbook'))
           await datasets.import({
             project: project.slug,
-            paths: [resource('handbook')],
+            paths: [resource('sample', 'handbook')],
             name: 'Handbook',
             kind: 'prose',
           });
         if (!have.has('Replies'))
           await datasets.import({
             project: project.slug,
-            paths: [resource('replies.jsonl')],
+            paths: [resource('sample', 'replies.jsonl')],
             name: 'Replies',
             kind: 'instruction',
           });

@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { FettleError } from '../contract/errors.ts';
+import { resource } from '../core/resources.ts';
 
 const common = { id: z.string(), skill: z.string(), prompt: z.string().min(1) };
 export const Probe = z.discriminatedUnion('kind', [
@@ -43,9 +43,7 @@ export interface ProbeSuite {
   readonly prose: readonly { readonly domain: string; readonly text: string }[];
 }
 
-/** Packaged apps set FETTLE_RESOURCES; in the repository it lies at the top. */
-export const probesFolder = (): string =>
-  join(process.env.FETTLE_RESOURCES ?? fileURLToPath(new URL('../../resources', import.meta.url)), 'probes');
+export const probesFolder = (): string => resource('probes');
 
 /** @throws SUITE_NEWER, FILE_NOT_FOUND */
 export async function readProbes(folder: string): Promise<ProbeSuite> {

@@ -14,6 +14,7 @@ import { openModel } from '../formats/open.ts';
 import { conversationTemplate } from '../formats/plain-template.ts';
 import { freeSlug, slugify } from '../projects/index.ts';
 import { availableMemory } from '../core/memory.ts';
+import { resource } from '../core/resources.ts';
 import { trainingMemory } from '../recipes/memory.ts';
 import type { ModelEvent, ModelJob } from '../workers/model.ts';
 import type { AddedModel, ModelFacts } from './library.ts';
@@ -39,7 +40,9 @@ export interface Models {
   text(id: string): Promise<{ readonly tokenizer: Tokenizer; readonly template: ChatTemplate }>;
 }
 
-export const STARTER_ID = 'smollm2-135m-instruct';
+const STARTER_ID = 'smollm2-135m-instruct';
+/** A model of 2.8 million numbers that comes with Fettle. */
+const BUNDLED = { id: 'fettle-tiny', name: 'Fettle tiny' };
 
 export function createModels(core: Core): Models {
   const { db } = core;
@@ -79,7 +82,7 @@ export function createModels(core: Core): Models {
     const { config, ...facts } = factsOf(found);
     const spec = specOf(found.hash, config);
     // Until the config of one that was added long ago is written down: what its weights take.
-    const neededBytes = spec ? trainingMemory({ ...facts, spec }) : facts.parameters * 4;
+    const neededBytes = spec ? trainingMemory({ ...facts, spec }, {}, { threads: core.threads }) : facts.parameters * 4;
     const freeBytes = availableMemory();
     return {
       ...facts,
@@ -191,21 +194,20 @@ export function createModels(core: Core): Models {
       'models.list': () => all.all().map(view),
       'models.show': ({ model }) => view(row(model)),
       'models.add': ({ path, name }) => add(path, name),
-      'models.starter': () => {
-        const found = select.get(STARTER_ID);
+      'models.starter': ({ bundled }) => {
+        const id = bundled ? BUNDLED.id : STARTER_ID;
+        const found = select.get(id);
         if (found) return { model: view(found), job: null };
-        const waiting = core.jobs.list({ active: true }).find((job) => job.kind === 'starter');
+        const waiting = core.jobs
+          .list({ active: true })
+          .find(({ kind, subject }) => kind === 'starter' && subject === id);
         if (waiting) return { model: null, job: waiting };
-        requests.set(STARTER_ID, { from: 'starter' });
-        return {
-          model: null,
-          job: core.jobs.enqueue({
-            kind: 'starter',
-            project: null,
-            subject: STARTER_ID,
-            title: 'Getting the starter model',
-          }),
-        };
+        requests.set(
+          id,
+          bundled ? { from: 'path', path: resource('starter'), name: BUNDLED.name } : { from: 'starter' },
+        );
+        const title = bundled ? `Adding ${BUNDLED.name}` : 'Getting the starter model';
+        return { model: null, job: core.jobs.enqueue({ kind: 'starter', project: null, subject: id, title }) };
       },
       'models.delete': async ({ model }) => {
         const found = row(model);

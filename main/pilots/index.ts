@@ -1,12 +1,11 @@
 /** @file Short trainings that measure before the long one: pilots (which way) and learning curves (enough data?). */
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { LearningCurve, Pilot } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import type { Strategy } from '../contract/recipe.ts';
 import { strategyOf } from '../contract/trains.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
+import { resource } from '../core/resources.ts';
 import type { CurveJob } from '../workers/curve.ts';
 import type { PilotJob } from '../workers/pilot.ts';
 import { createTrials, lessonOf, type Features } from './trials.ts';
@@ -16,9 +15,7 @@ interface Budget {
   readonly tokens: number | null;
 }
 
-/** Packaged apps set FETTLE_RESOURCES; in the repository it lies at the top. */
-const general = (): string =>
-  join(process.env.FETTLE_RESOURCES ?? fileURLToPath(new URL('../../resources', import.meta.url)), 'general');
+const general = (): string => resource('general');
 
 type Names = 'pilots.start' | 'pilots.list' | 'pilots.show' | 'curves.start' | 'curves.list' | 'curves.show';
 

@@ -158,6 +158,7 @@ export async function lessonOf(
   const rows = datasets.rowsFile(dataset.project, dataset.id);
   const disk = await statfs(core.home.root);
   const machine = {
+    threads: core.threads,
     freeMemoryBytes: availableMemory(),
     freeDiskBytes: disk.bavail * disk.bsize,
     tokensPerSecond: () => null,

@@ -3,7 +3,6 @@ import { bytes as inWords } from '../contract/bytes.ts';
 import type { Estimate } from '../contract/entities.ts';
 import type { Recipe } from '../contract/recipe.ts';
 import { withRehearsal, type DataSize } from './data.ts';
-import { MICRO_TOKENS } from '../engine/model/microbatch.ts';
 import { diskBytes as checkpointsOnDisk } from './disk.ts';
 import { needsExact, trainingMemory, type ModelSize } from './memory.ts';
 
@@ -29,6 +28,7 @@ export function stepsOf(
 export type Pace = (recipe: Recipe) => number | null;
 
 export interface Machine {
+  readonly threads: number;
   readonly freeMemoryBytes: number;
   readonly freeDiskBytes: number;
   readonly tokensPerSecond: Pace;
@@ -40,7 +40,7 @@ export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machin
   const steps = stepsOf(recipe, rows);
   const perPass = Math.max(1, Math.ceil(rows / (recipe.batchSize * recipe.gradientAccumulation)));
   const tokensPerStep = Math.round(data.trainTokens / perPass);
-  const memoryBytes = trainingMemory(model, recipe, data);
+  const memoryBytes = trainingMemory(model, recipe, { threads: machine.threads, data });
   const diskBytes = checkpointsOnDisk(model, recipe, steps);
   const enoughDisk = diskBytes + RESERVE_BYTES <= machine.freeDiskBytes;
   const pace = machine.tokensPerSecond(recipe);
@@ -57,9 +57,7 @@ export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machin
     seconds: pace === null ? null : (steps * tokensPerStep + (looks * data.heldOutTokens) / 3) / pace,
     fits: memoryBytes <= machine.freeMemoryBytes && enoughDisk,
     suggestions: [
-      ...(memoryBytes <= machine.freeMemoryBytes
-        ? []
-        : memorySuggestions(recipe, model, data, machine.freeMemoryBytes)),
+      ...(memoryBytes <= machine.freeMemoryBytes ? [] : memorySuggestions(recipe, model, data, machine)),
       ...(enoughDisk
         ? []
         : [{ text: `Free ${inWords(diskBytes + RESERVE_BYTES - machine.freeDiskBytes)} on the disk.`, set: {} }]),
@@ -75,7 +73,14 @@ const RESERVE_BYTES = 100e6;
 type Change = Partial<
   Pick<
     Recipe,
-    'activationCheckpointing' | 'maxLength' | 'batchSize' | 'precision' | 'rank' | 'method' | 'modulesToSave'
+    | 'activationCheckpointing'
+    | 'maxLength'
+    | 'batchSize'
+    | 'gradientAccumulation'
+    | 'precision'
+    | 'rank'
+    | 'method'
+    | 'modulesToSave'
   >
 >;
 interface Try {
@@ -98,8 +103,13 @@ function cheaper(recipe: Recipe): Try[] {
       text: 'Compute activations again instead of keeping them (activationCheckpointing), which takes about a third more time and changes no result',
       set: { activationCheckpointing: true },
     });
-  if (recipe.batchSize > 1 && recipe.maxLength < MICRO_TOKENS)
-    tries.push({ text: 'Take one row at a time (batchSize 1)', set: { batchSize: 1 } });
+  if (recipe.batchSize > 1) {
+    const gradientAccumulation = recipe.batchSize * recipe.gradientAccumulation;
+    tries.push({
+      text: `Take the rows of a batch one after the other (batchSize 1, gradientAccumulation ${gradientAccumulation}), which is slower and learns the same`,
+      set: { batchSize: 1, gradientAccumulation },
+    });
+  }
   if (plain && recipe.precision !== 'int4')
     tries.push({
       text: `Keep the frozen model in 4 bits (precision int4)${exact ? ', less exact and no faster' : ''}`,
@@ -108,11 +118,7 @@ function cheaper(recipe: Recipe): Try[] {
   if (plain && exact)
     tries.push({ text: 'Keep the frozen model in 8 bits (precision int8)', set: { precision: 'int8' } });
   for (let length = Math.floor(recipe.maxLength / 2); length >= SHORTEST; length = Math.floor(length / 2))
-    tries.push({
-      text: `Read shorter rows (maxLength ${length}${recipe.batchSize > 1 ? ', batchSize 1' : ''})`,
-      // Several short rows are taken at once, as much as a long one.
-      set: { maxLength: length, ...(recipe.batchSize > 1 ? { batchSize: 1 } : {}) },
-    });
+    tries.push({ text: `Read shorter rows (maxLength ${length})`, set: { maxLength: length } });
   if (recipe.method === 'lora' && recipe.rank > 8)
     tries.push({ text: 'Train a smaller adapter (rank 8)', set: { rank: 8 } });
   if (recipe.modulesToSave.length > 0)
@@ -123,15 +129,20 @@ function cheaper(recipe: Recipe): Try[] {
 }
 
 /** What makes it fit, each with its figure: single changes, else the fewest together, best first. */
-function memorySuggestions(recipe: Recipe, model: ModelSize, data: DataSize, free: number): Suggestion[] {
-  const taking = (set: Change): number => trainingMemory(model, { ...recipe, ...set }, data);
+function memorySuggestions(
+  recipe: Recipe,
+  model: ModelSize,
+  data: DataSize,
+  { threads, freeMemoryBytes: free }: Machine,
+): Suggestion[] {
+  const taking = (set: Change): number => trainingMemory(model, { ...recipe, ...set }, { threads, data });
   const told = ({ text, set }: Try): Suggestion => ({
     text: `${text}: it then takes about ${inWords(taking(set))}.`,
     set,
   });
   const tries = cheaper(recipe);
   const single = tries.filter(({ set }) => taking(set) <= free);
-  const more = trainingMemory(model, recipe, data) - free;
+  const more = taking({}) - free;
   const close = { text: `Close other programs: about ${inWords(more)} more free memory is needed.`, set: {} };
   if (single.length > 0) return [...single.slice(0, 3).map(told), close];
   let all: Try | undefined;

@@ -41,17 +41,17 @@ export const trainedOf = (model: ModelSize, settings: MemorySettings): ReturnTyp
 /** Footprints by what they hang on: a plan asks for many, and each builds the programs of a step. */
 const known = new WeakMap<ModelSpec, Map<string, Footprint>>();
 
-function footprint(model: ModelSize, keys: MemoryKeys): Footprint {
+function footprint(model: ModelSize, keys: MemoryKeys, threads: number): Footprint {
   let own = known.get(model.spec);
   if (!own) known.set(model.spec, (own = new Map()));
   const { method, rank, targetModules, useDora, dropout, modulesToSave, batchSize } = keys;
   const { maxLength, packing, activationCheckpointing, precision } = keys;
   const key = JSON.stringify([
     ...[method, rank, [...targetModules].sort(), useDora, dropout, modulesToSave, batchSize],
-    ...[maxLength, packing, activationCheckpointing, precision],
+    ...[maxLength, packing, activationCheckpointing, precision, threads],
   ]);
   let found = own.get(key);
-  if (!found) own.set(key, (found = trainingFootprint(model.spec, keys)));
+  if (!found) own.set(key, (found = trainingFootprint(model.spec, keys, threads)));
   return found;
 }
 
@@ -63,6 +63,10 @@ export const needsExact = ({ method, useDora, modulesToSave = [] }: Partial<Reci
 const PROCESS_BYTES = 155e6;
 /** What the heap grows to for the bytes between ops: what is freed in a block lies in pieces, a head's comes and goes. */
 const SCRATCH = { block: 2.2, head: 0.7 } as const;
+/** A lane beside the first: its thread, its sessions, and what lies between ops there. */
+const LANE_BYTES = 130e6;
+/** Values, gradients and the two moments of AdamW, in bytes. */
+const FLOATS_TRAINED = 4 * 4;
 /** A tokenizer's tables, for each token of its vocabulary. */
 const TOKEN_BYTES = 1000;
 /** An example in memory: ids of four bytes, a mark of one, and the objects around them. */
@@ -71,22 +75,31 @@ const EXAMPLE_BYTES = { token: 5, row: 600 } as const;
 /** Bytes that the training process will hold resident at its peak. */
 export function trainingMemory(
   model: ModelSize,
-  settings: MemorySettings = {},
-  data?: Pick<DataSize, 'trainTokens' | 'heldOutTokens' | 'trainRows' | 'heldOutRows'>,
+  settings: MemorySettings,
+  {
+    threads,
+    data,
+  }: {
+    readonly threads: number;
+    readonly data?: Pick<DataSize, 'trainTokens' | 'heldOutTokens' | 'trainRows' | 'heldOutRows'>;
+  },
 ): number {
   const keys = keysOf(model, settings);
-  const { weights, exactWeights, largestWeight, trained, activations, perBatch, ...scratch } = footprint(model, keys);
+  const { weights, exactWeights, largestWeight, trained, activations, perBatch, lanes, ...scratch } = footprint(
+    model,
+    keys,
+    threads,
+  );
   const examples = data
     ? (data.trainTokens + data.heldOutTokens) * EXAMPLE_BYTES.token +
       (data.trainRows + data.heldOutRows) * EXAMPLE_BYTES.row
     : 0;
   const around = PROCESS_BYTES + model.spec.vocab * TOKEN_BYTES + examples;
-  // Values, gradients and the two moments of AdamW.
   const training =
     weights +
-    4 * 4 * trained +
-    activations +
-    perBatch +
+    FLOATS_TRAINED * trained +
+    (lanes - 1) * (LANE_BYTES + 4 * trained) +
+    lanes * (activations + perBatch) +
     SCRATCH.block * scratch.blockScratch +
     SCRATCH.head * scratch.headScratch;
   // All weights are read before they become what is trained; int8 is measured on them as they are; what is rounded is

@@ -45,7 +45,7 @@ function plan(
   freeMemoryBytes = 16 * GB,
 ): Pick<Plan, 'recipe' | 'reasons' | 'questions' | 'guards' | 'estimate'> {
   const strategy = given.data?.prose ? 'non-instruct' : 'instruct';
-  const machine = { freeMemoryBytes, freeDiskBytes: 100 * GB, tokensPerSecond: () => null };
+  const machine = { threads: 2, freeMemoryBytes, freeDiskBytes: 100 * GB, tokensPerSecond: () => null };
   return planRecipe({ strategy, model, data: pairs, threads: 2, speeds: null, ...given }, machine, {
     strategy,
     ...set,
@@ -82,28 +82,30 @@ describe('a recommended recipe', () => {
   });
 
   it('gives up time where memory is short, then exactness, then the length of its rows, and says so', () => {
-    const needed = (set: Record<string, unknown>): number => plan({ data: prose }, set).estimate.memoryBytes;
+    const one = { batchSize: 1 };
+    const needed = (set: Record<string, unknown>): number =>
+      plan({ data: prose }, { ...one, ...set }).estimate.memoryBytes;
     const roomy = plan({ data: prose });
     expect(roomy.recipe).toMatchObject({ activationCheckpointing: false, precision: 'fp32', maxLength: 512 });
 
     const again = needed({ activationCheckpointing: true });
-    const tight = plan({ data: prose }, {}, again);
+    const tight = plan({ data: prose }, one, again);
     expect(tight.recipe).toMatchObject({ activationCheckpointing: true, precision: 'fp32', maxLength: 512 });
     expect(tight.estimate.fits).toBe(true);
     expect(tight.reasons['activationCheckpointing']?.reason).toContain('of memory are free');
 
     const four = needed({ activationCheckpointing: true, precision: 'int4' });
-    const tighter = plan({ data: prose }, {}, again - 1e6);
+    const tighter = plan({ data: prose }, one, again - 1e6);
     expect(four).toBeLessThan(again);
     expect(tighter.recipe).toMatchObject({ activationCheckpointing: true, precision: 'int4', maxLength: 512 });
     expect(tighter.reasons['precision']?.reason).toContain('4 bits');
 
-    const tightest = plan({ data: prose }, {}, four - 1e6);
+    const tightest = plan({ data: prose }, one, four - 1e6);
     expect(tightest.recipe.maxLength).toBeLessThan(512);
     expect(tightest.reasons['maxLength']?.reason).toContain('memory');
 
     // What a person set stays as it is.
-    const own = { maxLength: 512, activationCheckpointing: false, precision: 'fp32' };
+    const own = { ...one, maxLength: 512, activationCheckpointing: false, precision: 'fp32' };
     expect(plan({ data: prose }, own, again).recipe).toMatchObject(own);
     expect(plan({ data: prose }, own, again).estimate.fits).toBe(false);
   });

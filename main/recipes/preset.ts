@@ -133,7 +133,7 @@ export function preset(
     trainingMemory(
       model,
       { ...partial, ...thrift, rank, maxLength: length, batchSize: rowsAtOnce, packing, targetModules },
-      data,
+      { threads: context.threads, data },
     ) <= freeMemoryBytes;
   // What only takes time is given first, then exactness of what is frozen, and last the length of what is read.
   const asWished: Thrift = {

@@ -1,17 +1,15 @@
 /** @file Rehearsal: general data of Fettle's own, mixed in so that a model practises what it should not unlearn (Ibrahim et al. 2024). */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import type { Recipe } from '../contract/recipe.ts';
+import { resource } from '../core/resources.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
 import { Random } from '../engine/index.ts';
 import { fitExamples } from '../engine/train/packing.ts';
 import type { Example } from '../engine/types.ts';
 
-/** Packaged apps set FETTLE_RESOURCES; in the repository it lies at the top. */
-const folder = (): string =>
-  join(process.env.FETTLE_RESOURCES ?? fileURLToPath(new URL('../../resources', import.meta.url)), 'rehearsal');
+const folder = (): string => resource('rehearsal');
 const Pair = z.object({ instruction: z.string(), response: z.string() });
 
 /**

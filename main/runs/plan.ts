@@ -12,7 +12,7 @@ import type { Datasets } from '../datasets/index.ts';
 import { readRows } from '../datasets/rows.ts';
 import { readAdapter } from '../formats/peft.ts';
 import type { Models } from '../models/index.ts';
-import { measureRows, planRecipe, readOverrides, type DataSize, type Pace } from '../recipes/index.ts';
+import { measureRows, planRecipe, readOverrides, type DataSize, type Machine } from '../recipes/index.ts';
 import type { MeasuredSpeeds } from '../recipes/speeds.ts';
 import type { StrategyService } from '../strategy/index.ts';
 import type { History } from './history.ts';
@@ -34,7 +34,7 @@ export interface Planner {
   /** @throws what keeps a run from being started: DATA_EMPTY, MEMORY_SHORT, DISK_FULL, RECIPE_INVALID. */
   check(planned: Planned): void;
   /** What a recipe takes on this machine now. */
-  free(model: string): Promise<{ freeMemoryBytes: number; freeDiskBytes: number; tokensPerSecond: Pace }>;
+  free(model: string): Promise<Machine>;
 }
 
 export function createPlanner(
@@ -119,11 +119,10 @@ export function createPlanner(
     };
   }
 
-  async function free(
-    model: string,
-  ): Promise<{ freeMemoryBytes: number; freeDiskBytes: number; tokensPerSecond: Pace }> {
+  async function free(model: string): Promise<Machine> {
     const disk = await statfs(core.home.root);
     return {
+      threads: core.threads,
       freeMemoryBytes: availableMemory(),
       freeDiskBytes: disk.bavail * disk.bsize,
       tokensPerSecond: history.pace(model),

@@ -71,7 +71,7 @@ try {
       const rows = texts(recipe.batchSize + 2, recipe.maxLength, per);
       const run = await trainInWorker(join(folder, 'run'), path, recipe, { rows, threads: Number(values.threads) });
       await rm(join(folder, 'run'), { recursive: true });
-      const estimated = trainingMemory(model, recipe);
+      const estimated = trainingMemory(model, recipe, { threads: Number(values.threads) });
       const firstLoss = run.events.find(({ event }) => event.type === 'eval' || event.type === 'step')!.seconds;
       const off = estimated / run.peakBytes - 1;
       results.push({ title, estimatedBytes: estimated, peakBytes: run.peakBytes, off, secondsToFirstLoss: firstLoss });

@@ -1,8 +1,9 @@
 /** @file fettle demo: the whole way on the sample project, from nothing to an adapter that was judged and handed over. */
 import type { Answers } from '../../contract/entities.ts';
+import { FettleError } from '../../contract/errors.ts';
 import { pairs, type Command } from '../command.ts';
 import { describeEnd, followRun, runCurve } from '../follow.ts';
-import { wrap } from '../format.ts';
+import { count, wrap } from '../format.ts';
 import { describeAdvice } from './advise.ts';
 import { compare, describeComparison, describeExport, exportRun } from './judge.ts';
 import { starterModel } from './model.ts';
@@ -45,10 +46,18 @@ export const demoCommand: Command = {
       );
 
     step('A base model');
-    const model = await starterModel(context);
+    const model = await starterModel(context).catch((error: unknown) => {
+      if (!(error instanceof FettleError) || error.code !== 'MODEL_UNAVAILABLE') throw error;
+      say(
+        wrap(
+          `${error.message} The demo goes on with the tiny model that comes with Fettle, which knows next to nothing.`,
+        ),
+      );
+      return starterModel(context, true);
+    });
     say(
       wrap(
-        `${model.name}: ${Math.round(model.parameters / 1e6)} million parameters. It is an ${model.kind.value} model. ${model.kind.evidence.join(' ')}`,
+        `${model.name}: ${count(model.parameters)} parameters. It is an ${model.kind.value} model. ${model.kind.evidence.join(' ')}`,
       ),
     );
     await client.call('projects.update', { project: slug, model: model.id });

@@ -6,9 +6,9 @@ import { text, type Command, type Context } from '../command.ts';
 import { bytes, count, table } from '../format.ts';
 import { waitForJob } from '../wait.ts';
 
-/** The starter model: from the library, else fetched. @throws MODEL_UNAVAILABLE */
-export async function starterModel(context: Context): Promise<Model> {
-  const { model, job } = await context.client.call('models.starter', {});
+/** The starter model: from the library, else fetched, or the tiny one that comes with Fettle. @throws MODEL_UNAVAILABLE */
+export async function starterModel(context: Context, bundled = false): Promise<Model> {
+  const { model, job } = await context.client.call('models.starter', { bundled });
   if (model) return model;
   await waitForJob(context, job!.id);
   return context.client.call('models.show', { model: job!.subject });
@@ -38,11 +38,13 @@ function describe({ say }: Context, model: Model): void {
 export const modelCommands: readonly Command[] = [
   {
     name: 'model starter',
-    usage: '',
+    usage: '[--bundled]',
     summary: 'Fetch SmolLM2-135M-Instruct, a small model to begin with',
     args: [0, 0],
+    options: { bundled: { type: 'boolean' } },
+    help: '--bundled takes a tiny model that comes with Fettle, for a first try without a network: it knows next to nothing.',
     async run(context) {
-      const model = await starterModel(context);
+      const model = await starterModel(context, context.options['bundled'] === true);
       context.result(model);
       describe(context, model);
     },

@@ -7,6 +7,7 @@ import { nodeOf, sizeOf, type Node, type TensorType, type Value } from '../graph
 import type { TrainedShape } from '../layers/block.ts';
 import { bytesOf, slotBytes } from '../segments/workspace.ts';
 import { HEAD_ROWS } from './network.ts';
+import { lanesWorth, MOST_GRADIENTS } from './lanes.ts';
 import { LENGTH_STEP, MICRO_TOKENS } from './microbatch.ts';
 import { saveable } from './model.ts';
 import { trainedParameters } from './parameters.ts';
@@ -37,7 +38,9 @@ export interface Footprint {
   readonly exactWeights: number;
   /** Numbers that are trained. */
   readonly trained: number;
-  /** Held between forward and backward pass, and by the passes themselves. */
+  /** Micro-batches at a time: each holds activations of its own, those after the first gradients too. */
+  readonly lanes: number;
+  /** Of one lane: held between forward and backward pass, and by the passes themselves. */
   readonly activations: number;
   /** Between the ops of a block, going forward, back and answering, the largest of each; and of the head. */
   readonly blockScratch: number;
@@ -68,14 +71,20 @@ export function trainedLayout(spec: ModelSpec, recipe: MemoryKeys): ReturnType<t
   return trainedParameters(spec, trainedShape(recipe), saved);
 }
 
-export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys): Footprint {
+/** @param threads that the runtime may use. */
+export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, threads: number): Footprint {
   const options: ProgramOptions = { device: 'cpu', precision: recipe.precision };
   const shape = trainedShape(recipe);
   const tied = spec.names.head === spec.names.embedding;
   const outer =
     shape.kind === 'whole' ? ['head', ...spec.finalVectors.map(({ name }) => name)] : headTrained(spec, recipe);
   const length = Math.max(LENGTH_STEP, Math.ceil(recipe.maxLength / LENGTH_STEP) * LENGTH_STEP);
-  const batch = Math.max(1, Math.min(recipe.batchSize, Math.floor(MICRO_TOKENS / length)));
+  const trained = trainedLayout(spec, recipe).entries.reduce((sum, { size }) => sum + size, 0);
+  const total = recipe.batchSize * length;
+  const most = trained > MOST_GRADIENTS ? 1 : lanesWorth(spec, threads, total);
+  const share = Math.ceil(Math.min(MICRO_TOKENS, most === 1 ? MICRO_TOKENS : total) / most);
+  const batch = Math.max(1, Math.min(recipe.batchSize, Math.floor(share / length)));
+  const lanes = Math.min(most, Math.ceil(recipe.batchSize / batch));
   const tokens = batch * length;
   const headRows = Math.min(HEAD_ROWS, tokens);
 
@@ -128,7 +137,8 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys): Footprin
     weights: shape.kind === 'whole' ? 0 : weights,
     largestWeight: Math.max(...sizes),
     exactWeights: sizes.reduce((a, b) => a + b, 0),
-    trained: trainedLayout(spec, recipe).entries.reduce((sum, { size }) => sum + size, 0),
+    trained,
+    lanes,
     activations,
     blockScratch: Math.max(
       ...[...kinds.values()].map(

@@ -25,11 +25,12 @@ export const MICRO_TOKENS = 512;
 export const LENGTH_STEP = 32;
 
 /**
- * @param tokens most tokens of a micro-batch; a row that is longer is one by itself.
+ * @param lanes run at the same time: there is a micro-batch for each where there are rows enough, and those of all lanes
+ * together hold MICRO_TOKENS. A row that is longer than its share is a micro-batch by itself.
  * Rows of like length come together, so that little is padded; rows that are all padding or carry no label are left out.
  * Throws INPUT_INVALID where the batch contradicts itself.
  */
-export function microBatches(batch: Batch, tokens = MICRO_TOKENS): MicroBatch[] {
+export function microBatches(batch: Batch, lanes = 1): MicroBatch[] {
   checkBatch(batch);
   const rows = Array.from({ length: batch.rows }, (_, row) => describeRow(batch, row));
   // A row's labels are numbered from those of the rows before it.
@@ -40,6 +41,8 @@ export function microBatches(batch: Batch, tokens = MICRO_TOKENS): MicroBatch[] 
   }
   const used = rows.filter((row) => row.labelled > 0);
   used.sort((a, b) => Number(a.packed) - Number(b.packed) || b.length - a.length || a.row - b.row);
+  const total = used.reduce((sum, { length }) => sum + length, 0);
+  const tokens = lanes === 1 ? MICRO_TOKENS : Math.ceil(Math.min(MICRO_TOKENS, total) / lanes);
   const result: MicroBatch[] = [];
   for (let at = 0; at < used.length;) {
     const { length, packed } = used[at]!;

@@ -13,9 +13,11 @@ import { calibrate, calibrationRows } from '../quantise/calibration.ts';
 import { freezer, type Rounding } from '../quantise/freeze.ts';
 import { saturates } from '../quantise/kernels.ts';
 import { CachedDecoder } from './decoder.ts';
+import type { LaneModel } from './lane.ts';
+import { Lanes } from './lanes.ts';
 import { microBatches, type MicroBatch } from './microbatch.ts';
 import { Network, type Trained } from './network.ts';
-import { initialise, readParameters, trainedParameters, trainedTensors, type TrainedParameters } from './parameters.ts';
+import { initialise, readParameters, trainedParameters, trainedTensors } from './parameters.ts';
 import { discardWeights, readWeights, weightsByName, type BaseWeights } from './weights.ts';
 
 export interface LoadOptions {
@@ -25,6 +27,8 @@ export interface LoadOptions {
   /** Of the frozen base; float32 unless said. What is not float32 wants `rounding`, and bears plain adapters alone. */
   readonly precision?: Precision;
   readonly rounding?: Rounding | undefined;
+  /** Micro-batches that run at the same time, each with a share of the threads; as many as pay unless said. */
+  readonly lanes?: number;
 }
 
 export interface TrainOptions {
@@ -45,14 +49,15 @@ export interface LoraOptions extends LoraSettings, TrainOptions {
  * Throws MODEL_UNSUPPORTED, MODEL_INCOMPLETE, FORMAT_INVALID; CHECKPOINT_INVALID where `rounding` is of another model.
  */
 export async function loadBase(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<BaseModel> {
-  return new BaseModel(await openNetwork(config, weights, options));
+  return new BaseModel(await openNetwork(config, weights, options), config, options.lanes);
 }
 
 async function openNetwork(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<Network> {
   const { threads, device = 'cpu', precision = 'fp32', rounding } = options;
   const spec = readSpec(config);
   const cache = new SessionCache({ device, threads, precision }, new Set(spec.kinds).size);
-  return new Network(spec, await readWeights(spec, weights, freezer(spec, precision, rounding)), cache);
+  const held = { weights: await readWeights(spec, weights, freezer(spec, precision, rounding)) };
+  return new Network(spec, held, cache);
 }
 
 /**
@@ -81,9 +86,11 @@ export async function measureRounding(
 /** A model without an adapter. */
 export class BaseModel {
   readonly #network: Network;
+  readonly #lanes: Lanes;
 
-  constructor(network: Network) {
+  constructor(network: Network, config: HfConfig, lanes?: number) {
     this.#network = network;
+    this.#lanes = new Lanes(network, config, lanes);
   }
 
   get spec(): ModelSpec {
@@ -107,13 +114,13 @@ export class BaseModel {
     const saved = new Set(modulesToSave.map((name) => inputs.get(name)!));
     // What a tied head and its embedding share is trained once, for both.
     if (isTied(this.spec) && saved.has('embedding')) saved.add('head');
-    return new TunedModel(this.#network, shape, saved, options, options);
+    return new TunedModel(this.#network, this.#lanes, shape, saved, options, options);
   }
 
   /** This model with all its weights to be trained; the base stays as it is. */
   withAllTrained(options: TrainOptions): TunedModel {
     this.#needExact();
-    return new TunedModel(this.#network, { kind: 'whole' }, new Set(), options, null);
+    return new TunedModel(this.#network, this.#lanes, { kind: 'whole' }, new Set(), options, null);
   }
 
   /** The same, and the base is given up for it: it is no longer in memory besides, and this model gives what is trained. */
@@ -138,7 +145,7 @@ export class BaseModel {
 
   /** Negative log likelihood of each labelled token in nats, in the order of the batch's labels. */
   losses(batch: Batch): Promise<Float32Array> {
-    return batchLosses(this.#network, batch, undefined);
+    return this.#lanes.losses(batch, undefined);
   }
 
   /** Logits [tokens, vocab] of one document. */
@@ -157,9 +164,8 @@ export class BaseModel {
   }
 
   /** Frees the sessions; the adapters on it are of no use afterwards. */
-  async release(): Promise<void> {
-    this.#network.release();
-    await this.#network.cache.release();
+  release(): Promise<void> {
+    return this.#lanes.release();
   }
 }
 
@@ -199,12 +205,13 @@ export class TunedModel implements Trainable {
   /** Of an adapter; null where all weights are trained. */
   readonly lora: LoraSettings | null;
   readonly #network: Network;
-  readonly #parameters: TrainedParameters;
-  readonly #trained: Trained;
+  readonly #lanes: Lanes;
+  readonly #model: LaneModel;
   readonly #options: TrainOptions;
 
   constructor(
     network: Network,
+    lanes: Lanes,
     shape: TrainedShape,
     saved: ReadonlySet<string>,
     options: TrainOptions,
@@ -213,9 +220,10 @@ export class TunedModel implements Trainable {
     this.lora = lora;
     this.#options = options;
     this.#network = network;
-    this.#parameters = trainedParameters(network.spec, shape, saved);
-    initialise(this.#parameters, () => weightsByName(network.spec, network.weights), options.seed);
-    this.#trained = { shape, ...trainedTensors(this.#parameters) };
+    this.#lanes = lanes;
+    const parameters = trainedParameters(network.spec, shape, saved);
+    initialise(parameters, () => weightsByName(network.spec, network.weights), options.seed);
+    this.#model = { shape, saved, parameters, trained: { shape, ...trainedTensors(parameters) }, others: [] };
   }
 
   get spec(): ModelSpec {
@@ -224,7 +232,7 @@ export class TunedModel implements Trainable {
 
   /** Where all weights are trained: they, as a base's. */
   get weights(): BaseWeights {
-    const { values } = this.#trained.outer;
+    const { values } = this.#model.trained.outer;
     const { embedding, final } = this.#network.weights;
     const own = (names: Tensors): Tensors =>
       Object.fromEntries(Object.keys(names).map((name) => [name, values[name]!]));
@@ -232,62 +240,52 @@ export class TunedModel implements Trainable {
       embedding: own(embedding),
       final: own(final),
       head: { head: values['head']! },
-      layers: this.#trained.layers.map((layer) => layer.values),
+      layers: this.#model.trained.layers.map((layer) => layer.values),
     };
   }
 
   get parameters(): ParameterSet {
-    return this.#parameters;
+    return this.#model.parameters;
   }
 
-  async accumulate(batch: Batch, weight: number, draw = 0): Promise<number> {
+  accumulate(batch: Batch, weight: number, draw = 0): Promise<number> {
     const { seed, activationCheckpointing: recompute = false } = this.#options;
-    let sum = 0;
-    for (const [i, micro] of microBatches(batch).entries()) {
-      const settings = { weight, recompute, seed: dropoutSeed(seed, draw, i) };
-      for (const loss of await this.#network.train(micro, this.#trained, settings)) sum += loss;
-    }
-    return sum;
+    return this.#lanes.train(batch, this.#model, (number) => ({
+      weight,
+      recompute,
+      seed: dropoutSeed(seed, draw, number),
+    }));
   }
 
   losses(batch: Batch): Promise<Float32Array> {
-    return batchLosses(this.#network, batch, this.#trained);
+    return this.#lanes.losses(batch, this.#model);
   }
 
   /** Logits [tokens, vocab] of one document. */
   logits(ids: Int32Array): Promise<Float32Array> {
-    return documentLogits(this.#network, ids, this.#trained);
+    return documentLogits(this.#network, ids, this.#model.trained);
   }
 
   /** Generates with a cache; several at a time may be open, but only one call may be under way. */
   generator(): Decoder {
-    return new CachedDecoder(this.#network, this.#trained);
+    return new CachedDecoder(this.#network, this.#model.trained);
   }
 
   /** Generates up to `rows` documents at a time, a token of each in one pass; nothing else may be under way. */
   batchGenerator(rows: number): BatchDecoder {
-    return new BatchDecoder(this.#network, this.#trained, rows);
+    return new BatchDecoder(this.#network, this.#model.trained, rows);
   }
 
   /** Fills the parameters from an adapter's file. Throws MODEL_INCOMPLETE; nothing is changed then. */
   async load(source: WeightSource): Promise<void> {
     // PEFT writes a tied head beside the embedding that it is.
-    await readParameters(this.#parameters, source, isTied(this.spec) ? ['lm_head.weight'] : []);
+    await readParameters(this.#model.parameters, source, isTied(this.spec) ? ['lm_head.weight'] : []);
   }
 }
 
 /** Apart for every micro-batch of a run; layers count on from it. */
 const dropoutSeed = (seed: number, draw: number, micro: number): number =>
   Math.imul(seed ^ Math.imul(draw + 1, 0x9e3779b1), 0x85ebca6b) ^ Math.imul(micro + 1, 0xc2b2ae35);
-
-async function batchLosses(network: Network, batch: Batch, trained: Trained | undefined): Promise<Float32Array> {
-  const out = new Float32Array(batch.labels.reduce((n, label) => n + (label >= 0 ? 1 : 0), 0));
-  for (const micro of microBatches(batch)) {
-    const losses = await network.losses(micro, await network.forward(micro, trained), trained);
-    losses.forEach((loss, i) => (out[micro.ranks[i]!] = loss));
-  }
-  return out;
-}
 
 async function documentLogits(network: Network, ids: Int32Array, trained: Trained | undefined): Promise<Float32Array> {
   const length = ids.length;

@@ -52,15 +52,29 @@ const HEAD_STEP = 32;
 
 export class Network {
   readonly spec: ModelSpec;
-  /** Other tensors where what is trained takes the base's place. */
-  weights: BaseWeights;
   readonly cache: SessionCache;
+  /** Held once for all networks that stand beside each other. */
+  readonly #held: { weights: BaseWeights };
   readonly #workspace = new Workspace();
 
-  constructor(spec: ModelSpec, weights: BaseWeights, cache: SessionCache) {
+  constructor(spec: ModelSpec, held: { weights: BaseWeights }, cache: SessionCache) {
     this.spec = spec;
-    this.weights = weights;
+    this.#held = held;
     this.cache = cache;
+  }
+
+  /** The same model, to run at the same time with threads and working memory of its own. */
+  beside(threads: number): Network {
+    return new Network(this.spec, this.#held, this.cache.beside(threads));
+  }
+
+  get weights(): BaseWeights {
+    return this.#held.weights;
+  }
+
+  /** Other tensors where what is trained takes the base's place. */
+  set weights(weights: BaseWeights) {
+    this.#held.weights = weights;
   }
 
   /** Hidden states before the final norm, [rows * length, hidden]; valid until the next call. */

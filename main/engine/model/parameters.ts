@@ -7,7 +7,7 @@ import type { ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf } from '../graph/value.ts';
 import { tensorNames, type AdapterShape, type TrainedShape } from '../layers/block.ts';
 import { Random } from '../random.ts';
-import { tensor, type Tensors } from '../segments/session.ts';
+import { sharedFloats, tensor, type Tensors } from '../segments/session.ts';
 import type { ParameterSet } from '../types.ts';
 import { turned, wantedBy, type Wanted } from './weights.ts';
 
@@ -37,8 +37,14 @@ export interface TrainedTensors {
  * With adapters the matrices A [rank, in] and B [out, rank] for every target of every layer, in a projection first all A,
  * then all B, then DoRA's magnitudes. With `whole` all the model's own weights.
  * @param saved input names of weights before and after the blocks that are trained in whole beside an adapter
+ * @param memory of another thread, where it is not to be made
  */
-export function trainedParameters(spec: ModelSpec, shape: TrainedShape, saved: ReadonlySet<string>): TrainedParameters {
+export function trainedParameters(
+  spec: ModelSpec,
+  shape: TrainedShape,
+  saved: ReadonlySet<string>,
+  memory?: { readonly values: Float32Array; readonly gradients: Float32Array | undefined },
+): TrainedParameters {
   const entries: Entry[] = [];
   let offset = 0;
   const entry = (name: string, shape: readonly number[], transposed = false): number => {
@@ -63,7 +69,7 @@ export function trainedParameters(spec: ModelSpec, shape: TrainedShape, saved: R
     const table = tied ? outer.find(({ name }) => name === 'embedding') : undefined;
     outer.push(table ? { ...table, name: each.name } : whole(each));
   }
-  let [values, gradients]: (Float32Array | undefined)[] = [];
+  let [values, gradients] = [memory?.values, memory?.gradients];
   return {
     entries,
     layers,
@@ -71,7 +77,7 @@ export function trainedParameters(spec: ModelSpec, shape: TrainedShape, saved: R
     whole: shape.kind === 'whole',
     // Made when they are first asked for: who only counts needs neither, a model that only answers no gradients.
     get values() {
-      return (values ??= new Float32Array(offset));
+      return (values ??= sharedFloats(offset));
     },
     get gradients() {
       return (gradients ??= new Float32Array(offset));

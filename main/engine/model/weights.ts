@@ -6,7 +6,7 @@ import type { WeightSource } from '../../formats/model.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf, type Shape } from '../graph/value.ts';
 import { tensorNames } from '../layers/block.ts';
-import { numbers, tensor, type Tensors } from '../segments/session.ts';
+import { inShared, numbers, tensor, type Tensors } from '../segments/session.ts';
 
 export interface BaseWeights {
   /** `embedding` [vocab, hidden], or what the precision makes of it; `embedding.positions` where they are learned. */
@@ -61,11 +61,13 @@ export async function readWeights(spec: ModelSpec, source: WeightSource, freeze:
   const last = tied ? table! : await read(head, source);
   const heads = freeze.head(last);
   const first = freeze.embedding(table!, tied ? heads : undefined);
-  giveBack([{ tensor: last }, { tensor: table! }], { ...heads, ...first });
+  const outer = sharer();
+  const shared = { embedding: outer({ ...first, ...positions }), head: outer(heads) };
+  giveBack([last, table!]);
   return {
-    embedding: { ...first, ...positions },
-    final: await record(final),
-    head: heads,
+    embedding: shared.embedding,
+    final: sharer()(await record(final)),
+    head: shared.head,
     layers: await sequentially(layers, async (wanted, layer) => {
       const tensors: Record<string, Tensor> = {};
       const linears = new Map<string, LinearWeight[]>();
@@ -76,17 +78,30 @@ export async function readWeights(spec: ModelSpec, source: WeightSource, freeze:
       }
       for (const [projection, weights] of linears) {
         Object.assign(tensors, freeze.linear(layer, projection, weights));
-        giveBack(weights, tensors);
       }
-      return tensors;
+      const own = sharer()(tensors);
+      giveBack([...linears.values()].flat().map(({ tensor }) => tensor));
+      return own;
     }),
   };
 }
 
-/** The memory of weights of which none is kept as it was: by one layer after the other a whole model would pile up. */
-function giveBack(weights: readonly { readonly tensor: Tensor }[], kept: Tensors): void {
-  const held = new Set(Object.values(kept));
-  for (const weight of new Set(weights.map(({ tensor }) => tensor))) if (!held.has(weight)) discard(numbers(weight));
+/** Puts tensors into memory that threads share, one that comes twice once, and gives back where they were. */
+function sharer(): (tensors: Tensors) => Tensors {
+  const known = new Map<Tensor, Tensor>();
+  return (tensors) =>
+    Object.fromEntries(
+      Object.entries(tensors).map(([name, each]) => {
+        const shared = known.get(each) ?? inShared(each);
+        known.set(each, shared);
+        return [name, shared];
+      }),
+    );
+}
+
+/** Memory of weights as they were read: a whole model of them would pile up, one layer after the other. */
+function giveBack(weights: readonly Tensor[]): void {
+  for (const weight of weights) discard(numbers(weight));
 }
 
 /** All memory of a base that nothing uses any more. */

@@ -34,8 +34,14 @@ export class Session {
       // 200 to 300 MB less with SmolLM2, in the same time (docs/decisions/estimates.md).
       enableCpuMemArena: false,
       logSeverityLevel: 3,
-      // A masked score's exponential is a denormal number, which a CPU computes with slowly; as zero it is as good.
-      extra: { session: { set_denormal_as_zero: '1' } },
+      extra: {
+        session: {
+          // A masked score's exponential is a denormal number, which a CPU computes with slowly; as zero it is as good.
+          set_denormal_as_zero: '1',
+          // Idle threads sleep: where they spin, a step takes up to twice as long as soon as another program wants a core.
+          'intra_op.allow_spinning': '0',
+        },
+      },
     });
     return new Session(program, session);
   }
@@ -80,6 +86,11 @@ export class SessionCache {
     this.#limit = SEGMENTS_KEPT * kinds;
   }
 
+  /** An empty one for the same model, with so many threads. */
+  beside(threads: number): SessionCache {
+    return new SessionCache({ ...this.options, threads }, this.#limit / SEGMENTS_KEPT);
+  }
+
   /** The segment known by `key` (which must name all that its programs depend on), compiled by `build` if it is not here. */
   async get<T extends Readonly<Record<string, Session | unknown>>>(key: string, build: () => Promise<T>): Promise<T> {
     const known = this.#entries.get(key);
@@ -108,6 +119,19 @@ export class SessionCache {
 
 /** A tensor over memory that is already there. Throws RangeError where its length is not the shape's. */
 export const tensor = (data: Float32Array, shape: Shape): Tensor => new Tensor('float32', data, shape);
+
+/** Numbers in memory that threads share. */
+export const sharedFloats = (size: number): Float32Array =>
+  new Float32Array(new SharedArrayBuffer(size * Float32Array.BYTES_PER_ELEMENT));
+
+/** A tensor in memory that threads share: itself, or a copy. */
+export function inShared(given: Tensor): Tensor {
+  const data = given.data as Float32Array | Int8Array | Uint8Array;
+  if (data.buffer instanceof SharedArrayBuffer) return given;
+  const own = new (data.constructor as Uint8ArrayConstructor)(new SharedArrayBuffer(data.byteLength));
+  own.set(data);
+  return new Tensor(given.type as 'uint8', own, given.dims);
+}
 
 /** int64 from 32-bit integers. */
 export const integers = (data: Int32Array, shape: Shape): Tensor =>
