@@ -14,6 +14,7 @@ const ENTRIES = [
   'answer',
   'adapter',
   'speeds',
+  'devices',
 ];
 
 const shared = { outDir: 'dist/electron', ssr: true, target: 'node24', minify: false } as const;

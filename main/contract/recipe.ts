@@ -19,6 +19,9 @@ export const TARGET_MODULES = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_pro
 export const PRECISIONS = ['fp32', 'int8', 'int4'] as const;
 export type Precision = (typeof PRECISIONS)[number];
 
+/** What a run trains on: the processor, or a graphics processor by WebGPU. */
+export const DEVICES = ['cpu', 'webgpu'] as const;
+
 /** Unknown keys are errors: a misspelt setting must not be ignored silently. */
 export const Recipe = z.strictObject({
   version: z.literal(1).default(1),
@@ -77,7 +80,8 @@ export const Recipe = z.strictObject({
   lossOn: z.enum(['response', 'all']).default('response'),
   seed: z.int().min(0).max(0xffffffff).default(42),
   precision: z.enum(['auto', ...PRECISIONS]).default('fp32'),
-  device: z.enum(['auto', 'cpu']).default('auto'),
+  /** `auto` takes the fastest that works and does what the recipe asks; the run tells which one that was. */
+  device: z.enum(['auto', ...DEVICES]).default('auto'),
   /** Held-out evaluation every so many steps; 0 only at the start and the end. */
   evalEvery: z.int().min(0).default(20),
   /** Checkpoint every so many steps; 0 only at the end. */

@@ -1,5 +1,6 @@
 /** @file What a training run reports while it goes on. The command prints these lines, the workbench draws them. */
 import { z } from 'zod';
+import { DEVICES } from './recipe.ts';
 
 /** The states of a job; the row in the database is the truth. */
 export const JobState = z.enum([
@@ -68,6 +69,14 @@ export const StateEvent = z.object({
   /** What is being done, in plain words: "Loading the model". */
   stage: z.string().optional(),
 });
+/** Told at each start: what it trains on from here. */
+export const DeviceEvent = z.object({
+  type: z.literal('device'),
+  device: z.enum(DEVICES),
+  name: z.string(),
+  /** In a sentence. */
+  why: z.string(),
+});
 export const ResultEvent = z.object({
   type: z.literal('result'),
   run: z.string(),
@@ -91,11 +100,13 @@ export const TrainEvent = z.discriminatedUnion('type', [
   EvalEvent,
   SampleEvent,
   CheckpointEvent,
+  DeviceEvent,
   ResultEvent,
 ]);
 export type StepEvent = z.infer<typeof StepEvent>;
 export type EvalEvent = z.infer<typeof EvalEvent>;
 export type SampleEvent = z.infer<typeof SampleEvent>;
 export type CheckpointEvent = z.infer<typeof CheckpointEvent>;
+export type DeviceEvent = z.infer<typeof DeviceEvent>;
 export type ResultEvent = z.infer<typeof ResultEvent>;
 export type TrainEvent = z.infer<typeof TrainEvent>;

@@ -51,7 +51,8 @@ export type WorkerEntry =
   | 'pilot'
   | 'curve'
   | 'answer'
-  | 'speeds';
+  | 'speeds'
+  | 'devices';
 
 /** A child process at work. */
 export interface WorkerHandle<Result> {
@@ -60,6 +61,8 @@ export interface WorkerHandle<Result> {
   /** Anything else the entry understands, such as the next prompt for a loaded model. */
   send(message: unknown): void;
   kill(): void;
+  /** The end of what it wrote to its error output so far. */
+  errors(): string;
   /** Rejects with FettleError: what the child reported, or WORKER_CRASHED with the end of its stderr. */
   readonly result: Promise<Result>;
   readonly pid: number | undefined;

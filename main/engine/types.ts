@@ -40,11 +40,52 @@ export interface ParameterSet {
   readonly whole?: boolean;
 }
 
+export interface AdamWOptions {
+  /** Decay of the first moment, in [0, 1). */
+  readonly beta1: number;
+  /** Decay of the second moment, in [0, 1). */
+  readonly beta2: number;
+  /** Added to the root of the second moment, outside the root. */
+  readonly epsilon: number;
+  /** Decoupled: each step scales the weights by 1 - learningRate * weightDecay. */
+  readonly weightDecay: number;
+  /** 'matrices' leaves vectors (norms, biases, magnitudes) as they are. */
+  readonly weightDecayOn?: 'all' | 'matrices';
+  /** Factor of the rate of an adapter's B matrices (LoRA+, Hayou et al. 2024). */
+  readonly loraPlusRatio?: number;
+}
+
+/** AdamW where the parameters are trained; elsewhere than on the host, `read` and `write` keep the host's copy true. */
+export interface Optimizer {
+  /** Updates done so far. */
+  readonly steps: number;
+  /** First and second moment, float32, laid out as `ParameterSet.values`: as they were last read. */
+  readonly first: Float32Array;
+  readonly second: Float32Array;
+  /** Gradients begin anew. */
+  zero(): void | Promise<void>;
+  /**
+   * Scales gradients down to a global L2 norm; 0 leaves them as they are.
+   * @returns the norm before; not finite where a gradient is not.
+   */
+  clip(maxNorm: number): number | Promise<number>;
+  /** One update of the values. */
+  step(learningRate: number): void | Promise<void>;
+  /** Takes over the state of a checkpoint. Throws CHECKPOINT_INVALID where the sizes differ. */
+  restore(first: Float32Array, second: Float32Array, steps: number): void;
+  /** Brings values and moments to the host: before they are saved, and before the host answers with them. */
+  read(): void | Promise<void>;
+  /** What stands on the host counts from here on. */
+  write(): void | Promise<void>;
+}
+
 /** A model that can be trained and asked. */
 export interface Trainable {
   readonly parameters: ParameterSet;
+  /** Of a model that is trained elsewhere than in `parameters`. */
+  optimizer?(options: AdamWOptions): Optimizer;
   /**
-   * Adds to `parameters.gradients` the gradient of `weight` times the summed loss of the batch.
+   * Adds to `parameters.gradients`, or where the optimiser has them, the gradient of `weight` times the summed loss of the batch.
    * @param draw names the batch among all of a run: what is random in it (dropout) hangs on this and the seed alone.
    * @returns the summed negative log likelihood of the labelled tokens, in nats.
    */

@@ -22,6 +22,7 @@ import { createExports } from '../exports/index.ts';
 import { createModels } from '../models/index.ts';
 import { createPilots } from '../pilots/index.ts';
 import { createProjects } from '../projects/index.ts';
+import { createDevices } from '../recipes/devices.ts';
 import { createSpeeds } from '../recipes/speeds.ts';
 import { createRuns } from '../runs/index.ts';
 import { createStrategy } from '../strategy/index.ts';
@@ -126,12 +127,13 @@ function featuresOf(core: Core): {
   const strategy = createStrategy(core, { projects, datasets, models });
   const pilots = createPilots(core, { projects, models, datasets });
   const speeds = createSpeeds(core);
-  const runs = createRuns(core, { projects, models, datasets, strategy, speeds });
+  const devices = createDevices(core, speeds);
+  const runs = createRuns(core, { projects, models, datasets, strategy, speeds, devices });
   const talk = createTalk(core, { projects, models, datasets, runs });
   const endpoint = createEndpoint(core, talk);
   const curves = async (project: string): Promise<LearningCurve[]> => pilots.handlers['curves.list']({ project });
-  const evaluation = createEvaluation(core, { models, datasets, runs, strategy, curves });
-  const exports = createExports(core, { models, datasets, runs, evaluation });
+  const evaluation = createEvaluation(core, { projects, models, datasets, runs, strategy, curves });
+  const exports = createExports(core, { projects, models, datasets, runs, evaluation });
   const blind = async (project: string): Promise<BlindTest[]> => talk.handlers['blind.list']({ project });
   const desk = createDesk(core, { projects, models, datasets, runs, evaluation, exports, curves, blind });
   const handlers: AllHandlers = {
@@ -141,7 +143,7 @@ function featuresOf(core: Core): {
       host: core.host,
       machine: await describeMachine(core),
     }),
-    'app.doctor': () => doctor(core, speeds),
+    'app.doctor': () => doctor(core, speeds, devices),
     'app.browse': browse,
     'jobs.list': (input) => core.jobs.list(input),
     'jobs.show': ({ job }) => core.jobs.show(job),

@@ -2,17 +2,22 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { bytes as inWords } from '../contract/bytes.ts';
-import type { DoctorReport } from '../contract/entities.ts';
+import type { DeviceFound, DoctorReport, Machine } from '../contract/entities.ts';
 import type { Core } from '../core/context.ts';
 import { runtimeVersion } from '../engine/version.ts';
+import { isSoftware } from '../core/graphics.ts';
+import type { Speeds } from '../engine/quantise/kernels.ts';
+import { isWorthIt, type Devices, type Graphics } from '../recipes/devices.ts';
 import { settledPrecision, type MeasuredSpeeds } from '../recipes/speeds.ts';
 import { describeMachine } from './machine.ts';
 
 type Check = DoctorReport['checks'][number];
 const GIGABYTE = 1e9;
 
-export async function doctor(core: Core, measured: MeasuredSpeeds): Promise<DoctorReport> {
+export async function doctor(core: Core, measured: MeasuredSpeeds, devices: Devices): Promise<DoctorReport> {
+  // One after the other, for each would slow the other down.
   const speeds = await measured(true);
+  const graphics = await devices.graphics(true);
   const machine = await describeMachine(core);
   const { db, home } = core;
   const database = db.prepare<[], { version: string }>('SELECT sqlite_version() AS version').get()?.version ?? '';
@@ -35,6 +40,7 @@ export async function doctor(core: Core, measured: MeasuredSpeeds): Promise<Doct
       sqlite: database,
     },
     machine,
+    devices: devicesOf(machine, speeds, graphics),
     checks: [
       check(
         'Home folder',
@@ -69,7 +75,7 @@ export async function doctor(core: Core, measured: MeasuredSpeeds): Promise<Doct
           : 'could not be measured',
         'Training runs in fp32; see the log in the home folder for what went wrong.',
       ),
-      check('Graphics processor', true, 'Not used: this version trains on the processor', ''),
+      check('Graphics processor', true, graphicsInWords(graphics, speeds), ''),
       check(
         'Base models',
         models > 0,
@@ -78,4 +84,31 @@ export async function doctor(core: Core, measured: MeasuredSpeeds): Promise<Doct
       ),
     ],
   };
+}
+
+/** What a run can be trained on: the processor, and a graphics processor where one works. */
+function devicesOf(machine: Machine, speeds: Speeds | null, { name, fp32, memoryBytes }: Graphics): DeviceFound[] {
+  const processor: DeviceFound = {
+    device: 'cpu',
+    name: machine.cpu,
+    memoryBytes: machine.memoryBytes,
+    fp32: speeds?.fp32 ?? null,
+    real: true,
+  };
+  if (fp32 === null) return [processor];
+  const called = name ?? 'a graphics processor that does not tell its name';
+  return [processor, { device: 'webgpu', name: called, memoryBytes, fp32, real: !(name !== null && isSoftware(name)) }];
+}
+
+function graphicsInWords(graphics: Graphics, speeds: Speeds | null): string {
+  const { name, fp32, memoryBytes, why } = graphics;
+  if (fp32 === null) return `Not used: ${why}`;
+  const called = name ?? 'One that does not tell its name';
+  const memory = memoryBytes === null ? 'nobody tells how much memory' : inWords(memoryBytes);
+  const use = isWorthIt(graphics, speeds)
+    ? 'plain adapters in fp32 are trained on it'
+    : name !== null && isSoftware(name)
+      ? 'it is a program that acts as one, so that it is used only where a recipe asks for it (device webgpu)'
+      : 'not faster, so that it is used only where a recipe asks for it (device webgpu)';
+  return `${called}, ${memory}, fp32 ${fp32.toFixed(fp32 < 10 ? 1 : 0)} billion operations a second: ${use}`;
 }

@@ -6,6 +6,7 @@ import { bytes as inWords } from '../contract/bytes.ts';
 import { withRehearsal, type DataSize } from './data.ts';
 import { packedRows, stepsOf } from './estimate.ts';
 import type { Speeds } from '../engine/quantise/kernels.ts';
+import { onlyOnProcessor } from './devices.ts';
 import { settledPrecision } from './speeds.ts';
 import { needsExact, trainingMemory, type ModelSize } from './memory.ts';
 
@@ -285,7 +286,14 @@ export function preset(
           : precisionReason(recipe, context.speeds),
       usual: 'fp32 or int8',
     },
-    device: { reason: 'The CPU in this version.', usual: 'auto' },
+    device: {
+      reason: onlyOnProcessor(recipe)
+        ? `The processor: a graphics processor cannot do ${onlyOnProcessor(recipe)} yet.`
+        : recipe.device === 'auto'
+          ? 'The fastest that works here, tried when the run begins; it says which one and why.'
+          : 'As you chose.',
+      usual: 'auto',
+    },
     evalEvery: {
       reason: 'Ten looks at the held-out rows in a run, and one every 100 steps in a long one.',
       usual: 'a tenth of the steps, 100 at most',

@@ -1,7 +1,7 @@
 /** @file What a run has reported, read back from its kept events: the figures of its row in a list, its checkpoints, its thinned curve. */
 import type { NumberedTrainEvent } from '../contract/api.ts';
 import type { Checkpoint, Run } from '../contract/entities.ts';
-import { CheckpointEvent, EvalEvent, StepEvent, TrainEvent } from '../contract/training.ts';
+import { CheckpointEvent, DeviceEvent, EvalEvent, StepEvent, TrainEvent } from '../contract/training.ts';
 import { Recipe } from '../contract/recipe.ts';
 import type { Db } from '../core/context.ts';
 import type { Pace } from '../recipes/index.ts';
@@ -22,6 +22,7 @@ export type Figures = Pick<
   | 'heldOutLossStart'
   | 'best'
   | 'checkpoints'
+  | 'device'
 > & { readonly memoryBytes: number | null };
 
 export interface History {
@@ -66,6 +67,9 @@ export function createHistory(db: Db): History {
       checkpoints: checkpointsOf(
         every.all(run, 'checkpoint').map((row) => CheckpointEvent.parse(JSON.parse(row.event))),
       ),
+      device:
+        newest.all(run, 'device', 1).map((row) => DeviceEvent.omit({ type: true }).parse(JSON.parse(row.event)))[0] ??
+        null,
       memoryBytes: recent.length > 0 ? Math.max(...recent.map((step) => step.memoryBytes)) : null,
     };
   };

@@ -14,9 +14,10 @@ import { readRows } from '../datasets/rows.ts';
 import { runtimeVersion } from '../engine/version.ts';
 import type { Models } from '../models/index.ts';
 import type { Projects } from '../projects/index.ts';
+import type { Devices } from '../recipes/devices.ts';
 import { estimate } from '../recipes/estimate.ts';
 import { measureRows } from '../recipes/index.ts';
-import { needsExact } from '../recipes/memory.ts';
+import { needsExact, type ModelSize } from '../recipes/memory.ts';
 import type { StrategyService } from '../strategy/index.ts';
 import { checkpointsOf } from './folders.ts';
 import { createHistory } from './history.ts';
@@ -66,9 +67,10 @@ export function createRuns(
     readonly datasets: Datasets;
     readonly strategy: StrategyService;
     readonly speeds: MeasuredSpeeds;
+    readonly devices: Devices;
   },
 ): Runs {
-  const { projects, models, datasets, strategy, speeds } = parts;
+  const { projects, models, datasets, strategy, speeds, devices } = parts;
   const history = createHistory(core.db);
   const table = createRunTable(core, history);
   const planner = createPlanner(core, { models, datasets, strategy, history, speeds });
@@ -80,15 +82,27 @@ export function createRuns(
     return [...under(row), join(checkpointsOf(core.home.run(row.project, row.id)), checkpoint)];
   }
 
+  const sized = async (model: string): Promise<ModelSize> => ({
+    ...models.show(model),
+    spec: await models.spec(model),
+  });
+
   async function checkRunMemory(run: TrainedRow): Promise<void> {
     const size = await measureRows(
       readRows(datasets.rowsFile(run.project, run.dataset)),
       datasets.show(run.project, run.dataset).rows,
     );
-    const model = { ...models.show(run.model), spec: await models.spec(run.model) };
-    checkMemory(estimate(run.recipe, model, size, await planner.free(run.model)));
+    checkMemory(estimate(run.recipe, await sized(run.model), size, await planner.free(run.model)));
   }
-  const training = handleTraining(core, { table, history, models, datasets, checkMemory: checkRunMemory, under });
+  const training = handleTraining(core, {
+    table,
+    history,
+    models,
+    datasets,
+    checkMemory: checkRunMemory,
+    deviceFor: async ({ recipe, model }) => devices.choose(recipe, await sized(model)),
+    under,
+  });
 
   /** Puts a run into the queue and says so. */
   function queue(run: RunRow, title: string): Run {

@@ -5,9 +5,11 @@ import { FettleError } from '../contract/errors.ts';
 import type { ResultEvent, TrainEvent } from '../contract/training.ts';
 import type { Core, JobControl } from '../core/context.ts';
 import type { Datasets } from '../datasets/index.ts';
+import { DEVICE_HINT } from '../engine/segments/session.ts';
 import { listCheckpoints, type Checkpoint } from '../engine/train/checkpoint.ts';
 import { sweepTemporary } from '../engine/train/durable.ts';
 import type { Models } from '../models/index.ts';
+import type { Chosen } from '../recipes/devices.ts';
 import type { TrainJob, TrainOutcome } from '../workers/train.ts';
 import { checkpointsOf } from './folders.ts';
 import { createPace, type History } from './history.ts';
@@ -25,6 +27,8 @@ export interface TrainParts {
   readonly under: (run: RunRow) => string[];
   /** Throws MEMORY_SHORT where the run does not fit now. */
   readonly checkMemory: (run: TrainedRow) => Promise<void>;
+  /** Throws DEVICE_MISSING, RECIPE_INVALID. */
+  readonly deviceFor: (run: TrainedRow) => Promise<Chosen>;
 }
 
 export interface Training {
@@ -53,6 +57,10 @@ export function handleTraining(core: Core, parts: TrainParts): Training {
     const continued = run.result !== null;
     table.setResult(run.id, null);
 
+    const chosen = await parts.deviceFor(run);
+    publish({ type: 'device', ...chosen });
+    publish({ type: 'state', state: 'running', stage: chosen.why });
+
     const job: TrainJob = {
       run: run.id,
       folder,
@@ -62,6 +70,7 @@ export function handleTraining(core: Core, parts: TrainParts): Training {
       held: table.over(run.id).flatMap(({ over_checkpoint }) => over_checkpoint ?? []),
       rows: datasets.rowsFile(run.project, run.dataset),
       recipe: run.recipe,
+      device: chosen.device,
       threads: core.threads,
       resume: last !== undefined,
       continued,
@@ -69,7 +78,7 @@ export function handleTraining(core: Core, parts: TrainParts): Training {
     const worker = core.workers.run<TrainEvent, TrainOutcome>('train', job, createReporter(control, publish));
     control.onAsk((ask) => worker.ask(ask));
     const outcome = await worker.result.catch((error: unknown) => {
-      throw asInterrupted(error);
+      throw chosen.device === 'webgpu' ? asDeviceFailed(error) : asInterrupted(error);
     });
     outcomes.set(run.id, outcome);
     return outcome.reason === 'paused' || outcome.reason === 'cancelled' ? outcome.reason : 'completed';
@@ -145,6 +154,16 @@ export function handleTraining(core: Core, parts: TrainParts): Training {
 function asInterrupted(error: unknown): unknown {
   if (!(error instanceof FettleError) || !['WORKER_CRASHED', 'WORKER_TIMEOUT'].includes(error.code)) return error;
   return new FettleError('INTERRUPTED', error.message, 'Resume it: it goes on from its last checkpoint.', {
+    cause: error,
+  });
+}
+
+/** A driver that fails may take the process with it; the steps since the last checkpoint would fail again. */
+function asDeviceFailed(error: unknown): unknown {
+  const crashed = error instanceof FettleError && error.code === 'WORKER_CRASHED';
+  // Killed from outside, it did not fail.
+  if (!crashed || error.details?.['signal'] === 'SIGKILL') return asInterrupted(error);
+  return new FettleError('DEVICE_FAILED', 'The graphics processor or its driver ended the training.', DEVICE_HINT, {
     cause: error,
   });
 }

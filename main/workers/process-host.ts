@@ -120,6 +120,7 @@ export function createProcessHost({
       result,
       send: (message) => send({ type: 'message', message }),
       kill: () => kill('it was stopped'),
+      errors: () => errors,
       ask(what: Ask) {
         send({ type: 'ask', ask: what });
         clearTimeout(grace);

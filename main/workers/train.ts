@@ -5,6 +5,7 @@ import type { ResultEvent, TrainEvent } from '../contract/training.ts';
 import { readRows, type StoredRow } from '../datasets/rows.ts';
 import { exampleOf } from '../datasets/tokens.ts';
 import { generate } from '../engine/generate/generate.ts';
+import type { Device } from '../engine/graph/op.ts';
 import { loadBase, measureRounding, type BaseModel, type TunedModel } from '../engine/index.ts';
 import type { Rounding } from '../engine/quantise/freeze.ts';
 import { savedRounding } from '../engine/train/checkpoint.ts';
@@ -33,6 +34,8 @@ export interface TrainJob {
   readonly held: readonly string[];
   readonly rows: string;
   readonly recipe: Recipe;
+  /** What the recipe's device came to. */
+  readonly device: Device;
   readonly threads: number;
   /** Go on from the newest checkpoint that is whole. */
   readonly resume: boolean;
@@ -70,7 +73,12 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
       rounding ??= await measureRounding(files.config, files.weights, { threads: job.threads, precision }, training);
     }
     stage('Loading the model');
-    base = await loadBase(files.config, files.weights, { threads: job.threads, precision, rounding });
+    base = await loadBase(files.config, files.weights, {
+      threads: job.threads,
+      device: job.device,
+      precision,
+      rounding,
+    });
     const model = recipe.method === 'full' ? base.becomeAllTrained(recipe) : base.withLora(recipe);
     if (recipe.initAdapter !== undefined && !job.resume) await startFrom(model, recipe.initAdapter);
     const { result } = await train({
@@ -93,7 +101,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
         : {}),
       clock: () => performance.now(),
       memory: () => process.resourceUsage().maxRSS * 1024,
-      environment: environment(job.threads),
+      environment: environment(job),
       ...(recipe.method === 'lora'
         ? { adapterConfig: adapterConfig({ ...recipe, baseModel: job.modelName, transposed: model.spec.transposed }) }
         : {}),
@@ -178,8 +186,10 @@ async function startFrom(model: TunedModel, folder: string): Promise<void> {
 }
 
 /** What decides the last bits of a run beside its recipe. */
-const environment = (threads: number): Record<string, string | number> => ({
+const environment = ({ threads, device }: TrainJob): Record<string, string | number> => ({
   threads,
+  // Checkpoints from when there was one device only name none.
+  ...(device === 'cpu' ? {} : { device }),
   cpu: cpus()[0]?.model ?? process.arch,
   node: process.versions.node,
   'onnxruntime-node': runtimeVersion(),

@@ -1,6 +1,7 @@
 /** @file What a run reported, as columns that charts draw. Pure: events in, columns out. */
 import type {
   CheckpointEvent,
+  DeviceEvent,
   EvalEvent,
   JobState,
   ResultEvent,
@@ -36,6 +37,7 @@ export class RunSeries {
   evals: EvalEvent[] = [];
   checkpoints: CheckpointEvent[] = [];
   samples: SampleEvent[] = [];
+  device: DeviceEvent | undefined;
   last: StepEvent | undefined;
   state: { readonly state: JobState; readonly stage: string } | undefined;
   result: ResultEvent | undefined;
@@ -47,6 +49,10 @@ export class RunSeries {
     }
     if (event.type === 'result') {
       this.result = event;
+      return;
+    }
+    if (event.type === 'device') {
+      this.device = event;
       return;
     }
     this.#rewind(event);

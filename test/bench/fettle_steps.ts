@@ -1,18 +1,19 @@
 /** @file LoRA steps of Fettle's engine, driven by lines on stdin: the counterpart of peft_steps.py, with the same ids, sizes and answers. */
 import { createInterface } from 'node:readline';
 import type { Precision } from '../../main/contract/recipe.ts';
+import type { Device } from '../../main/engine/graph/op.ts';
 import { loadBase, measureRounding, readSpec } from '../../main/engine/index.ts';
-import { AdamW } from '../../main/engine/train/adamw.ts';
 import type { Batch } from '../../main/engine/types.ts';
 import { openModel } from '../../main/formats/open.ts';
 
-const [path, precision, lengthText, rowsText, rankText, threadsText] = process.argv.slice(2) as [
+const [path, precision, lengthText, rowsText, rankText, threadsText, device] = process.argv.slice(2) as [
   string,
   Precision,
   string,
   string,
   string,
   string,
+  Device,
 ];
 const [length, rows, rank, threads] = [lengthText, rowsText, rankText, threadsText].map(Number) as [
   number,
@@ -31,11 +32,11 @@ const rounding =
     : await measureRounding(files.config, files.weights, { threads, precision }, [
         { ids, loss: new Uint8Array(count) },
       ]);
-const base = await loadBase(files.config, files.weights, { threads, precision, rounding });
+const base = await loadBase(files.config, files.weights, { threads, device, precision, rounding });
 await files.close();
 const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 const model = base.withLora({ rank, alpha: 2 * rank, targetModules, seed: 1 });
-const optimiser = new AdamW(model.parameters, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 });
+const optimiser = model.optimizer({ beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 });
 
 const batch: Batch = {
   rows,
@@ -56,9 +57,9 @@ for await (const line of createInterface({ input: process.stdin })) {
   const losses: number[] = [];
   for (let i = 0; i < Number(line); i++) {
     const start = performance.now();
-    model.parameters.gradients.fill(0);
+    await optimiser.zero();
     losses.push((await model.accumulate(batch, 1 / batch.labelled)) / batch.labelled);
-    optimiser.step(1e-4);
+    await optimiser.step(1e-4);
     seconds.push((performance.now() - start) / 1000);
   }
   answer({ seconds, losses, peakBytes: process.resourceUsage().maxRSS * 1024 });

@@ -2,7 +2,8 @@
  * @file `npm run bench`: LoRA steps of SmolLM2-135M in Fettle and in transformers + peft, on this machine, in turns.
  * All sides train rank 16 on all linears with AdamW, on the same ids, with loss on every token; what differs is the
  * precision of the frozen base (in peft's bf16 that of the adapter too). Prints a table and, as the last line, JSON.
- * Options: --rounds N, --threads N, --sides LIST (fettle:fp32,fettle:int8,fettle:int4,peft:fp32,peft:bf16), --cases LIST
+ * Options: --rounds N, --threads N, --sides LIST (fettle:fp32,fettle:int8,fettle:int4,peft:fp32,peft:bf16;
+ * fettle:fp32:webgpu for a graphics processor), --device webgpu (it beside the processor and peft), --cases LIST
  * (256x1,512x4: tokens by rows), --json (JSON alone).
  */
 import { spawn } from 'node:child_process';
@@ -16,7 +17,8 @@ const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
     threads: { type: 'string', default: String(cpus().length) },
-    sides: { type: 'string', default: 'fettle:fp32,fettle:int8,fettle:int4,peft:fp32,peft:bf16' },
+    device: { type: 'string', default: 'cpu' },
+    sides: { type: 'string' },
     cases: { type: 'string', default: '256x1,512x4' },
     json: { type: 'boolean', default: false },
   },
@@ -27,7 +29,17 @@ const CASES = values.cases.split(',').map((text) => {
   const [length, rows] = text.split('x').map(Number) as [number, number];
   return { length, rows, steps: length * rows > 1000 ? 1 : 3 };
 });
-const SIDES = values.sides.split(',').map((text) => text.split(':') as ['fettle' | 'peft', string]);
+const USUAL = {
+  cpu: 'fettle:fp32,fettle:int8,fettle:int4,peft:fp32,peft:bf16',
+  webgpu: 'fettle:fp32:webgpu,fettle:fp32,peft:fp32,peft:bf16',
+};
+const chosen = values.sides ?? USUAL[values.device as keyof typeof USUAL];
+if (chosen === undefined) {
+  console.error(`--device is cpu or webgpu, not ${values.device}.`);
+  process.exit(2);
+}
+/** Program, precision, and the device where it is not the processor. */
+const SIDES = chosen.split(',').map((text) => text.split(':') as ['fettle' | 'peft', string, ('cpu' | 'webgpu')?]);
 
 interface Answer {
   readonly seconds: readonly number[];
@@ -49,10 +61,12 @@ interface Side {
   close(): void;
 }
 
-if (!found.python || !found.starter) {
-  const missing = found.python
-    ? 'the starter model (npm test fetches it)'
-    : 'PyTorch with peft (.ci/run installs it into test/numerics/.venv)';
+const needsPython = SIDES.some(([program]) => program === 'peft');
+if ((needsPython && !found.python) || !found.starter) {
+  const missing =
+    found.starter === undefined
+      ? 'the starter model (npm test fetches it)'
+      : 'PyTorch with peft (.ci/run installs it into test/numerics/.venv)';
   console.error(`The benchmark needs ${missing}.`);
   process.exit(2);
 }
@@ -60,7 +74,11 @@ const log = (text: string): void => {
   if (!values.json) console.log(text);
 };
 
-function open(program: 'fettle' | 'peft', precision: string, length: number, rows: number): Promise<Side> {
+function open(
+  [program, precision, device = 'cpu']: (typeof SIDES)[number],
+  length: number,
+  rows: number,
+): Promise<Side> {
   const [command, script] =
     program === 'fettle' ? [process.execPath, 'fettle_steps.ts'] : [found.python!, 'peft_steps.py'];
   const args = [
@@ -68,6 +86,7 @@ function open(program: 'fettle' | 'peft', precision: string, length: number, row
     found.starter!,
     precision,
     ...[length, rows, RANK, Number(values.threads)].map(String),
+    ...(program === 'fettle' ? [device] : []),
   ];
   const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, HF_HUB_OFFLINE: '1' } });
   let said = '';
@@ -96,10 +115,12 @@ for (const { length, rows, steps } of CASES) {
   const tokens = length * rows;
   log(`\nT=${length} B=${rows}: ${tokens} tokens a step, all labelled`);
   const sides: Entrant[] = [];
-  for (const [program, precision] of SIDES) {
-    const side = await open(program, precision, length, rows);
+  for (const each of SIDES) {
+    const [program, precision, device] = each;
+    const side = await open(each, length, rows);
     const firstLoss = (await side.steps(1)).losses[0]!;
-    sides.push({ program, precision, side, firstLoss, seconds: [], rounds: [], peakBytes: 0 });
+    const named = device ? `${precision} on ${device}` : precision;
+    sides.push({ program, precision: named, side, firstLoss, seconds: [], rounds: [], peakBytes: 0 });
   }
   for (let round = 0; round < rounds; round++)
     for (const each of sides) {
@@ -132,7 +153,7 @@ for (const { length, rows, steps } of CASES) {
       .filter(([name]) => name !== `${program} ${precision}`)
       .map(([name, r]) => `${r.median.toFixed(2)} times ${name} (${r.low.toFixed(2)} to ${r.high.toFixed(2)})`);
     const figures = `${tokensPerSecond.toFixed(0).padStart(6)} tok/s  ${(peakBytes / 1e9).toFixed(2).padStart(5)} GB  first loss ${firstLoss.toFixed(4)}`;
-    log(`  ${`${program} ${precision}`.padEnd(12)} ${figures}  ${against.join(', ')}`);
+    log(`  ${`${program} ${precision}`.padEnd(24)} ${figures}  ${against.join(', ')}`);
   }
 }
 const machine = {

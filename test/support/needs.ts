@@ -20,9 +20,12 @@ const REQUIRED = {
   golang: 'Go: apt-get install golang-go.',
   starter: 'The starter model: `npm test` fetches it into test/.cache/home.',
   chromium: 'Debian’s chromium: apt-get install chromium.',
+  swiftshader: 'A Vulkan driver in software: apt-get install libvulkan1 chromium.',
 } as const;
 
 export type Need = keyof typeof ALLOWED_SKIPS | keyof typeof REQUIRED;
+
+const VULKAN = ['/usr/lib/x86_64-linux-gnu/libvulkan.so.1', '/usr/lib/aarch64-linux-gnu/libvulkan.so.1'];
 
 const venv = join(root, 'test/numerics/.venv/bin/python');
 export const found = {
@@ -50,6 +53,10 @@ export const found = {
     '/usr/bin/chromium-browser',
     '/usr/bin/google-chrome',
   ].find((path) => path !== undefined && existsSync(path)),
+  /** The manifest of the Vulkan driver that comes with Debian's chromium; of no use without Vulkan's loader. */
+  swiftshader: VULKAN.some(existsSync)
+    ? ['/usr/lib/chromium/vk_swiftshader_icd.json'].find((path) => existsSync(path))
+    : undefined,
 };
 
 /** Skips the test where `value` is missing; in CI that is a failure unless the skip is allowed. */

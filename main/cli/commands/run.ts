@@ -55,6 +55,7 @@ const trainedLines = (run: Run): string[][] => [
   ['time', duration(run.seconds)],
   ['loss on unseen before', loss(run.heldOutLossStart)],
   ['best', run.best ? `${loss(run.best.loss)} at step ${run.best.step}` : '–'],
+  ['trained on', run.device ? `${run.device.name} (${run.device.device})` : '–'],
   ['peak memory', run.peakMemoryBytes === null ? '–' : bytes(run.peakMemoryBytes)],
 ];
 

@@ -1,7 +1,7 @@
 /** @file Plans, runs and their checkpoints. */
 import { z } from 'zod';
 import { Recipe, Strategy } from '../recipe.ts';
-import { JobState } from '../training.ts';
+import { DeviceEvent, JobState } from '../training.ts';
 import { ErrorInfo, Time } from './common.ts';
 import { Advice, Choice } from './strategy.ts';
 
@@ -107,6 +107,8 @@ export const Run = z.object({
   best: z.object({ step: z.int(), loss: z.number() }).nullable(),
   peakMemoryBytes: z.int().nullable(),
   checkpoints: z.array(Checkpoint),
+  /** What it trained on when it was last started; null before, and of runs that were older than the choice. */
+  device: DeviceEvent.omit({ type: true }).nullable(),
   error: ErrorInfo.nullable(),
   versions: z.record(z.string(), z.string()),
   createdAt: Time,

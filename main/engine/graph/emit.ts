@@ -3,7 +3,7 @@ import { roundToFloat16 } from '../../formats/floats.ts';
 import { modelBytes, nodeProto, tensorProto, valueInfo, type FloatType } from '../../formats/onnx/build.ts';
 import type { NodeProto, TensorProto, ValueInfoProto } from '../../formats/onnx/proto.ts';
 import type { Device, Emitter } from './op.ts';
-import { sizeOf, type Node, type TensorType, type Value } from './value.ts';
+import { FREE, sizeOf, type Node, type TensorType, type Value } from './value.ts';
 
 /** A graph ready for a session. */
 export interface Program {
@@ -43,7 +43,11 @@ export interface Written {
 export function emit(outputs: ReadonlyMap<string, Value>, device: Device, given?: ReadonlyMap<Value, string>): Program {
   const { nodes, constants, inputs } = write(outputs, given ? { device, given } : { device });
   const info = ([name, { shape, dtype }]: readonly [string, TensorType]): ValueInfoProto =>
-    valueInfo(name, dtype, shape);
+    valueInfo(
+      name,
+      dtype,
+      shape.map((length, axis) => (length === FREE ? `${name}.${axis}` : length)),
+    );
   return {
     bytes: modelBytes({
       name: 'segment',
@@ -81,9 +85,17 @@ export function write(outputs: ReadonlyMap<string, Value>, options: WriteOptions
     }
     return name;
   };
+  const used = new Set<Value>();
+  const use = (v: Value): void => {
+    if (used.has(v)) return;
+    used.add(v);
+    if (v.source.kind === 'op' && !given.has(v)) v.source.node.inputs.forEach(use);
+  };
+  for (const v of outputs.values()) use(v);
   const emitter: Emitter = {
     device,
     float,
+    uses: (v) => used.has(v),
     name: (v) => names.get(v)!,
     // Of an op with several results one may arrive from outside while another is computed here.
     output: (v) => (inputs.has(names.get(v)!) ? `${prefix}unused.${temporaries++}` : names.get(v)!),
@@ -115,7 +127,8 @@ export function write(outputs: ReadonlyMap<string, Value>, options: WriteOptions
     }
   };
   for (const v of outputs.values()) visit(v);
+  // An input may leave the graph under its own name: it is carried to where results go, and nothing is computed.
   for (const [name, v] of outputs)
-    if (leaves.get(v) !== name) nodes.push(nodeProto('Identity', [names.get(v)!], [name]));
+    if (names.get(v) !== name) nodes.push(nodeProto('Identity', [names.get(v)!], [name]));
   return { nodes, constants, inputs };
 }

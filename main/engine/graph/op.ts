@@ -14,6 +14,8 @@ export interface Emitter {
   name(value: Value): string;
   /** The name under which a node's result is written. */
   output(value: Value): string;
+  /** Whether a node's result is taken by anything. */
+  uses(value: Value): boolean;
   /** A fresh name, for what an op needs between its own nodes. */
   fresh(): string;
   /** Name of an int64 vector constant: shapes, axes, sizes. */

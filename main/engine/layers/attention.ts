@@ -194,6 +194,26 @@ export function capSlope(x: Value, cap: number): Value {
   return sub(x.scope.scalar(1), mul(t, t));
 }
 
+/**
+ * The masks of a packed row by their input names, from documents [batch, time]: 0 where query and key are of one document
+ * and the key may be seen, at most MASKED elsewhere. The same as the host makes them (microbatch.ts), where the numbers
+ * of the documents are all that is carried to the device.
+ */
+export function packedMasksFrom(documents: Value, window: number | undefined): Map<string, Value> {
+  const { scope } = documents;
+  const [batch, time] = documents.shape as [number, number];
+  return new Map(
+    queryBlocks(time).map(([start, end]) => {
+      const from = firstKey(start, window);
+      const queries = reshape(slice(documents, 1, start, end), [batch, 1, 1, end - start, 1]);
+      const keys = reshape(slice(documents, 1, from, end), [batch, 1, 1, 1, end - from]);
+      const apart = sub(queries, keys);
+      const mask = add(mul(mul(apart, apart), scope.scalar(MASKED)), causalMask(scope, start, end, window));
+      return [`mask.${start}`, mask] as const;
+    }),
+  );
+}
+
 /** Zero where a query sees a key, MASKED elsewhere: [end - start, end - first key]. */
 function causalMask(scope: Scope, start: number, end: number, window: number | undefined): Value {
   const from = firstKey(start, window);

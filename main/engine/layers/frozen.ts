@@ -121,7 +121,7 @@ export function frozenGradient(
 export const frozenCentre = (scope: Scope, name: string, from: number): Value =>
   scope.input(int8Names(name).centre, [from]);
 
-/** Rows of the weight that `frozenGradient` multiplies with, by int64 ids [n]: [n, from]. */
+/** Rows of the weight that `frozenGradient` multiplies with, by int64 ids: [...ids, from]. */
 export function frozenRows(
   precision: Exclude<Precision, 'int4'>,
   name: string,

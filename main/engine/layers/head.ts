@@ -50,7 +50,7 @@ export function crossEntropy(
   }
   return withVjp(loss, [h], (dy) => {
     const expected = (shares: Value): Value => frozenGradient(kept, HEAD, shares, spec.hidden, 'shares');
-    const wanted = frozenRows(kept, HEAD, reshape(labels, [labels.shape[0]!]), shape);
+    const wanted = reshape(frozenRows(kept, HEAD, labels, shape), h.shape);
     if (spec.logitSoftCap === undefined) return [mul(sub(expected(p), wanted), dy)];
     const slope = capSlope(raw, spec.logitSoftCap);
     const [sloping, own] = [mul(p, slope), pick(slope, labels)];

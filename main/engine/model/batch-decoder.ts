@@ -125,7 +125,7 @@ export class BatchDecoder {
     }
     for (const { row } of steps) this.#lengths[row] = (this.#lengths[row] ?? 0) + 1;
     return network.logits(
-      numbers(x),
+      x,
       Int32Array.from(steps, ({ row }) => row),
       this.#trained,
     );

@@ -116,7 +116,7 @@ export class CachedDecoder implements Decoder {
     if (needed > this.#capacity) this.#grow(needed);
     made.forEach((out, layer) => this.#remember(this.#cache[layer]!, out, time, ids.length));
     this.#length += ids.length;
-    return wantLogits ? this.#network.logits(numbers(x), Int32Array.of(ids.length - 1), this.#trained) : undefined;
+    return wantLogits ? this.#network.logits(x, Int32Array.of(ids.length - 1), this.#trained) : undefined;
   }
 
   /** Of the next tokens; padding after the last position there is counts as that, and is never looked at. */

@@ -71,8 +71,10 @@ export class Lanes {
     while (others.length < lanes - 1) others.push(sharedFloats(parameters.values.length));
     for (const own of others) own.fill(0);
     const micros = await this.#run(batch, lanes, model, settings);
-    const { gradients } = parameters;
-    for (const own of others) for (let i = 0; i < own.length; i++) gradients[i]! += own[i]!;
+    for (const own of others) {
+      const { gradients } = parameters;
+      for (let i = 0; i < own.length; i++) gradients[i]! += own[i]!;
+    }
     // In the order of the batch, so that the sum hangs on no lane.
     return micros
       .toSorted((a, b) => a.number - b.number)
@@ -82,7 +84,7 @@ export class Lanes {
   async release(): Promise<void> {
     await this.#closeThreads();
     for (const network of [this.#whole, this.#first]) {
-      network?.release();
+      await network?.release();
       await network?.cache.release();
     }
   }

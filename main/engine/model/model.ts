@@ -5,25 +5,32 @@ import type { HfConfig, WeightSource } from '../../formats/model.ts';
 import { scaleOf, type LoraSettings } from '../../formats/peft.ts';
 import { readSpec } from '../architectures/index.ts';
 import { modulesOf, type ModelSpec } from '../architectures/spec.ts';
-import { SessionCache, type RuntimeOptions, type Tensors } from '../segments/session.ts';
-import type { Batch, Decoder, Example, ParameterSet, Trainable } from '../types.ts';
+import type { Device } from '../graph/op.ts';
+import type { Traffic } from '../segments/device-memory.ts';
+import { SessionCache, type Tensors } from '../segments/session.ts';
+import { AdamW } from '../train/adamw.ts';
+import { DeviceAdamW } from '../train/device-adamw.ts';
+import type { AdamWOptions, Batch, Decoder, Example, Optimizer, ParameterSet, Trainable } from '../types.ts';
 import type { TrainedShape } from '../layers/block.ts';
 import { BatchDecoder } from './batch-decoder.ts';
 import { calibrate, calibrationRows } from '../quantise/calibration.ts';
 import { freezer, type Rounding } from '../quantise/freeze.ts';
 import { saturates } from '../quantise/kernels.ts';
 import { CachedDecoder } from './decoder.ts';
+import { DeviceParameters } from './device-parameters.ts';
 import type { LaneModel } from './lane.ts';
 import { Lanes } from './lanes.ts';
 import { microBatches, type MicroBatch } from './microbatch.ts';
 import { Network, type Trained } from './network.ts';
 import { initialise, readParameters, trainedParameters, trainedTensors } from './parameters.ts';
+import { placeNetwork, type PlacedNetwork } from './place.ts';
 import { discardWeights, readWeights, weightsByName, type BaseWeights } from './weights.ts';
 
 export interface LoadOptions {
   /** Threads of the runtime; results are the same bits only for the same number. */
   readonly threads: number;
-  readonly device?: RuntimeOptions['device'];
+  /** Where adapters are trained and losses measured; the host keeps the weights besides, and answers with them. */
+  readonly device?: Device;
   /** Of the frozen base; float32 unless said. What is not float32 wants `rounding`, and bears plain adapters alone. */
   readonly precision?: Precision;
   readonly rounding?: Rounding | undefined;
@@ -49,13 +56,15 @@ export interface LoraOptions extends LoraSettings, TrainOptions {
  * Throws MODEL_UNSUPPORTED, MODEL_INCOMPLETE, FORMAT_INVALID; CHECKPOINT_INVALID where `rounding` is of another model.
  */
 export async function loadBase(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<BaseModel> {
-  return new BaseModel(await openNetwork(config, weights, options), config, options.lanes);
+  const host = await openNetwork(config, weights, options);
+  const placed = options.device === 'webgpu' ? await placeNetwork(host) : undefined;
+  return new BaseModel(host, config, options.lanes, placed);
 }
 
 async function openNetwork(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<Network> {
-  const { threads, device = 'cpu', precision = 'fp32', rounding } = options;
+  const { threads, precision = 'fp32', rounding } = options;
   const spec = readSpec(config);
-  const cache = new SessionCache({ device, threads, precision }, new Set(spec.kinds).size);
+  const cache = new SessionCache({ device: 'cpu', threads, precision }, new Set(spec.kinds).size);
   const held = { weights: await readWeights(spec, weights, freezer(spec, precision, rounding)) };
   return new Network(spec, held, cache);
 }
@@ -77,7 +86,7 @@ export async function measureRounding(
     const rows = calibrationRows(examples);
     return { rows, peaks: await calibrate(network, rows), largest };
   } finally {
-    network.release();
+    await network.release();
     await network.cache.release();
     discardWeights(network.weights);
   }
@@ -87,10 +96,13 @@ export async function measureRounding(
 export class BaseModel {
   readonly #network: Network;
   readonly #lanes: Lanes;
+  readonly #placed: PlacedNetwork | undefined;
 
-  constructor(network: Network, config: HfConfig, lanes?: number) {
+  constructor(network: Network, config: HfConfig, lanes?: number, placed?: PlacedNetwork) {
     this.#network = network;
-    this.#lanes = new Lanes(network, config, lanes);
+    this.#placed = placed;
+    // A graphics processor is one, and its micro-batches wait for each other.
+    this.#lanes = placed ? new Lanes(placed.network, config, 1) : new Lanes(network, config, lanes);
   }
 
   get spec(): ModelSpec {
@@ -102,6 +114,7 @@ export class BaseModel {
     const { rank, targetModules, modulesToSave = [], useDora: dora = false, dropout = 0 } = options;
     checkModules(this.spec, targetModules, modulesToSave);
     if (dora || modulesToSave.length > 0) this.#needExact();
+    if (dora || modulesToSave.length > 0 || dropout > 0) this.#needHost();
     const shape = {
       kind: 'adapter',
       rank,
@@ -114,13 +127,14 @@ export class BaseModel {
     const saved = new Set(modulesToSave.map((name) => inputs.get(name)!));
     // What a tied head and its embedding share is trained once, for both.
     if (isTied(this.spec) && saved.has('embedding')) saved.add('head');
-    return new TunedModel(this.#network, this.#lanes, shape, saved, options, options);
+    return new TunedModel(this.#network, this.#lanes, this.#placed, shape, saved, options, options);
   }
 
   /** This model with all its weights to be trained; the base stays as it is. */
   withAllTrained(options: TrainOptions): TunedModel {
     this.#needExact();
-    return new TunedModel(this.#network, this.#lanes, { kind: 'whole' }, new Set(), options, null);
+    this.#needHost();
+    return new TunedModel(this.#network, this.#lanes, undefined, { kind: 'whole' }, new Set(), options, null);
   }
 
   /** The same, and the base is given up for it: it is no longer in memory besides, and this model gives what is trained. */
@@ -141,6 +155,21 @@ export class BaseModel {
         `A base in ${precision} bears plain adapters only: full tuning, DoRA and modules_to_save need its own weights.`,
         'Use fp32.',
       );
+  }
+
+  /** Throws RECIPE_INVALID where the weights lie on a graphics processor, which trains plain adapters alone. */
+  #needHost(): void {
+    if (this.#placed)
+      throw new FettleError(
+        'RECIPE_INVALID',
+        'On a graphics processor plain adapters are trained: no full tuning, DoRA, dropout or modules_to_save.',
+        'Use the device cpu.',
+      );
+  }
+
+  /** What was carried between host and device so far, in bytes, and what lies there; undefined on the host. */
+  get traffic(): Readonly<Traffic> | undefined {
+    return this.#placed?.memory.traffic;
   }
 
   /** Negative log likelihood of each labelled token in nats, in the order of the batch's labels. */
@@ -164,8 +193,11 @@ export class BaseModel {
   }
 
   /** Frees the sessions; the adapters on it are of no use afterwards. */
-  release(): Promise<void> {
-    return this.#lanes.release();
+  async release(): Promise<void> {
+    await this.#lanes.release();
+    if (!this.#placed) return;
+    await this.#network.release();
+    await this.#network.cache.release();
   }
 }
 
@@ -208,10 +240,15 @@ export class TunedModel implements Trainable {
   readonly #lanes: Lanes;
   readonly #model: LaneModel;
   readonly #options: TrainOptions;
+  /** What is trained, where it is not trained on the host. */
+  readonly #there: DeviceParameters | undefined;
+  /** What is trained and measured: there, or the same as on the host. */
+  readonly #measured: LaneModel;
 
   constructor(
     network: Network,
     lanes: Lanes,
+    placed: PlacedNetwork | undefined,
     shape: TrainedShape,
     saved: ReadonlySet<string>,
     options: TrainOptions,
@@ -224,6 +261,11 @@ export class TunedModel implements Trainable {
     const parameters = trainedParameters(network.spec, shape, saved);
     initialise(parameters, () => weightsByName(network.spec, network.weights), options.seed);
     this.#model = { shape, saved, parameters, trained: { shape, ...trainedTensors(parameters) }, others: [] };
+    this.#there = placed && new DeviceParameters(parameters, placed.memory);
+    const there = this.#there;
+    this.#measured = there
+      ? { ...this.#model, trained: { shape, layers: there.layers, outer: there.outer } }
+      : this.#model;
   }
 
   get spec(): ModelSpec {
@@ -248,17 +290,23 @@ export class TunedModel implements Trainable {
     return this.#model.parameters;
   }
 
-  accumulate(batch: Batch, weight: number, draw = 0): Promise<number> {
+  optimizer(options: AdamWOptions): Optimizer {
+    return this.#there ? new DeviceAdamW(this.#there, options) : new AdamW(this.parameters, options);
+  }
+
+  async accumulate(batch: Batch, weight: number, draw = 0): Promise<number> {
+    await this.#there?.place();
     const { seed, activationCheckpointing: recompute = false } = this.#options;
-    return this.#lanes.train(batch, this.#model, (number) => ({
+    return this.#lanes.train(batch, this.#measured, (number) => ({
       weight,
       recompute,
       seed: dropoutSeed(seed, draw, number),
     }));
   }
 
-  losses(batch: Batch): Promise<Float32Array> {
-    return this.#lanes.losses(batch, this.#model);
+  async losses(batch: Batch): Promise<Float32Array> {
+    await this.#there?.place();
+    return this.#lanes.losses(batch, this.#measured);
   }
 
   /** Logits [tokens, vocab] of one document. */
@@ -280,6 +328,7 @@ export class TunedModel implements Trainable {
   async load(source: WeightSource): Promise<void> {
     // PEFT writes a tied head beside the embedding that it is.
     await readParameters(this.#model.parameters, source, isTied(this.spec) ? ['lm_head.weight'] : []);
+    this.#there?.replace();
   }
 }
 

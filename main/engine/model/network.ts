@@ -14,11 +14,12 @@ import {
   type SessionCache,
   type Tensors,
 } from '../segments/session.ts';
-import { Workspace } from '../segments/workspace.ts';
+import { HostMemory, type Memory } from '../segments/memory.ts';
 import {
   blockSegment,
   embedSegment,
   headSegment,
+  maskSegment,
   longTexts,
   trainingSegment,
   windowIn,
@@ -49,18 +50,22 @@ export interface TrainSettings {
 export const HEAD_ROWS = 128;
 /** A head is compiled for multiples of this, and for one row. */
 const HEAD_STEP = 32;
+/** Rotary tables of so many lengths are kept for each kind of layer. */
+const TABLES_KEPT = 12;
 
 export class Network {
   readonly spec: ModelSpec;
   readonly cache: SessionCache;
+  readonly #memory: Memory;
+  readonly #tables = new Map<string, Tensors>();
   /** Held once for all networks that stand beside each other. */
   readonly #held: { weights: BaseWeights };
-  readonly #workspace = new Workspace();
 
-  constructor(spec: ModelSpec, held: { weights: BaseWeights }, cache: SessionCache) {
+  constructor(spec: ModelSpec, held: { weights: BaseWeights }, cache: SessionCache, memory: Memory = new HostMemory()) {
     this.spec = spec;
     this.#held = held;
     this.cache = cache;
+    this.#memory = memory;
   }
 
   /** The same model, to run at the same time with threads and working memory of its own. */
@@ -78,20 +83,19 @@ export class Network {
   }
 
   /** Hidden states before the final norm, [rows * length, hidden]; valid until the next call. */
-  async forward(micro: MicroBatch, trained: Trained | undefined): Promise<Float32Array> {
+  async forward(micro: MicroBatch, trained: Trained | undefined): Promise<Tensor> {
     const { spec } = this;
     const layers = await byLayer(spec, async (kind) => ({
       segment: await blockSegment(this.cache, spec, blockShape(kind, micro, trained)),
-      shared: this.shared(kind, micro),
+      shared: await this.shared(kind, micro),
     }));
     let x = await this.embed(micro.ids, micro.positions, trained);
     for (let layer = 0; layer < spec.layers; layer++) {
       const { segment, shared } = layers[layer]!;
-      const out = this.#workspace.tensors(layer % 2, segment.forward.program.outputs);
-      await segment.forward.run([shared, ...this.layerWeights(layer, trained), { x }], out);
-      x = out['y']!;
+      const from = [shared, ...this.layerWeights(layer, trained), { x }];
+      x = (await this.#memory.run(segment.forward, from, `hidden ${layer % 2}`))['y']!;
     }
-    return numbers(x);
+    return x;
   }
 
   /**
@@ -100,10 +104,11 @@ export class Network {
    */
   async train(micro: MicroBatch, trained: Trained, settings: TrainSettings): Promise<Float32Array> {
     const { spec } = this;
+    const memory = this.#memory;
     const { recompute } = settings;
     const layers = await byLayer(spec, async (kind) => ({
       segment: await trainingSegment(this.cache, spec, blockShape(kind, micro, trained)),
-      shared: this.shared(kind, micro),
+      shared: await this.shared(kind, micro),
     }));
     const fed = (layer: number): Tensors[] => [
       layers[layer]!.shared,
@@ -112,36 +117,31 @@ export class Network {
       { x: inputs[layer]! },
     ];
     const inputs: Tensor[] = [await this.embed(micro.ids, micro.positions, trained)];
-    const forward = async (layer: number): Promise<Tensors> => {
-      const { segment } = layers[layer]!;
-      const { y, ...kept } = Object.fromEntries(segment.forward.program.outputs);
-      const out = {
-        ...this.#workspace.tensors(recompute ? 0 : layer, new Map(Object.entries(kept))),
-        ...this.#workspace.tensors(spec.layers + 6 + layer, new Map([['y', y!]])),
-      };
-      await segment.forward.run(fed(layer), out);
-      return out;
-    };
+    const forward = (layer: number): Promise<Tensors> =>
+      memory.run(layers[layer]!.segment.forward, fed(layer), (output) =>
+        output === 'y' ? `y ${layer}` : `saved ${recompute ? 0 : layer}`,
+      );
     const saved: Tensors[] = [];
     for (let layer = 0; layer < spec.layers; layer++) {
       const out = await forward(layer);
       saved.push(out);
       inputs.push(out['y']!);
     }
-    const { losses, dx } = await this.#headBackward(micro, numbers(inputs[spec.layers]!), settings.weight, trained);
+    const { losses, dx } = await this.#headBackward(micro, inputs[spec.layers]!, settings.weight, trained);
     let dy = dx;
     for (let layer = spec.layers - 1; layer >= 0; layer--) {
-      const { segment } = layers[layer]!;
-      const { gradients } = trained.layers[layer]!;
-      const next = this.#tensor(spec.layers + 1 + (layer % 2), 'd.x', dy.dims);
+      const { backward } = layers[layer]!.segment;
+      const own = trained.layers[layer]!;
       const held = recompute ? await forward(layer) : saved[layer]!;
-      await segment.backward.run([...fed(layer), gradients, held, { dy }], { ...gradients, 'd.x': next });
-      dy = next;
+      const from = [...fed(layer), own.gradients, held, { dy }];
+      const made = await memory.run(backward, from, `d.x ${layer % 2}`, own.gradients);
+      own.took(made);
+      dy = made['d.x']!;
     }
     const { 'd.embedding': dTable, 'd.embedding.positions': dPlaces } = trained.outer.gradients;
     if (dTable) addRows(numbers(dTable), micro.ids, numbers(dy), spec.embeddingScale);
     if (dPlaces) addRows(numbers(dPlaces), micro.positions, numbers(dy), 1);
-    return losses;
+    return this.#read(losses, micro);
   }
 
   /** What a layer's segment is fed: the base's weights, and over them what is trained. */
@@ -150,113 +150,95 @@ export class Network {
   }
 
   /** Losses of the labelled rows of hidden states, in nats. */
-  async losses(micro: MicroBatch, hidden: Float32Array, trained: Trained | undefined): Promise<Float32Array> {
-    const losses = new Float32Array(micro.places.length);
-    await this.#headChunks(micro, hidden, 'loss', trained, async (segment, feeds, start, count) => {
-      const loss = this.#tensor(this.spec.layers + 4, 'loss', [segment.rows, 1]);
-      await segment.session.run([feeds], { loss });
-      losses.set(numbers(loss).subarray(0, count), start);
-    });
-    return losses;
+  async losses(micro: MicroBatch, hidden: Tensor, trained: Trained | undefined): Promise<Float32Array> {
+    const losses: Tensor[] = [];
+    for await (const { segment, feeds, start } of this.#headChunks(micro, hidden, 'loss', trained))
+      losses.push((await this.#memory.run(segment.session, [feeds], `loss ${start}`))['loss']!);
+    return this.#read(losses, micro);
   }
 
   /** Logits [count, vocab] of rows of hidden states, by their places. */
-  async logits(hidden: Float32Array, places: Int32Array, trained: Trained | undefined): Promise<Float32Array> {
+  async logits(hidden: Tensor, places: Int32Array, trained: Trained | undefined): Promise<Float32Array> {
     const { vocab } = this.spec;
     const out = new Float32Array(places.length * vocab);
     const micro = { places, labels: new Int32Array(places.length) };
-    await this.#headChunks(micro, hidden, 'logits', trained, async (segment, feeds, start, count) => {
-      const logits = this.#tensor(this.spec.layers + 4, 'logits', [segment.rows, vocab]);
-      await segment.session.run([feeds], { logits });
-      out.set(numbers(logits).subarray(0, count * vocab), start * vocab);
-    });
+    for await (const { segment, feeds, start, count } of this.#headChunks(micro, hidden, 'logits', trained)) {
+      const { logits } = await this.#memory.run(segment.session, [feeds], 'logits');
+      out.set((await this.#memory.read(logits!)).subarray(0, count * vocab), start * vocab);
+    }
     return out;
   }
 
   /** The largest magnitudes [hidden] of what the head multiplies, over some rows of hidden states. */
-  async headPeaks(hidden: Float32Array, places: Int32Array): Promise<Float32Array> {
+  async headPeaks(hidden: Tensor, places: Int32Array): Promise<Float32Array> {
     const all = new Float32Array(this.spec.hidden);
     const micro = { places, labels: new Int32Array(places.length) };
-    await this.#headChunks(micro, hidden, 'peaks', undefined, async (segment, feeds) => {
-      const peaks = this.#tensor(this.spec.layers + 4, 'peaks', [this.spec.hidden]);
-      await segment.session.run([feeds], { peaks });
-      numbers(peaks).forEach((peak, i) => (all[i] = Math.max(all[i]!, peak)));
-    });
+    for await (const { segment, feeds } of this.#headChunks(micro, hidden, 'peaks', undefined)) {
+      const { peaks } = await this.#memory.run(segment.session, [feeds], 'peaks');
+      numbers(peaks!).forEach((peak, i) => (all[i] = Math.max(all[i]!, peak)));
+    }
     return all;
   }
 
-  /** Bytes of activations held. */
-  get activationBytes(): number {
-    return this.#workspace.bytes;
+  release(): Promise<void> {
+    this.#tables.clear();
+    return this.#memory.release();
   }
 
-  release(): void {
-    this.#workspace.release();
-  }
-
+  /** @returns the losses of each piece of the labelled rows, and the gradient of all hidden states. */
   async #headBackward(
     micro: MicroBatch,
-    hidden: Float32Array,
+    hidden: Tensor,
     weight: number,
     trained: Trained,
-  ): Promise<{ losses: Float32Array; dx: Tensor }> {
-    const { hidden: size, layers } = this.spec;
-    const dx = this.#tensor(layers + 3, 'dx', [micro.rows * micro.length, size]);
-    const all = numbers(dx).fill(0);
-    const losses = new Float32Array(micro.places.length);
-    await this.#headChunks(micro, hidden, 'train', trained, async (segment, feeds, start, count) => {
+  ): Promise<{ losses: Tensor[]; dx: Tensor }> {
+    const memory = this.#memory;
+    const losses: Tensor[] = [];
+    const { outer } = trained;
+    let dx: Tensor | undefined;
+    for await (const { segment, feeds, start, count } of this.#headChunks(micro, hidden, 'train', trained)) {
       const weights = new Float32Array(segment.rows).fill(weight, 0, count);
-      const { loss, 'd.x': dRows } = Object.fromEntries(segment.session.program.outputs);
-      const own = this.#workspace.tensors(
-        layers + 4,
-        new Map([
-          ['loss', loss!],
-          ['d.x', dRows!],
-        ]),
-      );
-      const { gradients } = trained.outer;
-      const out = { ...gradients, ...own };
-      await segment.session.run([feeds, gradients, { dy: tensor(weights, [segment.rows, 1]) }], out);
-      losses.set(numbers(own['loss']!).subarray(0, count), start);
-      const rows = numbers(own['d.x']!);
-      for (let i = 0; i < count; i++) all.set(rows.subarray(i * size, (i + 1) * size), micro.places[start + i]! * size);
-    });
-    return { losses, dx };
+      const from = [feeds, outer.gradients, { dy: tensor(weights, [segment.rows, 1]) }];
+      const slot = (output: string): string => (output === 'loss' ? `loss ${start}` : 'head');
+      const made = await memory.run(segment.session, from, slot, outer.gradients);
+      outer.took(made);
+      losses.push(made['loss']!);
+      const places = micro.places.subarray(start, start + count);
+      dx = await memory.scatter(made['d.x']!, places, hidden.dims[0]!, dx, 'dx');
+    }
+    return { losses, dx: dx! };
   }
 
-  /** Feeds labelled rows to the head, some at a time; the last ones padded with zeros, which give finite numbers. */
-  async #headChunks(
+  /** Feeds labelled rows to the head, some at a time; what stands in the rest of the last ones has no weight. */
+  async *#headChunks(
     micro: Pick<MicroBatch, 'places' | 'labels'>,
-    hidden: Float32Array,
+    hidden: Tensor,
     kind: 'loss' | 'train' | 'logits' | 'peaks',
     trained: Trained | undefined,
-    each: (
-      segment: Awaited<ReturnType<typeof headSegment>>,
-      feeds: Tensors,
-      start: number,
-      count: number,
-    ) => Promise<void>,
-  ): Promise<void> {
-    const size = this.spec.hidden;
+  ): AsyncGenerator<HeadChunk> {
     const ofHead = ['head', ...Object.keys(this.weights.final)];
     const own = kind === 'train' ? ofHead.filter((name) => trained?.outer.values[name]) : [];
     for (let start = 0; start < micro.places.length; start += HEAD_ROWS) {
       const count = Math.min(HEAD_ROWS, micro.places.length - start);
       const rows = count === 1 ? 1 : Math.ceil(count / HEAD_STEP) * HEAD_STEP;
       const segment = await headSegment(this.cache, this.spec, kind, rows, own);
-      const x = this.#tensor(this.spec.layers + 5, 'x', [rows, size]);
-      const data = numbers(x);
-      for (let i = 0; i < count; i++) {
-        const place = micro.places[start + i]!;
-        data.set(hidden.subarray(place * size, (place + 1) * size), i * size);
-      }
-      data.fill(0, count * size);
+      const x = await this.#memory.gather(hidden, micro.places.subarray(start, start + count), rows, 'labelled');
       const labels = new Int32Array(rows);
       labels.set(micro.labels.subarray(start, start + count));
       const { final, head } = this.weights;
       const feeds = { ...final, ...head, ...trained?.outer.values, x, labels: integers(labels, [rows, 1]) };
-      await each(segment, feeds, start, count);
+      yield { segment, feeds, start, count };
     }
+  }
+
+  /** The losses of a micro-batch, of which each tensor has those of HEAD_ROWS labels. */
+  async #read(parts: readonly Tensor[], micro: MicroBatch): Promise<Float32Array> {
+    const losses = new Float32Array(micro.places.length);
+    for (const [i, part] of parts.entries()) {
+      const start = i * HEAD_ROWS;
+      losses.set((await this.#memory.read(part)).subarray(0, losses.length - start), start);
+    }
+    return losses;
   }
 
   /** Embeddings [n, hidden] of ids [n] at their positions [n]; valid until the next call. Throws INPUT_INVALID. */
@@ -271,23 +253,59 @@ export class Network {
         'The tokenizer belongs to another model.',
       );
     const segment = await embedSegment(this.cache, this.spec, n);
-    const out = this.#workspace.tensors(this.spec.layers, segment.forward.program.outputs);
-    const feeds = { ids: integers(ids, [n]), positions: integers(positions, [n]) };
-    await segment.forward.run([this.weights.embedding, trained?.outer.values ?? {}, feeds], out);
-    return out['x']!;
+    const from = [
+      this.weights.embedding,
+      trained?.outer.values ?? {},
+      { ids: integers(ids, [n]), positions: integers(positions, [n]) },
+    ];
+    return (await this.#memory.run(segment.forward, from, 'embedded'))['x']!;
   }
 
   /** What all blocks of a kind take of a micro-batch: positions, rotary tables, masks. */
-  shared(kind: LayerKind, micro: MicroBatch): Tensors {
+  async shared(kind: LayerKind, micro: MicroBatch): Promise<Tensors> {
     const { rows, length } = micro;
-    const shared: Record<string, Tensor> = {
-      positions: integers(turnedPositions(kind, micro), [rows, length]),
-      ...rotaryTables(kind, length, longTexts(kind, length) ? ['short', 'long'] : ['short']),
+    const positions = integers(turnedPositions(kind, micro), [rows, length]);
+    return {
+      ...(await this.#tablesFor(kind, length)),
+      ...(micro.packed ? await this.#masks(kind, micro) : {}),
+      ...(await this.#memory.put(`shared ${this.#kindOf(kind)}`, { positions })),
     };
-    if (micro.packed)
-      for (const { name, data, shape } of packedMasks(micro, windowIn(kind, length)))
-        shared[name] = tensor(data, shape);
-    return shared;
+  }
+
+  /** Made where they are used: they are much larger than what they say. */
+  async #masks(kind: LayerKind, micro: MicroBatch): Promise<Tensors> {
+    const { rows, length, documents } = micro;
+    if (this.cache.options.device === 'cpu') {
+      const masks = packedMasks(micro, windowIn(kind, length));
+      return Object.fromEntries(masks.map(({ name, data, shape }) => [name, tensor(data, shape)]));
+    }
+    const { forward } = await maskSegment(this.cache, { kind, batch: rows, time: length });
+    const from = { documents: tensor(Float32Array.from(documents), [rows, length]) };
+    return this.#memory.run(forward, [from], `masks ${this.#kindOf(kind)}`);
+  }
+
+  /** Rotary tables stay where they are used, so that a step brings in what is its own alone. */
+  async #tablesFor(kind: LayerKind, length: number): Promise<Tensors> {
+    const slot = `tables ${this.#kindOf(kind)} ${length}`;
+    const known = this.#tables.get(slot);
+    this.#tables.delete(slot);
+    const tables =
+      known ??
+      (await this.#memory.put(
+        slot,
+        rotaryTables(kind, length, longTexts(kind, length) ? ['short', 'long'] : ['short']),
+      ));
+    this.#tables.set(slot, tables);
+    if (this.#tables.size > TABLES_KEPT * new Set(this.spec.kinds).size) {
+      const [oldest] = this.#tables.keys();
+      this.#tables.delete(oldest!);
+      await this.#memory.put(oldest!, {});
+    }
+    return tables;
+  }
+
+  #kindOf(kind: LayerKind): number {
+    return this.spec.kinds.indexOf(kind);
   }
 
   /** What the adapters' inputs are multiplied by, where some of them is dropped. */
@@ -302,10 +320,14 @@ export class Network {
     }
     return masks;
   }
+}
 
-  #tensor(slot: number, name: string, shape: readonly number[]): Tensor {
-    return this.#workspace.tensors(slot, new Map([[name, { shape, dtype: 'float32' }]]))[name]!;
-  }
+interface HeadChunk {
+  readonly segment: Awaited<ReturnType<typeof headSegment>>;
+  readonly feeds: Tensors;
+  /** Which of the micro-batch's labels they are. */
+  readonly start: number;
+  readonly count: number;
 }
 
 /** 0 with the probability `share`, to one part in 256, else what keeps the mean: four bytes of each draw decide four numbers. */

@@ -7,14 +7,14 @@ import type { ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf } from '../graph/value.ts';
 import { tensorNames, type AdapterShape, type TrainedShape } from '../layers/block.ts';
 import { Random } from '../random.ts';
-import { sharedFloats, tensor, type Tensors } from '../segments/session.ts';
+import { sharedFloats, tensor, type Places, type Tensors } from '../segments/session.ts';
 import type { ParameterSet } from '../types.ts';
 import { turned, wantedBy, type Wanted } from './weights.ts';
 
 type Entry = ParameterSet['entries'][number];
 
 /** Where a segment's trained input lies in the flat buffer: one entry, or several in a row. */
-interface View {
+export interface View {
   readonly name: string;
   readonly shape: readonly number[];
   readonly offset: number;
@@ -27,10 +27,12 @@ export interface TrainedParameters extends ParameterSet {
   readonly outer: readonly View[];
 }
 
-/** Tensors over the flat buffers: what a forward pass reads, and where gradients are (`g.`) and go (`d.`). */
+/** What a forward pass reads of what is trained, and where gradients are (`g.`) and go (`d.`). */
 export interface TrainedTensors {
   readonly values: Tensors;
-  readonly gradients: Tensors;
+  readonly gradients: Places;
+  /** Told of a segment's results: new gradients among them, where they have no place of their own. */
+  took(made: Tensors): void;
 }
 
 /**
@@ -147,6 +149,7 @@ function rowLengths(matrix: Float32Array, lengths: Float32Array): void {
   }
 }
 
+/** Tensors over the flat buffers. */
 export function trainedTensors(parameters: TrainedParameters): {
   readonly layers: readonly TrainedTensors[];
   readonly outer: TrainedTensors;
@@ -168,6 +171,7 @@ export function trainedTensors(parameters: TrainedParameters): {
           }),
         ));
       },
+      took: () => undefined,
     };
   };
   return { layers: parameters.layers.map(over), outer: over(parameters.outer) };

@@ -4,7 +4,13 @@ import { gradient } from '../autodiff/gradient.ts';
 import { emit, type Program } from '../graph/emit.ts';
 import { accumulate } from '../graph/ops/index.ts';
 import { Scope, type Value } from '../graph/value.ts';
-import { cachedAttention, queryBlocks, trainingAttention, type AttentionShape } from '../layers/attention.ts';
+import {
+  cachedAttention,
+  packedMasksFrom,
+  queryBlocks,
+  trainingAttention,
+  type AttentionShape,
+} from '../layers/attention.ts';
 import { BlockBuilder, type TrainedShape } from '../layers/block.ts';
 import { embed } from '../layers/embedding.ts';
 import { crossEntropy, headPeaks, logits } from '../layers/head.ts';
@@ -67,6 +73,18 @@ export function embedSegment(cache: SessionCache, spec: ModelSpec, n: number): P
 export function embedProgram({ device, precision }: ProgramOptions, spec: ModelSpec, n: number): Program {
   const scope = new Scope();
   return emit(new Map([['x', embed(scope, spec, scope.input('ids', [n], 'int64'), precision)]]), device);
+}
+
+/** `mask.START` of each query block for `documents` [batch, time], as float32. */
+export function maskSegment(
+  cache: SessionCache,
+  { kind, batch, time }: Pick<BlockShape, 'kind' | 'batch' | 'time'>,
+): Promise<{ forward: Session }> {
+  const window = windowIn(kind, time);
+  return cache.get(`masks ${batch}x${time} ${window}`, async () => {
+    const masks = packedMasksFrom(new Scope().input('documents', [batch, time]), window);
+    return { forward: await Session.create(emit(masks, cache.options.device), cache.options) };
+  });
 }
 
 /** `y` for `x`, saving nothing. */

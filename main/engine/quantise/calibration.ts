@@ -47,7 +47,7 @@ export async function calibrate(network: Network, rows: readonly Int32Array[]): 
     for (const micro of microBatches(batchOf(ids))) {
       const layers = await byLayer(spec, async (kind) => ({
         forward: (await observingSegment(cache, spec, blockShape(kind, micro, undefined))).forward,
-        shared: network.shared(kind, micro),
+        shared: await network.shared(kind, micro),
       }));
       let x = await network.embed(micro.ids, micro.positions, undefined);
       for (let layer = 0; layer < spec.layers; layer++) {
@@ -58,7 +58,7 @@ export async function calibrate(network: Network, rows: readonly Int32Array[]): 
         for (const p of spec.projections) see(peaksName(spec, layer, p.name), numbers(out[`peaks.${p.name}`]!));
         x = out['y']!;
       }
-      see(HEAD, await network.headPeaks(numbers(x), micro.places));
+      see(HEAD, await network.headPeaks(x, micro.places));
     }
   return peaks;
 }

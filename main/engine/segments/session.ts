@@ -1,11 +1,14 @@
 /** @file Runs programs with ONNX Runtime: sessions with preallocated results, and a bounded number of them. */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { FettleError } from '../../contract/errors.ts';
 import type { Precision } from '../../contract/recipe.ts';
 import type { Program } from '../graph/emit.ts';
 import type { Device } from '../graph/op.ts';
 import { sizeOf, type Shape } from '../graph/value.ts';
 
 export type Tensors = Readonly<Record<string, Tensor>>;
+/** Where results go: into a tensor that is there, or null for one that is made for them. */
+export type Places = Readonly<Record<string, Tensor | null>>;
 
 export interface RuntimeOptions {
   readonly device: Device;
@@ -15,18 +18,55 @@ export interface RuntimeOptions {
   readonly precision: Precision;
 }
 
+const SESSION_CONFIG: Readonly<Record<Device, Readonly<Record<string, string>>>> = {
+  cpu: {
+    // A masked score's exponential is a denormal number, which a CPU computes with slowly; as zero it is as good.
+    set_denormal_as_zero: '1',
+    // Idle threads sleep: where they spin, a step takes up to twice as long as soon as another program wants a core.
+    'intra_op.allow_spinning': '0',
+  },
+  // An op that the device lacks would run on the CPU unseen, with everything it needs carried there and back.
+  webgpu: { disable_cpu_ep_fallback: '1' },
+};
+
+/** What a person can do where a graphics processor, its driver or its memory gives up. */
+export const DEVICE_HINT =
+  'What was saved is kept. Clone the run with a smaller maxLength or batchSize or with activationCheckpointing, which take less of its memory, or with device cpu.';
+
+/** Throws DEVICE_FAILED. */
+function deviceFailed(error: unknown): never {
+  const said = error instanceof Error ? error.message : String(error);
+  // A buffer that could not be had is told of where it is first used.
+  const what = /out of memory|allocat|invalid buffer|max buffer size|too many storage buffers/i.test(said)
+    ? 'has no room for what a step needs'
+    : /lost/i.test(said)
+      ? 'was lost: it was taken away, or its driver began anew'
+      : 'failed';
+  throw new FettleError('DEVICE_FAILED', `The graphics processor ${what}.`, DEVICE_HINT, {
+    details: { said: said.slice(0, 1000) },
+    cause: error,
+  });
+}
+
 /** A compiled program. */
 export class Session {
   readonly program: Program;
   readonly #session: InferenceSession;
+  readonly #device: Device;
 
-  private constructor(program: Program, session: InferenceSession) {
+  private constructor(program: Program, session: InferenceSession, device: Device) {
     this.program = program;
     this.#session = session;
+    this.#device = device;
   }
 
-  static async create(program: Program, options: Pick<RuntimeOptions, 'device' | 'threads'>): Promise<Session> {
-    const session = await InferenceSession.create(program.bytes, {
+  /** @param results of a program on a graphics processor: they stay there, unless they are asked for on the host. */
+  static async create(
+    program: Program,
+    options: Pick<RuntimeOptions, 'device' | 'threads'>,
+    results: 'device' | 'host' = 'device',
+  ): Promise<Session> {
+    const opening = InferenceSession.create(program.bytes, {
       executionProviders: [options.device],
       intraOpNumThreads: options.threads,
       graphOptimizationLevel: 'all',
@@ -34,36 +74,34 @@ export class Session {
       // 200 to 300 MB less with SmolLM2, in the same time (docs/decisions/estimates.md).
       enableCpuMemArena: false,
       logSeverityLevel: 3,
-      extra: {
-        session: {
-          // A masked score's exponential is a denormal number, which a CPU computes with slowly; as zero it is as good.
-          set_denormal_as_zero: '1',
-          // Idle threads sleep: where they spin, a step takes up to twice as long as soon as another program wants a core.
-          'intra_op.allow_spinning': '0',
-        },
-      },
+      ...(options.device === 'webgpu' && results === 'device' ? { preferredOutputLocation: 'gpu-buffer' } : {}),
+      extra: { session: SESSION_CONFIG[options.device] },
     });
-    return new Session(program, session);
+    const session = options.device === 'cpu' ? await opening : await opening.catch(deviceFailed);
+    return new Session(program, session, options.device);
   }
 
-  /**
-   * Takes the inputs it needs from `from` (later records win) and writes the outputs into the tensors of `into`.
-   * An input that is in none of them is a fault and throws TypeError.
-   */
-  async run(from: readonly Tensors[], into: Tensors): Promise<void> {
+  /** What it needs of `from`, by its inputs' names; later records win. Throws TypeError where an input is in none of them. */
+  feeds(from: readonly Places[]): Record<string, Tensor> {
     const feeds: Record<string, Tensor> = {};
     for (const name of this.program.inputs.keys()) {
       const tensor = from.findLast((record) => record[name])?.[name];
       if (!tensor) throw new TypeError(`nothing was fed for ${name}`);
       feeds[name] = tensor;
     }
-    const fetches: Record<string, Tensor> = {};
+    return feeds;
+  }
+
+  /** Takes its inputs from `from` as `feeds` does and puts the outputs where `into` says. @returns them. Throws TypeError where it says nothing. */
+  async run(from: readonly Places[], into: Places): Promise<Tensors> {
+    const fetches: Record<string, Tensor | null> = {};
     for (const name of this.program.outputs.keys()) {
-      const tensor = into[name];
-      if (!tensor) throw new TypeError(`no tensor for the output ${name}`);
-      fetches[name] = tensor;
+      const place = into[name];
+      if (place === undefined) throw new TypeError(`no tensor for the output ${name}`);
+      fetches[name] = place;
     }
-    await this.#session.run(feeds, fetches);
+    const running = this.#session.run(this.feeds(from), fetches);
+    return this.#device === 'cpu' ? running : running.catch(deviceFailed);
   }
 
   release(): Promise<void> {

@@ -3,15 +3,15 @@ import type { Tensor } from 'onnxruntime-node';
 import { sizeOf, type TensorType } from '../graph/value.ts';
 import { tensor } from './session.ts';
 
-/** Numbered slots of memory that grow to the largest use and are cut into tensors anew each time. */
+/** Slots of memory that grow to the largest use and are cut into tensors anew each time. */
 export class Workspace {
-  readonly #slots: Float32Array[] = [];
+  readonly #slots = new Map<string | number, Float32Array>();
 
   /** Float32 tensors of the given types in slot `slot`. What the slot held before is gone. */
-  tensors(slot: number, types: ReadonlyMap<string, TensorType>): Record<string, Tensor> {
+  tensors(slot: string | number, types: ReadonlyMap<string, TensorType>): Record<string, Tensor> {
     const need = slotBytes(types) / Float32Array.BYTES_PER_ELEMENT;
-    let memory = this.#slots[slot];
-    if (!memory || memory.length < need) this.#slots[slot] = memory = new Float32Array(need);
+    let memory = this.#slots.get(slot);
+    if (!memory || memory.length < need) this.#slots.set(slot, (memory = new Float32Array(need)));
     const tensors: Record<string, Tensor> = {};
     let offset = 0;
     for (const [name, { shape }] of types) {
@@ -24,11 +24,11 @@ export class Workspace {
 
   /** Bytes held. */
   get bytes(): number {
-    return this.#slots.reduce((sum, slot) => sum + slot.byteLength, 0);
+    return this.#slots.values().reduce((sum, slot) => sum + slot.byteLength, 0);
   }
 
   release(): void {
-    this.#slots.length = 0;
+    this.#slots.clear();
   }
 }
 

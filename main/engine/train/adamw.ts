@@ -1,28 +1,13 @@
 /** @file AdamW (Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2) and clipping by the global norm, on flat buffers. */
 import { FettleError } from '../../contract/errors.ts';
-import type { ParameterSet } from '../types.ts';
-
-export interface AdamWOptions {
-  /** Decay of the first moment, in [0, 1). */
-  readonly beta1: number;
-  /** Decay of the second moment, in [0, 1). */
-  readonly beta2: number;
-  /** Added to the root of the second moment, outside the root. */
-  readonly epsilon: number;
-  /** Decoupled: each step scales the weights by 1 - learningRate * weightDecay. */
-  readonly weightDecay: number;
-  /** 'matrices' leaves vectors (norms, biases, magnitudes) as they are. */
-  readonly weightDecayOn?: 'all' | 'matrices';
-  /** Factor of the rate of an adapter's B matrices (LoRA+, Hayou et al. 2024). */
-  readonly loraPlusRatio?: number;
-}
+import type { AdamWOptions, Optimizer, ParameterSet } from '../types.ts';
 
 /**
  * The optimiser of one parameter set. Its state is two buffers in the parameters' layout and a count of steps.
  * In the order of torch.optim.AdamW, whose float32 results it matches to rounding: arithmetic here is in float64,
  * rounded to float32 where it is stored.
  */
-export class AdamW {
+export class AdamW implements Optimizer {
   /** First moment, float32, laid out as `ParameterSet.values`. */
   readonly first: Float32Array;
   /** Second moment, float32, laid out as `ParameterSet.values`. */
@@ -39,14 +24,20 @@ export class AdamW {
     this.second = new Float32Array(parameters.values.length);
   }
 
+  zero(): void {
+    this.#parameters.gradients.fill(0);
+  }
+
+  clip(maxNorm: number): number {
+    return clipGradients(this.#parameters.gradients, maxNorm);
+  }
+
   /** One update of `values` from `gradients`, which stay as they are. */
   step(learningRate: number): void {
     this.steps++;
     for (const entry of this.#parameters.entries) {
-      const { weightDecay, weightDecayOn = 'matrices', loraPlusRatio = 1 } = this.#options;
-      const rate = entry.name.endsWith('.lora_B.weight') ? learningRate * loraPlusRatio : learningRate;
-      const decays = weightDecayOn === 'all' || entry.shape.length > 1;
-      this.#update(entry, rate, decays ? rate * weightDecay : 0);
+      const rate = learningRate * rateFactor(entry, this.#options);
+      this.#update(entry, rate, rate * decayOf(entry, this.#options));
     }
   }
 
@@ -76,7 +67,25 @@ export class AdamW {
     this.second.set(second);
     this.steps = steps;
   }
+
+  read(): void {
+    // Values and moments are the host's own.
+  }
+
+  write(): void {
+    // As above.
+  }
 }
+
+type Entry = ParameterSet['entries'][number];
+
+/** An entry's rate over the others' (LoRA+). */
+export const rateFactor = ({ name }: Entry, { loraPlusRatio = 1 }: AdamWOptions): number =>
+  name.endsWith('.lora_B.weight') ? loraPlusRatio : 1;
+
+/** An entry's share of the weight decay. */
+export const decayOf = ({ shape }: Entry, { weightDecay, weightDecayOn = 'matrices' }: AdamWOptions): number =>
+  weightDecayOn === 'all' || shape.length > 1 ? weightDecay : 0;
 
 /**
  * Scales gradients down to a global L2 norm, as torch.nn.utils.clip_grad_norm_: by maxNorm / (norm + 1e-6), never up.
@@ -87,7 +96,13 @@ export function clipGradients(gradients: Float32Array, maxNorm: number): number 
   let sum = 0;
   for (const gradient of gradients) sum += gradient * gradient;
   const norm = Math.sqrt(sum);
-  const scale = maxNorm / (norm + 1e-6);
-  if (maxNorm > 0 && scale < 1) for (let i = 0; i < gradients.length; i++) gradients[i]! *= scale;
+  const factor = clipFactor(norm, maxNorm);
+  if (factor < 1) for (let i = 0; i < gradients.length; i++) gradients[i]! *= factor;
   return norm;
+}
+
+/** What gradients of a norm are scaled by; 1 where they stay as they are. */
+export function clipFactor(norm: number, maxNorm: number): number {
+  const factor = maxNorm / (norm + 1e-6);
+  return maxNorm > 0 && factor < 1 ? factor : 1;
 }

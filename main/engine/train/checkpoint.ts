@@ -10,8 +10,7 @@ import { openSafetensors, safetensorsBytes, writeSafetensors, type TensorToWrite
 import { fromFile, inFile, shapeInFile } from '../model/parameters.ts';
 import type { Rounding } from '../quantise/freeze.ts';
 import { readRounding, roundingTensors } from '../quantise/stored.ts';
-import type { ParameterSet } from '../types.ts';
-import type { AdamW } from './adamw.ts';
+import type { Optimizer, ParameterSet } from '../types.ts';
 import { removeFolder, verifyFolder, writeFolder } from './durable.ts';
 
 /** An adapter's weights, under PEFT's file name and tensor names. */
@@ -93,7 +92,7 @@ export async function saveCheckpoint(
   folder: string,
   state: TrainingState,
   parameters: ParameterSet,
-  optimizer: AdamW,
+  optimizer: Optimizer,
   { adapterConfig, rounding }: CheckpointExtras = {},
 ): Promise<Checkpoint> {
   const name = checkpointName(state.step);
@@ -204,7 +203,7 @@ export async function loadWeights(path: string, parameters: ParameterSet): Promi
 }
 
 /** Optimiser state of a checkpoint. Throws CHECKPOINT_INVALID where names or shapes differ. */
-export async function loadOptimizer(path: string, parameters: ParameterSet, optimizer: AdamW): Promise<void> {
+export async function loadOptimizer(path: string, parameters: ParameterSet, optimizer: Optimizer): Promise<void> {
   const first = new Float32Array(parameters.values.length);
   const second = new Float32Array(parameters.values.length);
   await readInto(join(path, OPTIMIZER_FILE), parameters, [

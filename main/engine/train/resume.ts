@@ -3,8 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { FettleError } from '../../contract/errors.ts';
 import type { Recipe } from '../../contract/recipe.ts';
-import type { ParameterSet } from '../types.ts';
-import type { AdamW } from './adamw.ts';
+import type { Optimizer, ParameterSet } from '../types.ts';
 import type { BatchPlan } from './batches.ts';
 import { type Checkpoint, type TrainingState, listCheckpoints, loadOptimizer, loadWeights } from './checkpoint.ts';
 import { removeFolder, sweepTemporary, verifyFolder } from './durable.ts';
@@ -71,7 +70,7 @@ export async function begin(
   options: BeginOptions,
   plan: BatchPlan,
   parameters: ParameterSet,
-  optimizer: AdamW,
+  optimizer: Optimizer,
 ): Promise<Progress> {
   const { checkpointDir, recipe, environment, notice } = options;
   await mkdir(checkpointDir, { recursive: true });

@@ -4,7 +4,7 @@ import type { Recipe } from '../../contract/recipe.ts';
 import type { ResultEvent, TrainEvent } from '../../contract/training.ts';
 import type { Rounding } from '../quantise/freeze.ts';
 import type { Example, Trainable } from '../types.ts';
-import { AdamW, clipGradients } from './adamw.ts';
+import { AdamW } from './adamw.ts';
 import { BatchPlan, type DataReport } from './batches.ts';
 import { bestCheckpoint, listCheckpoints, pruneCheckpoints, saveCheckpoint } from './checkpoint.ts';
 import { evaluate } from './evaluate.ts';
@@ -77,7 +77,7 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
   const { model, recipe, control, onEvent, heldOut, sample } = options;
   const { parameters } = model;
   const plan = new BatchPlan(options.train, recipe);
-  const optimizer = new AdamW(parameters, recipe);
+  const optimizer = model.optimizer?.(recipe) ?? new AdamW(parameters, recipe);
   const stage = (text: string): void => onEvent({ type: 'state', state: 'running', stage: text });
   for (const sentence of describeData(plan.report, recipe)) stage(sentence);
 
@@ -88,6 +88,7 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
     parameters,
     optimizer,
   );
+  await optimizer.write();
   const { steps } = progress;
   const lap = stopwatch(options.clock);
   /** Came here by a step or by a fresh start, not by resuming. */
@@ -118,8 +119,9 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
 
     // Show.
     const look = step === 0 || (sample !== undefined && sample.every > 0 && step % sample.every === 0);
-    if (sample && asked !== 'pause' && arrived && (ending || look))
-      for (const text of await sample.generate(step)) onEvent({ type: 'sample', step, ...text });
+    const showDue = sample && asked !== 'pause' && arrived && (ending || look);
+    if (showDue) await optimizer.read();
+    if (showDue) for (const text of await sample.generate(step)) onEvent({ type: 'sample', step, ...text });
 
     // Save.
     const saveDue = recipe.saveEvery > 0 && step % recipe.saveEvery === 0;
@@ -136,16 +138,16 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
     const batches = plan.step(plan.position(step));
     const labelled = batches.reduce((sum, batch) => sum + batch.labelled, 0);
     const tokens = batches.reduce((sum, batch) => sum + batch.tokens, 0);
-    parameters.gradients.fill(0);
+    await optimizer.zero();
     let loss = 0;
     for (const [i, batch] of batches.entries()) {
       loss += (await model.accumulate(batch, 1 / labelled, step * recipe.gradientAccumulation + i)) / labelled;
       if (control.requested() === 'cancel') return end('cancelled', 'cancelled');
     }
-    const gradNorm = clipGradients(parameters.gradients, recipe.maxGradNorm);
+    const gradNorm = await optimizer.clip(recipe.maxGradNorm);
     if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) throw await diverged();
     const learningRate = learningRateAt(step, steps, recipe);
-    optimizer.step(learningRate);
+    await optimizer.step(learningRate);
 
     // Report.
     const seconds = lap.next();
@@ -191,6 +193,7 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
 
   async function save(): Promise<void> {
     const state = { ...progress, seconds: progress.seconds + lap.total() };
+    await optimizer.read();
     const { step, name, heldOutLoss, bytes } = await saveCheckpoint(
       options.checkpointDir,
       state,

@@ -1,5 +1,5 @@
 /** @file The settings of a recipe in plain words, in the order a person meets them. */
-import { PRECISIONS, TARGET_MODULES, type Recipe } from '../../../main/contract/recipe.ts';
+import { DEVICES, PRECISIONS, TARGET_MODULES, type Recipe } from '../../../main/contract/recipe.ts';
 
 export type Key = Exclude<keyof Recipe, 'version' | 'strategy'>;
 export interface Setting {
@@ -45,7 +45,7 @@ export const EXPERT: readonly Setting[] = [
   { key: 'epsilon', name: 'Smallest divisor', kind: 'number' },
   { key: 'seed', name: 'Seed', kind: 'number' },
   { key: 'precision', name: 'Numbers of the frozen model', kind: [...PRECISIONS] },
-  { key: 'device', name: 'Device', kind: ['auto', 'cpu'] },
+  { key: 'device', name: 'Device', kind: ['auto', ...DEVICES] },
   { key: 'initAdapter', name: 'Adapter to start from', kind: 'text' },
 ];
 

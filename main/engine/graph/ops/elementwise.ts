@@ -49,6 +49,7 @@ const SMALLEST = 1.2e-38;
 const addOp = binary('add', 'Add', (_a, _b, dy) => [dy, dy]);
 const subOp = binary('sub', 'Sub', (_a, _b, dy) => [dy, mul(dy, dy.scope.scalar(-1))]);
 const mulOp = binary('mul', 'Mul', (a, b, dy) => [mul(dy, b), mul(dy, a)]);
+const divOp = binary('div', 'Div', (a, b, dy) => [div(dy, b), mul(dy, mul(div(a, mul(b, b)), dy.scope.scalar(-1)))]);
 const expOp = unary('exp', plain('Exp'), (_x, y, dy) => mul(dy, y));
 /** Of numbers from 0 up; what is too small for float32 counts as its smallest, 87 below 1. */
 const logOp = unary(
@@ -90,6 +91,8 @@ const rsqrtOp = unary(
   (_x, y, dy) => mul(dy, mul(mul(y, mul(y, y)), y.scope.scalar(-0.5))),
 );
 
+/** Its derivative is 1 / (2 y), for x above 0. */
+const sqrtOp = unary('sqrt', plain('Sqrt'), (_x, y, dy) => div(dy, mul(y, y.scope.scalar(2))));
 const tanhOp = unary('tanh', plain('Tanh'), (_x, y, dy) => mul(dy, sub(y.scope.scalar(1), mul(y, y))));
 /**
  * 0.5 x (1 + tanh(u)) with u = sqrt(2 / pi) (x + 0.044715 x^3) (Hendrycks & Gimpel 2016): what GPT-2 and Gemma mean by
@@ -113,12 +116,14 @@ const two = (op: Op<None>, a: Value, b: Value): Value => a.scope.apply(op, [a, b
 export const add = (a: Value, b: Value): Value => two(addOp, a, b);
 export const sub = (a: Value, b: Value): Value => two(subOp, a, b);
 export const mul = (a: Value, b: Value): Value => two(mulOp, a, b);
+export const div = (a: Value, b: Value): Value => two(divOp, a, b);
 export const exp = (x: Value): Value => x.scope.apply(expOp, [x], {})[0]!;
 export const log = (x: Value): Value => x.scope.apply(logOp, [x], {})[0]!;
 export const sigmoid = (x: Value): Value => x.scope.apply(sigmoidOp, [x], {})[0]!;
 export const tanh = (x: Value): Value => x.scope.apply(tanhOp, [x], {})[0]!;
 export const gelu = (x: Value): Value => x.scope.apply(geluOp, [x], {})[0]!;
 export const silu = (x: Value): Value => x.scope.apply(siluOp, [x], {})[0]!;
+export const sqrt = (x: Value): Value => x.scope.apply(sqrtOp, [x], {})[0]!;
 export const rsqrt = (x: Value): Value => x.scope.apply(rsqrtOp, [x], {})[0]!;
 
 /**
@@ -139,4 +144,17 @@ export function accumulate(a: Value, b: Value): Value {
   return add(a, b);
 }
 
-export const ELEMENTWISE = [addOp, subOp, mulOp, expOp, logOp, sigmoidOp, siluOp, rsqrtOp, tanhOp, geluOp];
+export const ELEMENTWISE = [
+  addOp,
+  subOp,
+  mulOp,
+  divOp,
+  expOp,
+  logOp,
+  sigmoidOp,
+  siluOp,
+  sqrtOp,
+  rsqrtOp,
+  tanhOp,
+  geluOp,
+];

@@ -7,7 +7,7 @@ import { QUANTISED } from './quantised.ts';
 import { REDUCE } from './reduce.ts';
 import type { Op } from '../op.ts';
 
-export { accumulate, add, exp, gelu, log, mul, rsqrt, sigmoid, silu, sub, tanh } from './elementwise.ts';
+export { accumulate, add, div, exp, gelu, log, mul, rsqrt, sigmoid, silu, sqrt, sub, tanh } from './elementwise.ts';
 export { concat, pad, reshape, slice, split, transpose } from './layout.ts';
 export { layerNorm, oneHot, pick, rmsNorm, rotary, rows } from './model.ts';
 export { bmm, gemm } from './products.ts';

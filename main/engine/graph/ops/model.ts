@@ -10,7 +10,7 @@ interface Epsilon extends Attrs {
 }
 /**
  * y = x r w with r = 1 / sqrt(mean(x^2) + epsilon) over the last axis (Zhang & Sennrich 2019). Results: y, and r with
- * the last axis kept as 1. With dx = r (dy w) - x r^2 mean(dy y): mean(dy w n) for n = x r is mean(dy y).
+ * the last axis kept as 1, which WebGPU's kernel leaves unwritten: there it is computed by itself. With dx = r (dy w) - x r^2 mean(dy y): mean(dy w n) for n = x r is mean(dy y).
  */
 const rmsNormOp: Op<Epsilon> = {
   name: 'rmsNorm',
@@ -25,11 +25,17 @@ const rmsNormOp: Op<Epsilon> = {
   },
   emit: (to, node) => {
     const { epsilon } = node.attrs;
-    to.node('SimplifiedLayerNormalization', ...ends(to, node), {
-      axis: -1,
-      epsilon: { float: epsilon },
-      stash_type: 1,
-    });
+    const [inputs, [y, r]] = ends(to, node);
+    const attributes = { axis: -1, epsilon: { float: epsilon }, stash_type: 1 };
+    if (to.device === 'cpu') return to.node('SimplifiedLayerNormalization', inputs, [y!, r!], attributes);
+    if (to.uses(node.outputs[0]!)) to.node('SimplifiedLayerNormalization', inputs, [y!], attributes);
+    if (!to.uses(node.outputs[1]!)) return;
+    const [square, mean, above, root] = [to.fresh(), to.fresh(), to.fresh(), to.fresh()];
+    to.node('Mul', [inputs[0]!, inputs[0]!], [square]);
+    to.node('ReduceMean', [square, to.ints([node.inputs[0]!.shape.length - 1])], [mean], { keepdims: 1 });
+    to.node('Add', [mean, to.scalar(epsilon)], [above]);
+    to.node('Sqrt', [above], [root]);
+    to.node('Reciprocal', [root], [r!]);
   },
   vjp: ({ inputs: [x, w], outputs: [y, r] }, [dy]) => {
     const scaled = mul(dy!, w!);

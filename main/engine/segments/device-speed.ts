@@ -1,0 +1,61 @@
+/** @file Whether there is a graphics processor that the runtime can use, and how fast it multiplies: found out by trying. */
+import { emit } from '../graph/emit.ts';
+import { gemm, reduceSum } from '../graph/ops/index.ts';
+import { Scope } from '../graph/value.ts';
+import { DeviceMemory } from './device-memory.ts';
+import { tensor, type Tensors } from './session.ts';
+
+/** Sizes of a product: rows, inputs, outputs. The small one shows whether the large one is worth waiting for. */
+const SMALL = [64, 256, 256] as const;
+const LARGE = [512, 2048, 2048] as const;
+/** Billions of operations a second below which a device is none that anybody would train on. */
+const SLOW = 20;
+const ROUNDS = 3;
+/** Products in a round of large ones: only the last one's result is waited for. */
+const MANY = 20;
+
+/**
+ * Billions of operations a second of float32 products. Throws what the runtime does where there is no such device, and
+ * may end the process with it: ask in a child process.
+ */
+export async function measureDevice(): Promise<number> {
+  const memory = new DeviceMemory();
+  try {
+    const small = await speedOf(memory, SMALL, 1);
+    return small < SLOW ? small : await speedOf(memory, LARGE, MANY);
+  } finally {
+    await memory.release();
+  }
+}
+
+async function speedOf(
+  memory: DeviceMemory,
+  [rows, from, to]: readonly [number, number, number],
+  products: number,
+): Promise<number> {
+  const ones = (n: number, m: number): Promise<Tensors> =>
+    memory.put(`${n} ${m}`, { x: tensor(new Float32Array(n * m).fill(1), [n, m]) });
+  const [{ x }, { x: w }] = [await ones(rows, from), await ones(to, from)];
+  const product = await memory.program(`product ${rows}`, () => {
+    const scope = new Scope();
+    const y = gemm(scope.input('x', [rows, from]), scope.input('w', [to, from]), { transB: true });
+    return emit(new Map([['y', y]]), 'webgpu');
+  });
+  const sum = await memory.program(`sum ${rows}`, () => {
+    const total = reduceSum(reduceSum(new Scope().input('y', [rows, to]), [1]), [0]);
+    return emit(new Map([['total', total]]), 'webgpu');
+  });
+  let best = Infinity;
+  // The first round compiles.
+  for (let round = 0; round <= ROUNDS; round++) {
+    const start = performance.now();
+    let made = await memory.run(product, [{ x: x!, w: w! }], 'product');
+    for (let i = 1; i < products; i++) made = await memory.run(product, [{ x: x!, w: w! }], 'product');
+    const { total } = await memory.run(sum, [made], 'sum');
+    const [found] = await memory.read(total!);
+    if (round > 0) best = Math.min(best, (performance.now() - start) / products);
+    if (Math.abs(found! / (rows * to * from) - 1) > 1e-3)
+      throw new Error(`the device multiplies wrongly: ${found} in place of ${rows * to * from}`);
+  }
+  return (2 * rows * from * to) / best / 1e6;
+}
