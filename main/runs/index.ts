@@ -17,7 +17,7 @@ import type { Projects } from '../projects/index.ts';
 import type { Devices } from '../recipes/devices.ts';
 import { estimate } from '../recipes/estimate.ts';
 import { measureRows } from '../recipes/index.ts';
-import { needsExact } from '../recipes/memory.ts';
+import { needsExact, type ModelSize } from '../recipes/memory.ts';
 import type { StrategyService } from '../strategy/index.ts';
 import { checkpointsOf } from './folders.ts';
 import { createHistory } from './history.ts';
@@ -82,13 +82,17 @@ export function createRuns(
     return [...under(row), join(checkpointsOf(core.home.run(row.project, row.id)), checkpoint)];
   }
 
+  const sized = async (model: string): Promise<ModelSize> => ({
+    ...models.show(model),
+    spec: await models.spec(model),
+  });
+
   async function checkRunMemory(run: TrainedRow): Promise<void> {
     const size = await measureRows(
       readRows(datasets.rowsFile(run.project, run.dataset)),
       datasets.show(run.project, run.dataset).rows,
     );
-    const model = { ...models.show(run.model), spec: await models.spec(run.model) };
-    checkMemory(estimate(run.recipe, model, size, await planner.free(run.model)));
+    checkMemory(estimate(run.recipe, await sized(run.model), size, await planner.free(run.model)));
   }
   const training = handleTraining(core, {
     table,
@@ -96,7 +100,7 @@ export function createRuns(
     models,
     datasets,
     checkMemory: checkRunMemory,
-    deviceFor: ({ recipe, model }) => devices.choose(recipe, models.show(model)),
+    deviceFor: async ({ recipe, model }) => devices.choose(recipe, await sized(model)),
     under,
   });
 

@@ -68,6 +68,7 @@ export async function trainInWorker(
     rows: await writeRows(folder, rows, 1),
     recipe,
     threads,
+    device: 'cpu',
     resume: false,
     continued: false,
   };
