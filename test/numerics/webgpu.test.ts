@@ -85,7 +85,8 @@ const CASES = [
   { name: 'gpt2', packed: false, activationCheckpointing: true },
 ] as const;
 
-describe('training on a graphics processor', () => {
+// Most of the time it compiles shaders, on cores that may have other work.
+describe('training on a graphics processor', { timeout: 300_000 }, () => {
   for (const { name, packed, activationCheckpointing } of CASES)
     it(`${name}: ten steps are those of the CPU`, async (test) => {
       await needDevice(test);
