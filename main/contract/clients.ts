@@ -1,5 +1,6 @@
 /** @file How other programs load an export: one table, for the workbench and for the README that travels with the files. */
 import type { ExportFormat, HowTo } from './entities.ts';
+import { ggufNameOf } from './export-types.ts';
 
 /** What the commands depend on. */
 export interface Handed {
@@ -33,14 +34,14 @@ export function howToRun(handed: Handed, at: string): HowTo[] {
   const file = shell(at === '.' ? gguf : `${at}/${gguf}`);
   const script = JSON.stringify(at === '.' ? gguf : `${at}/${gguf}`);
   // One stage alone does not fit the plain base, whose hash would mislead.
-  const baseName = over ? `${over.run}-${over.checkpoint}-merged` : base.name;
-  const ggufBase = `${baseName}.gguf`;
+  const baseName = over ? mergedFolder(over, format) : base.name;
+  const ggufBase = over ? `${baseName}/${mergedGguf(over.run)}` : `${baseName}.gguf`;
   const own = files.some((each) => each.startsWith('base/'));
   // A base without a form of conversation: the adapter brings one, with the tokenizer.
   const words = files.includes('tokenizer.json') ? at : own ? (at === '.' ? 'base' : `${at}/base`) : baseName;
   const basePath = own ? (at === '.' ? 'base' : `${at}/base`) : baseName;
   const needs = own ? [] : baseNeeded(handed);
-  const talk = converses ? '-cnv' : "-no-cnv -p 'Once upon a time'";
+  const talk = converses ? '-cnv' : "-no-cnv -n 200 -p 'Once upon a time'";
   switch (format) {
     case 'adapter':
       return [
@@ -123,9 +124,7 @@ function baseNeeded({ format, base, over }: Handed): string[] {
   if (over)
     return [
       `# the base: ${over.run}, ${over.checkpoint}, merged into its own base; the plain base does not fit`,
-      gguf
-        ? `# fettle export ${over.run} --checkpoint ${over.checkpoint} --format gguf --quant f32`
-        : `# fettle export ${over.run} --checkpoint ${over.checkpoint} --format safetensors --out ${shell(`${over.run}-${over.checkpoint}-merged`)}`,
+      `# fettle export ${over.run} --checkpoint ${over.checkpoint} --format ${gguf ? 'gguf --quant f32' : 'safetensors'} --out ${shell(mergedFolder(over, format))}`,
     ];
   const name = base.name.replaceAll(/\s+/g, ' ');
   const hash = base.severalFiles ? `Fettle’s hash of its files ${base.hash}` : `SHA-256 ${base.hash}`;
@@ -136,6 +135,12 @@ function baseNeeded({ format, base, over }: Handed): string[] {
       ]
     : [`# the base: ${name}, ${hash}`];
 }
+
+/** Where the stages before are told to be put. */
+const mergedFolder = ({ run, checkpoint }: NonNullable<Handed['over']>, format: ExportFormat): string =>
+  `${run}-${checkpoint}-merged${format === 'gguf-adapter' ? '-gguf' : ''}`;
+/** As an export of that run is named, by its title: "shop-1" is "shop, run 1". */
+const mergedGguf = (run: string): string => ggufNameOf(run.replace(/-(\d+)$/, ' run $1'), 'f32');
 
 const NOT_IN_VLLM = [
   '',
@@ -242,12 +247,15 @@ const node = (model: string, converses: boolean, lora?: string): string =>
   [
     `import { getLlama, ${converses ? 'LlamaChatSession' : 'LlamaCompletion'} } from 'node-llama-cpp';`,
     '',
-    `const model = await (await getLlama()).loadModel({ modelPath: ${model} });`,
-    `const context = await model.createContext(${lora === undefined ? '' : `{ lora: ${lora} }`});`,
+    'const llama = await getLlama();',
+    `const model = await llama.loadModel({ modelPath: ${model} });`,
+    // They spin while they wait for each other: more than there are cores to spare make it a hundred times slower.
+    'const threads = Math.max(1, llama.cpuMathCores - 1);',
+    `const context = await model.createContext({ threads${lora === undefined ? '' : `, lora: ${lora}`} });`,
     ...(converses
       ? [
-          'const session = new LlamaChatSession({ contextSequence: context.getSequence() });',
-          "console.log(await session.prompt('Hello'));",
+          "const session = new LlamaChatSession({ contextSequence: context.getSequence(), systemPrompt: '' });",
+          "console.log(await session.prompt('Hello', { maxTokens: 200 }));",
         ]
       : [
           'const completion = new LlamaCompletion({ contextSequence: context.getSequence() });',

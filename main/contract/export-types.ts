@@ -5,6 +5,10 @@ export const FLOATS = ['f32', 'f16', 'bf16'] as const;
 export const GGUF_TYPES = [...FLOATS, 'q8_0', 'q6_k', 'q5_k_m', 'q5_1', 'q5_0', 'q4_k_m', 'q4_1', 'q4_0'] as const;
 export const ONNX_TYPES = ['q8', 'f32', 'f16', 'q4'] as const;
 
+/** A GGUF file's name, by what it is a tuning of. */
+export const ggufNameOf = (title: string, type: string): string =>
+  `${title.toLowerCase().replaceAll(/[^\p{L}\p{N}]+/gu, '-')}-${type}.gguf`;
+
 /** The first is recommended. */
 export const TYPES_OF: Readonly<Record<ExportFormat, readonly ExportType[]>> = {
   adapter: ['f32'],
@@ -48,8 +52,13 @@ export const NEXT: Partial<Readonly<Record<ExportType, ExportType>>> = {
   f16: 'f32',
 };
 
-/** llama.cpp reads such files, where it is installed. */
-export const readByLlamaCpp = (format: ExportFormat): boolean => ['gguf', 'gguf-adapter', 'ollama'].includes(format);
+/** Who else is asked of such files, where it is installed, and the package that it comes in. */
+export const otherReader = (format: ExportFormat): { readonly name: string; readonly npm: string } | null =>
+  format === 'onnx'
+    ? { name: 'transformers.js', npm: '@huggingface/transformers' }
+    : ['gguf', 'gguf-adapter', 'ollama'].includes(format)
+      ? { name: 'llama.cpp', npm: 'node-llama-cpp' }
+      : null;
 
 /** A share as percent with two decimals; what rounds to nothing has no sign. */
 export const inPercent = (share: number): string => `${(100 * share).toFixed(2).replace(/^-(0\.0+)$/, '$1')}%`;

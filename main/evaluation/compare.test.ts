@@ -1,5 +1,5 @@
 /** @file Measuring end to end on a tiny model: what a result names, that it repeats, what is said when something is gone, and the report for the desk. */
-import { mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -123,6 +123,44 @@ describe('what goes wrong', () => {
     await refused({ dataset: 'none' }, 'DATASET_NOT_FOUND');
   });
 
+  it('what a check cannot judge in these data is said before any model is asked', async () => {
+    const { client } = app;
+    const bring = async (name: string, answer: (i: number) => string, about = ''): Promise<string> => {
+      const rows = Array.from({ length: 20 }, (_, i) => ({
+        instruction: `Question ${i}${about}`,
+        response: answer(i),
+      }));
+      writeFileSync(join(folder, name), rows.map((each) => JSON.stringify(each)).join('\n'));
+      const path = join(folder, name);
+      await app.core.jobs.settled(
+        (await client.call('datasets.import', { project: 'shop', paths: [path], heldOut: 0.3 })).id,
+      );
+      return (await client.call('datasets.list', { project: 'shop' }))[0]!.id;
+    };
+    const failed = async (dataset: string, kind: 'rouge-l' | 'choice'): Promise<unknown> => {
+      const { id } = await compare(['tiny'], { dataset, suites: ['task'], checks: [{ kind }] });
+      return client.call('evaluation.show', { comparison: id });
+    };
+    const refusal = (words: string): object => ({
+      state: 'failed',
+      result: null,
+      error: { code: 'INPUT_INVALID', message: expect.stringContaining(words) as string },
+    });
+    const foreign = await bring('foreign.jsonl', (i) => `Здравствуйте, лампа номер ${'и'.repeat(i + 1)} готова.`);
+    expect(await failed(foreign, 'rouge-l')).toMatchObject(refusal('Latin letters'));
+    const wordless = await bring('wordless.jsonl', (i) => '!'.repeat(i + 1));
+    expect(await failed(wordless, 'choice')).toMatchObject(refusal('needs an expected answer'));
+    const long = await bring('long.jsonl', (i) => `Answer ${i}`, 'so '.repeat(400));
+    expect(await failed(long, 'choice')).toMatchObject({
+      state: 'failed',
+      error: {
+        code: 'PROMPT_TOO_LONG',
+        message: expect.stringMatching(/^Question 1 of \d is .* 512 at most/) as string,
+      },
+    });
+    for (const dataset of [foreign, wordless, long]) await client.call('datasets.delete', { project: 'shop', dataset });
+  });
+
   it('a checkpoint or a model whose files are gone is named, and nothing half-measured is kept', async () => {
     const checkpoints = join(home, 'projects/shop/runs', second.id, 'checkpoints');
     renameSync(checkpoints, `${checkpoints}-away`);
@@ -158,6 +196,24 @@ describe('what goes wrong', () => {
       code: 'INPUT_INVALID',
       message: expect.stringContaining('cancelled') as string,
     });
+  });
+
+  it('a probe suite of a newer Fettle is not guessed at', async () => {
+    mkdirSync(join(folder, 'newer/probes'), { recursive: true });
+    writeFileSync(
+      join(folder, 'newer/probes/suite.json'),
+      JSON.stringify({ format: 99, version: 1, sha256: 'x', more: [] }),
+    );
+    process.env.FETTLE_RESOURCES = join(folder, 'newer');
+    try {
+      expect(await compare(['tiny'], { suites: ['prose'] })).toMatchObject({
+        state: 'failed',
+        result: null,
+        error: { code: 'SUITE_NEWER', message: expect.stringContaining('form 99') as string },
+      });
+    } finally {
+      delete process.env.FETTLE_RESOURCES;
+    }
   });
 
   it('a result of a newer Fettle is not guessed at, and spoils no list', async () => {

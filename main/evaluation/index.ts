@@ -16,6 +16,7 @@ import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
 import type { Datasets } from '../datasets/index.ts';
 import type { Models } from '../models/index.ts';
+import type { Projects } from '../projects/index.ts';
 import type { Runs } from '../runs/index.ts';
 import type { CompareEvent, CompareJob, CompareResult } from '../workers/compare.ts';
 import type { StrategyService } from '../strategy/index.ts';
@@ -35,6 +36,7 @@ export interface Evaluation {
   list(project: string): ComparisonSummary[];
 }
 interface Parts {
+  readonly projects: Pick<Projects, 'show'>;
   readonly models: Models;
   readonly datasets: Datasets;
   readonly runs: Runs;
@@ -114,6 +116,7 @@ export function createEvaluation(core: Core, parts: Parts): Evaluation {
 
   function compare(input: ParsedInputOf<'evaluation.compare'>): Promise<Comparison> {
     const { project, targets: names, dataset, samples, checks } = input;
+    parts.projects.show(project);
     for (const check of checks) validate(check);
     const targets = names.map((name) => resolveTarget(parts, name));
     if (new Set(names).size !== names.length)
@@ -206,7 +209,7 @@ export function createEvaluation(core: Core, parts: Parts): Evaluation {
     list,
     handlers: {
       'evaluation.compare': compare,
-      'evaluation.list': (input) => list(input.project),
+      'evaluation.list': (input) => (parts.projects.show(input.project), list(input.project)),
       'evaluation.show': (input) => show(input.comparison),
     },
   };

@@ -238,11 +238,38 @@ describe('what goes wrong', () => {
   });
 
   it('one that is cancelled leaves nothing', async () => {
-    const begun = await begin({ format: 'safetensors', out: out('cancelled') });
-    while (app.core.jobs.show(jobOf(begun)).state !== 'running') await new Promise((resolve) => setTimeout(resolve, 5));
+    const begun = await begin({ format: 'safetensors', out: out('new/deeper/cancelled') });
+    // While its files are there, and the folders above them.
+    while (!existsSync(out('new/deeper')) || readdirSync(out('new/deeper')).length === 0)
+      await new Promise((resolve) => setTimeout(resolve, 1));
     await app.client.call('jobs.cancel', { job: jobOf(begun) });
     expect(await ended(begun)).toMatchObject({ state: 'cancelled' });
-    expect([existsSync(out('cancelled')), leftovers()]).toEqual([false, []]);
+    expect([existsSync(out('new')), leftovers()]).toEqual([false, []]);
+  });
+
+  it('one that fails takes away what it made, and not what somebody else has put there', async () => {
+    mkdirSync(out('kept'));
+    const clear = await makeStaging(out('kept/new/deeper/.x.exporting'));
+    writeFileSync(out('kept/new/mine.txt'), 'mine');
+    await clear();
+    expect(readdirSync(out('kept'), { recursive: true }).sort()).toEqual(['new', join('new', 'mine.txt')]);
+    const again = await makeStaging(out('kept/.y.exporting'));
+    await again();
+    expect(existsSync(out('kept'))).toBe(true);
+  });
+
+  it('a project that is not there has no list', async () => {
+    for (const list of ['exports.list', 'evaluation.list', 'pilots.list', 'curves.list', 'answers.list'] as const)
+      await expect(app.client.call(list, { project: 'nowhere' })).rejects.toMatchObject({ code: 'PROJECT_NOT_FOUND' });
+    await expect(
+      app.client.call('evaluation.compare', { project: 'nowhere', targets: ['tiny'] }),
+    ).rejects.toMatchObject({ code: 'PROJECT_NOT_FOUND' });
+  });
+
+  it('commands are told as they are now, whatever was stored', async () => {
+    const made = (await app.client.call('exports.list', { project: 'shop' })).find(({ howTo }) => howTo.length > 0)!;
+    app.core.db.prepare(`UPDATE export SET result = json_set(result, '$.howTo', json('[]')) WHERE id = ?`).run(made.id);
+    expect((await app.client.call('exports.show', { export: made.id })).howTo).toEqual(made.howTo);
   });
 
   it('a checkpoint that is gone is said by its name', async () => {

@@ -4,10 +4,12 @@ import type { Core } from '../core/context.ts';
 import type { Datasets } from '../datasets/index.ts';
 import type { Evaluation } from '../evaluation/index.ts';
 import type { Models } from '../models/index.ts';
+import type { Projects } from '../projects/index.ts';
 import type { Runs } from '../runs/index.ts';
 import type { CardFacts, PublicRecipe } from './card.ts';
 
 export interface Parts {
+  readonly projects: Pick<Projects, 'show'>;
   readonly models: Models;
   readonly datasets: Datasets;
   readonly runs: Runs;

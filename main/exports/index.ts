@@ -70,7 +70,6 @@ export function createExports(core: Core, parts: Parts): Exports {
       dtype: row.dtype,
       withBase: row.with_base === 1,
       folder: row.folder,
-      howTo: result.handed ? howToRun({ ...result.handed, format, files }, row.folder) : [],
       createdAt: row.created_at,
       state: row.result !== null && !('failed' in result) ? 'completed' : (job?.state ?? 'interrupted'),
       stage: job?.stage ?? '',
@@ -79,6 +78,8 @@ export function createExports(core: Core, parts: Parts): Exports {
       files: [],
       proof: null,
       ...result,
+      // Made when they are shown: what is stored are the facts that they depend on.
+      howTo: result.handed ? howToRun({ ...result.handed, format, files }, row.folder) : [],
     });
   };
   const row = (id: string): Row => {
@@ -196,7 +197,7 @@ export function createExports(core: Core, parts: Parts): Exports {
     show: (id) => view(row(id)),
     handlers: {
       'exports.start': start,
-      'exports.list': (input) => all.all(input.project).map(view),
+      'exports.list': (input) => (parts.projects.show(input.project), all.all(input.project).map(view)),
       'exports.show': (input) => view(row(input.export)),
     },
   };

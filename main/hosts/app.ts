@@ -132,8 +132,8 @@ function featuresOf(core: Core): {
   const talk = createTalk(core, { projects, models, datasets, runs });
   const endpoint = createEndpoint(core, talk);
   const curves = async (project: string): Promise<LearningCurve[]> => pilots.handlers['curves.list']({ project });
-  const evaluation = createEvaluation(core, { models, datasets, runs, strategy, curves });
-  const exports = createExports(core, { models, datasets, runs, evaluation });
+  const evaluation = createEvaluation(core, { projects, models, datasets, runs, strategy, curves });
+  const exports = createExports(core, { projects, models, datasets, runs, evaluation });
   const blind = async (project: string): Promise<BlindTest[]> => talk.handlers['blind.list']({ project });
   const desk = createDesk(core, { projects, models, datasets, runs, evaluation, exports, curves, blind });
   const handlers: AllHandlers = {

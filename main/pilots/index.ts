@@ -65,13 +65,13 @@ export function createPilots(core: Core, features: Features): { readonly handler
         if (!datasets.newest(project, 'instruct') && !datasets.newest(project, 'non-instruct')) throw nothingYet();
         return Pilot.parse(pilots.show(pilots.start(project, model, { minutes, tokens: tokens ?? null })));
       },
-      'pilots.list': ({ project }) => Pilot.array().parse(pilots.list(project)),
+      'pilots.list': ({ project }) => (projects.show(project), Pilot.array().parse(pilots.list(project))),
       'pilots.show': ({ pilot }) => Pilot.parse(pilots.show(pilot)),
       'curves.start': ({ project, model, dataset, minutes, tokens }) => {
         const request = { minutes, tokens: tokens ?? null, dataset: datasetFor(project, dataset) };
         return LearningCurve.parse(curves.show(curves.start(project, model, request)));
       },
-      'curves.list': ({ project }) => LearningCurve.array().parse(curves.list(project)),
+      'curves.list': ({ project }) => (projects.show(project), LearningCurve.array().parse(curves.list(project))),
       'curves.show': ({ curve }) => LearningCurve.parse(curves.show(curve)),
     },
   };

@@ -268,12 +268,14 @@ export function createAnswers(
       }),
       'answers.start': start,
       'answers.resume': ({ answers }) => resume(answers),
-      'answers.list': ({ project }) =>
-        db
+      'answers.list': ({ project }) => {
+        if (project !== undefined) parts.projects.show(project);
+        return db
           .prepare<[], Row>('SELECT * FROM answer_file ORDER BY number DESC')
           .all()
           .filter((each) => project === undefined || each.project === project)
-          .map(view),
+          .map(view);
+      },
       'answers.show': ({ answers }) => view(row(answers)),
     },
   };

@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import type { ParsedInputOf } from '../contract/api.ts';
-import { ChatTurn, Sampling, Vote, type BlindTest, type ErrorInfo } from '../contract/entities.ts';
+import { ChatTurn, Sampling, Vote, type BlindTest, type Dataset, type ErrorInfo } from '../contract/entities.ts';
 import { FettleError, toFettleError } from '../contract/errors.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
@@ -175,13 +175,7 @@ export function createBlind(
       const found = await promptsIn(resolve(file), most);
       return { source: 'your own prompts, from a file', prompts: found.map((turns) => [...turns]) };
     }
-    const data = dataset === undefined ? datasets.list(project)[0] : datasets.show(project, dataset);
-    if (!data)
-      throw new FettleError(
-        'DATASET_NOT_FOUND',
-        'This project has no data to take questions from.',
-        'Import data, or bring prompts of your own.',
-      );
+    const data = dataset === undefined ? withQuestions(datasets.list(project)) : datasets.show(project, dataset);
     const found: Prompt[] = [];
     for await (const { split, messages, text } of readRows(datasets.rowsFile(project, data.id))) {
       if (split !== 'held-out') continue;
@@ -339,6 +333,23 @@ export function createBlind(
       },
     },
   };
+}
+
+/** The newest data that hold questions which no model learned from. @throws DATASET_NOT_FOUND, DATA_EMPTY */
+function withQuestions(all: readonly Dataset[]): Dataset {
+  const found = all.find(({ kind, heldOutRows }) => kind !== 'prose' && heldOutRows > 0);
+  if (found) return found;
+  if (all.length === 0)
+    throw new FettleError(
+      'DATASET_NOT_FOUND',
+      'This project has no data to take questions from.',
+      'Import data, or bring prompts of your own.',
+    );
+  throw new FettleError(
+    'DATA_EMPTY',
+    'None of this project’s data holds questions with rows held out.',
+    'Bring prompts of your own, import examples with some held out, or name prose as the data: both then go on from its first words.',
+  );
 }
 
 const user = (content: string): Prompt => [{ role: 'user', content }];

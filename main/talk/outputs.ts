@@ -1,5 +1,6 @@
 /** @file How answered rows are written: JSON Lines, CSV or TSV. */
 import { extname } from 'node:path';
+import { csvCell } from '../contract/csv.ts';
 import { FettleError } from '../contract/errors.ts';
 import type { Row } from '../datasets/map-row.ts';
 
@@ -27,17 +28,9 @@ export function outputForm(path: string, columns: readonly string[]): OutputForm
 }
 const HINT = 'Name a file that ends in .jsonl, .csv or .tsv.';
 
-/** A line of a table, quoted as RFC 4180 has it. */
+/** A line of a table. */
 export const delimited = (cells: readonly unknown[], delimiter = ','): string =>
-  `${cells.map((cell) => quoted(cell, delimiter)).join(delimiter)}\n`;
-
-function quoted(cell: unknown, delimiter: string): string {
-  const text =
-    cell === undefined || cell === null ? '' : typeof cell === 'object' ? JSON.stringify(cell) : String(cell as string);
-  return text.includes(delimiter) || /["\r\n]/.test(text) || text !== text.trim()
-    ? `"${text.replaceAll('"', '""')}"`
-    : text;
-}
+  `${cells.map((cell) => csvCell(cell, delimiter)).join(delimiter)}\n`;
 
 /** `notes.csv` becomes `notes.answered.csv`; what cannot be written in its own form becomes JSON Lines. */
 export function besideInput(path: string): string {

@@ -417,6 +417,36 @@ describe('a blind test', () => {
     await expect(app.client.call('blind.show', { blind: id })).rejects.toMatchObject({ code: 'INPUT_INVALID' });
   });
 
+  it('takes unseen questions of the newest data that hold some, and says where there are none', async () => {
+    const { client } = app;
+    const begin = (dataset?: string) =>
+      client.call('blind.start', {
+        project: 'mixed',
+        targets: ['first', 'second'],
+        sampling: { maxTokens: 4 },
+        ...(dataset === undefined ? {} : { dataset }),
+      });
+    const bring = async (name: string, text: string, heldOut: number): Promise<string> => {
+      writeFileSync(join(folder, name), text);
+      await settled(await client.call('datasets.import', { project: 'mixed', paths: [join(folder, name)], heldOut }));
+      return (await client.call('datasets.list', { project: 'mixed' }))[0]!.id;
+    };
+    await client.call('projects.create', { name: 'Mixed' });
+    await expect(begin()).rejects.toMatchObject({ code: 'DATASET_NOT_FOUND' });
+    const prose = await bring('prose.txt', 'The kettle waits for water, and the lamp hums.\n\n'.repeat(80), 0.5);
+    await expect(begin()).rejects.toMatchObject({
+      code: 'DATA_EMPTY',
+      message: expect.stringContaining('holds questions') as unknown,
+    });
+    expect(await begin(prose)).toMatchObject({ source: expect.stringContaining('prose') as unknown });
+    const pairs = Array.from({ length: 30 }, (_, i) =>
+      JSON.stringify({ instruction: `Ask ${i}`, response: `Say ${i}` }),
+    );
+    await bring('pairs.jsonl', pairs.join('\n'), 0.2);
+    await bring('later.txt', 'A chair creaks in the hall, and nobody sits.\n\n'.repeat(80), 0.5);
+    expect(await begin()).toMatchObject({ source: 'unseen rows of pairs' });
+  });
+
   it('gives each the first place as often, in every block of four, and not always the same way', () => {
     const orders = Array.from({ length: 200 }, () => firstPlaces(8).join(''));
     for (const order of orders)

@@ -3,14 +3,12 @@ import { open, type FileHandle } from 'node:fs/promises';
 import type { Sampling } from '../contract/entities.ts';
 import { toFettleError } from '../contract/errors.ts';
 import type { Row } from '../datasets/map-row.ts';
-import type { ModelSpec } from '../engine/architectures/spec.ts';
-import { generate } from '../engine/generate/generate.ts';
 import { chatPrompt } from '../engine/train/examples.ts';
 import { questionIn, readInputs, type InputRow } from '../talk/inputs.ts';
 import { outputForm } from '../talk/outputs.ts';
 import { runChild } from './child.ts';
 import { loadModel, withAdapter } from './load.ts';
-import { createLimit } from '../engine/generate/turns.ts';
+import { answerTogether } from './together.ts';
 
 export interface AnswerJob {
   readonly model: string;
@@ -45,11 +43,6 @@ export interface AnswerEvent extends AnswerProgress {
   readonly seconds: number;
 }
 
-/** Rows that are answered at a time, where their keys and values fit so many bytes. */
-const AT_ONCE = 8;
-const CACHE_BYTES = 1e9;
-/** What a row is expected to take of the context at most: the few that take more may go beyond. */
-const USUAL_TOKENS = 2048;
 /** Rows that may be under way or wait for one before them to be written. */
 const AHEAD = 32;
 /** What was written is flushed and told at most so often. */
@@ -71,9 +64,7 @@ runChild<AnswerJob, AnswerEvent, AnswerEvent>(async (job, { emit, signal }) => {
   const file = await open(job.partial, job.from.bytes === 0 ? 'w' : 'r+');
   try {
     const model = await withAdapter(base, job.adapter);
-    const rows = rowsFor(base.spec);
-    const batch = model.batchGenerator(rows);
-    const atOnce = createLimit(rows);
+    const together = answerTogether(model);
     const began = performance.now();
     const now = { ...job.from, tokens: 0, seconds: 0 };
     const out = createWriter(file, now.bytes);
@@ -84,10 +75,8 @@ runChild<AnswerJob, AnswerEvent, AnswerEvent>(async (job, { emit, signal }) => {
       const question = questionIn(each.row, job.column, job.more);
       if (!question) return { answer: '', note: 'nothing was asked', kind: 'empty', tokens: 0 };
       const system = job.system === '' || question[0]?.role === 'system' ? [] : [SYSTEM(job.system)];
-      const decoder = batch.open();
       try {
-        const made = await generate({
-          decoder,
+        const made = await together.answer({
           tokenizer,
           ids: chatPrompt([...system, ...question], { tokenizer, template }),
           stopIds,
@@ -104,8 +93,6 @@ runChild<AnswerJob, AnswerEvent, AnswerEvent>(async (job, { emit, signal }) => {
         // Of this row alone, such as a prompt that is too long.
         if (!['INPUT_INVALID', 'PROMPT_TOO_LONG', 'TEMPLATE_FAILED'].includes(known.code)) throw known;
         return { answer: '', note: known.message, kind: 'failed', tokens: 0 };
-      } finally {
-        await decoder.release();
       }
     };
     let broken = false;
@@ -142,7 +129,7 @@ runChild<AnswerJob, AnswerEvent, AnswerEvent>(async (job, { emit, signal }) => {
         if (number++ < job.from.done) continue;
         if (signal.aborted) break reading;
         const nth = number;
-        const answered = atOnce(() => answer(each, nth));
+        const answered = answer(each, nth);
         // Told when it is its turn to be written.
         answered.catch(() => undefined);
         open.push({ each, answered });
@@ -156,11 +143,6 @@ runChild<AnswerJob, AnswerEvent, AnswerEvent>(async (job, { emit, signal }) => {
     await close();
   }
 });
-
-function rowsFor({ layers, kvHeads, headDim, maxPositions }: ModelSpec): number {
-  const bytesEach = 2 * 4 * layers * kvHeads * headDim * Math.min(maxPositions, USUAL_TOKENS);
-  return Math.max(1, Math.min(AT_ONCE, Math.floor(CACHE_BYTES / bytesEach)));
-}
 
 const SYSTEM = (content: string): { role: 'system'; content: string } => ({ role: 'system', content });
 

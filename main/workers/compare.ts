@@ -2,7 +2,6 @@
 import type { Answer, Check, ComparisonResult, Scorecard, SuiteName } from '../contract/entities.ts';
 import { readRows, type StoredRow } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
-import { generate } from '../engine/generate/generate.ts';
 import type { BaseModel, TunedModel } from '../engine/index.ts';
 import { chatPrompt, textPrompt } from '../engine/train/examples.ts';
 import { evaluate, perplexityOf } from '../engine/train/evaluate.ts';
@@ -18,6 +17,7 @@ import { runChild, type ChildContext } from './child.ts';
 import { loadModel, withAdapter, type LoadedModel } from './load.ts';
 import { scoreProbes, type ProbeScores } from './score.ts';
 import { spread } from './spread.ts';
+import { answerAll } from './together.ts';
 
 export interface CompareTarget {
   readonly target: string;
@@ -129,6 +129,13 @@ async function measureModel(
     stop();
     report(stage, (weights.slice(0, i).reduce((a, b) => a + b, 0) + weights[i]! * share) / all);
   };
+  const { tokenizer } = text;
+  const { stopIds } = files;
+  const prompts = asked.map(({ prompt, messages, tools }) => ({
+    ids: messages ? chatPrompt(messages, text, { tools }) : textPrompt(prompt, tokenizer),
+    maxTokens: DECODING.maxTokens,
+  }));
+  refuseLong(prompts, model.spec.maxPositions);
   const examples: Example[] = rows.map((row) => exampleOf(row, text));
   const losses =
     examples.length === 0
@@ -140,26 +147,26 @@ async function measureModel(
           batchSize: 1,
           onProgress: (share) => part(0, 'measuring the loss on unseen rows', share),
         }))!.examples;
-  const decoder = model.generator();
-  const answers: Answer[] = [];
-  try {
-    for (const [i, { prompt, messages, tools }] of asked.entries()) {
-      part(1, `answering ${i + 1} of ${asked.length}`, i / asked.length);
-      const ids = messages ? chatPrompt(messages, text, { tools }) : textPrompt(prompt, text.tokenizer);
-      const { tokenizer } = text;
-      const { maxTokens } = DECODING;
-      const made = await generate({ decoder, tokenizer, ids, stopIds: files.stopIds, maxTokens, signal });
-      stop();
-      const { text: said, reason, tokensPerSecond } = made;
-      answers.push({ target, text: said, tokens: made.ids.length, stopReason: reason, tokensPerSecond });
-    }
-  } finally {
-    await decoder.release();
-  }
+  const tell = (answered: number): void => part(1, `answered ${answered} of ${asked.length}`, answered / asked.length);
+  const said = await answerAll(model, prompts, { tokenizer, stopIds, signal, tell });
+  const answers = said.map(({ text: each, ids, reason, tokensPerSecond }): Answer => {
+    return { target, text: each, tokens: ids.length, stopReason: reason, tokensPerSecond };
+  });
   const probes = suite
-    ? await scoreProbes(model, text.tokenizer, files.stopIds, suite, (share) => part(2, 'general skills', share))
+    ? await scoreProbes(model, { tokenizer, stopIds, signal }, suite, (share) => part(2, 'general skills', share))
     : { skills: [], prose: [] };
   return { losses, answers, probes };
+}
+
+/** Before anything is measured. @throws PROMPT_TOO_LONG */
+function refuseLong(prompts: readonly { readonly ids: readonly number[] }[], most: number): void {
+  const long = prompts.findIndex(({ ids }) => ids.length > most);
+  if (long === -1) return;
+  throw new FettleError(
+    'PROMPT_TOO_LONG',
+    `Question ${long + 1} of ${prompts.length} is ${prompts[long]!.ids.length} tokens long, and this model reads ${most} at most.`,
+    `Measure without the unseen questions (suite task), or on data without such long rows: \`fettle data clean PROJECT DATASET --longer-than ${most} --model MODEL\`.`,
+  );
 }
 
 interface Asked {

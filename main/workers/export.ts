@@ -77,6 +77,7 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
     emit({ stage, progress });
   };
   const staging = join(dirname(job.folder), `.${job.card.title.replaceAll(/\W+/g, '-')}-${process.pid}.exporting`);
+  let clear = (): Promise<void> => Promise.resolve();
   try {
     say('Looking at the model', 0);
     const opened = await openStages(job.model, job.under);
@@ -88,7 +89,7 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
       const files = { ...opened.files, chatTemplate };
       const ollama = job.format === 'ollama' ? translated(files) : null;
       await checkTarget(job, files);
-      await makeStaging(staging);
+      clear = await makeStaging(staging);
       // Before a model lies in memory: writing takes one tensor at a time.
       const lora = await writeFiles(
         job,
@@ -135,7 +136,7 @@ runChild<ExportJob, ExportEvent, ExportResult>(async (job, { emit, signal }) => 
     await rename(staging, job.folder);
     return result;
   } catch (error) {
-    if (existsSync(staging)) await rm(staging, { recursive: true });
+    await clear();
     throw error;
   }
 });

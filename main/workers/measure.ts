@@ -3,7 +3,6 @@ import type { BaseMeasure, ProseMeasure } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { readAt, RowIndex, type StoredRow } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
-import { generate } from '../engine/generate/generate.ts';
 import { chatPrompt } from '../engine/train/examples.ts';
 import { evaluate } from '../engine/train/evaluate.ts';
 import { measure } from '../evaluation/bootstrap.ts';
@@ -11,6 +10,7 @@ import { exactMatch, tokenF1 } from '../evaluation/grade.ts';
 import { runChild, type ChildContext } from './child.ts';
 import { loadModel, type LoadedModel } from './load.ts';
 import { spread } from './spread.ts';
+import { answerAll } from './together.ts';
 
 export interface MeasureJob {
   readonly model: string;
@@ -146,19 +146,18 @@ async function answersTo(
     }),
     ASKED,
   );
-  const answers: BaseMeasure['answers'] = [];
-  const decoder = base.generator();
-  try {
-    for (const [i, { messages, tools, expected }] of asked.entries()) {
-      report(`Letting it answer ${i + 1} of ${asked.length}`, i / asked.length);
-      const ids = chatPrompt(messages, { tokenizer, template }, { tools });
-      const said = await generate({ decoder, tokenizer, ids, stopIds, maxTokens: ANSWER_TOKENS, signal });
-      if (signal.aborted) throw cancelled();
-      const prompt = messages.findLast((turn) => turn.role === 'user')?.content ?? '';
-      answers.push({ prompt, expected, answer: said.text, f1: tokenF1(said.text, expected) });
-    }
-    return answers;
-  } finally {
-    await decoder.release();
-  }
+  const prompts = asked.map(({ messages, tools }) => ({
+    ids: chatPrompt(messages, { tokenizer, template }, { tools }),
+    maxTokens: ANSWER_TOKENS,
+  }));
+  const tell = (answered: number): void => {
+    if (signal.aborted) throw cancelled();
+    report(`Letting it answer: ${answered} of ${asked.length}`, answered / asked.length);
+  };
+  const said = await answerAll(base, prompts, { tokenizer, stopIds, signal, tell });
+  return asked.map(({ messages, expected }, i) => {
+    const prompt = messages.findLast((turn) => turn.role === 'user')?.content ?? '';
+    const { text } = said[i]!;
+    return { prompt, expected, answer: text, f1: tokenF1(text, expected) };
+  });
 }

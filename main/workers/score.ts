@@ -3,12 +3,12 @@ import { judge } from '../evaluation/checks.ts';
 import type { RowLoss } from '../evaluation/bootstrap.ts';
 import type { Probe, ProbeSuite } from '../evaluation/probes.ts';
 import type { ScoredItem } from '../evaluation/scorecard.ts';
-import { generate } from '../engine/generate/generate.ts';
 import type { BaseModel, TunedModel } from '../engine/index.ts';
 import { evaluate } from '../engine/train/evaluate.ts';
 import { documentExample, textPrompt } from '../engine/train/examples.ts';
 import type { Example } from '../engine/types.ts';
 import type { Tokenizer } from '../formats/model.ts';
+import { answerAll } from './together.ts';
 
 type Answered = ScoredItem['answers'][number];
 export interface ProbeScores {
@@ -23,8 +23,10 @@ const MAX_LENGTH = 512;
 
 export async function scoreProbes(
   model: BaseModel | TunedModel,
-  tokenizer: Tokenizer,
-  stopIds: readonly number[],
+  {
+    tokenizer,
+    ...ends
+  }: { readonly tokenizer: Tokenizer; readonly stopIds: readonly number[]; readonly signal: AbortSignal },
   { skills, prose }: Pick<ProbeSuite, 'skills' | 'prose'>,
   tell: Tell,
 ): Promise<ProbeScores> {
@@ -36,19 +38,17 @@ export async function scoreProbes(
   );
   const generated = new Map<string, Answered>();
   const open = skills.flatMap(({ probes }) => probes).filter((probe) => probe.kind === 'generate');
-  const decoder = model.generator();
-  try {
-    for (const [i, probe] of open.entries()) {
-      tell(0.7 + (0.2 * i) / open.length);
-      const ids = textPrompt(probe.prompt, tokenizer);
-      const { text } = await generate({ decoder, tokenizer, ids, stopIds, maxTokens: probe.maxTokens });
-      // It goes on after its answer, with another sentence or another sum: what counts is the first line, or the first number.
-      const line = text.trim().split('\n', 1)[0]!.trim();
-      const said = probe.check === 'number' ? (/^\D*\d+/.exec(line)?.[0] ?? line) : line;
-      generated.set(probe.id, { text: said, ...judge({ kind: probe.check }, said, probe.answer) });
-    }
-  } finally {
-    await decoder.release();
+  const prompts = open.map(({ prompt, maxTokens }) => ({ ids: textPrompt(prompt, tokenizer), maxTokens }));
+  const said = await answerAll(model, prompts, {
+    tokenizer,
+    ...ends,
+    tell: (answered) => tell(0.7 + (0.2 * answered) / open.length),
+  });
+  for (const [i, probe] of open.entries()) {
+    // It goes on after its answer, with another sentence or another sum: what counts is the first line, or the first number.
+    const line = said[i]!.text.trim().split('\n', 1)[0]!.trim();
+    const counts = probe.check === 'number' ? (/^\D*\d+/.exec(line)?.[0] ?? line) : line;
+    generated.set(probe.id, { text: counts, ...judge({ kind: probe.check }, counts, probe.answer) });
   }
   const losses = await lossesOf(
     model,

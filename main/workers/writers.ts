@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { FettleError } from '../contract/errors.ts';
-import { FLOATS, GGUF_TYPES, ONNX_TYPES } from '../contract/export-types.ts';
+import { FLOATS, GGUF_TYPES, ggufNameOf, ONNX_TYPES } from '../contract/export-types.ts';
 import { onnxBytes, writeOnnxFolder } from '../engine/export/folder.ts';
 import { readSpec } from '../engine/index.ts';
 import { mergeableIn, mergedWeights } from '../engine/model/merge.ts';
@@ -35,7 +35,7 @@ export interface ToWrite {
 }
 
 export const ggufName = ({ card, dtype, format }: ExportJob): string =>
-  `${card.title.toLowerCase().replaceAll(/[^\p{L}\p{N}]+/gu, '-')}${format === 'gguf-adapter' ? '-adapter' : ''}-${dtype}.gguf`;
+  ggufNameOf(card.title, format === 'gguf-adapter' ? `adapter-${dtype}` : dtype);
 
 /** A base that lies here as GGUF is what an adapter as GGUF will be put on; another must be written for the proof. */
 export const needsBase = ({ model, alone, under }: ExportJob): boolean =>

@@ -1,5 +1,6 @@
 /** @file A chart as a file: a drawing of lines (SVG), a picture (PNG), its numbers (CSV). */
 import type uPlot from 'uplot';
+import { csvCell } from '../../main/contract/csv.ts';
 import { plotSvg, type Plot } from '../../main/contract/plot.ts';
 import { colourOf, type ChartSeries, type Spot } from './draw.ts';
 
@@ -55,13 +56,9 @@ export const coloursIn =
 
 /** One row for each x, one column for each curve; what was not measured there is empty. RFC 4180. */
 export function csvOf({ series, data, xLabel, xUnit }: Pick<Drawn, 'series' | 'data' | 'xLabel' | 'xUnit'>): string {
-  const cell = (value: unknown): string => {
-    const text = value === null || value === undefined ? '' : String(value);
-    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  };
   const head = [xUnit ? `${xLabel} (${xUnit})` : xLabel, ...series.map(({ label }) => label)];
   const rows = Array.from(data[0], (x, i) => [x, ...data.slice(1).map((column) => column[i])]);
-  return `${[head, ...rows].map((row) => row.map(cell).join(',')).join('\r\n')}\r\n`;
+  return `${[head, ...rows].map((row) => row.map((value) => csvCell(value)).join(',')).join('\r\n')}\r\n`;
 }
 
 export async function pngOf(svg: string): Promise<Blob> {

@@ -1,8 +1,9 @@
 /** @file Comparisons on the page: the verdict, curves saved as files, lineage, one model alone, the report for the desk, a comparison that is cancelled. */
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Download, Page } from '@playwright/test';
 import { writeTinyModel } from '../fixtures/tiny-model.ts';
+import { traces } from '../support/private.ts';
 import { writeExamples } from './examples.ts';
 import { expect, expectAccessible, open, test } from './host.ts';
 
@@ -89,6 +90,9 @@ test('curves of the runs are laid over each other and saved; the lineage leads t
   const png = await readFile(await (await save(/PNG/)).path());
   expect(png.subarray(1, 4).toString()).toBe('PNG');
   expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual([1920, 960]);
+  // The numbers and the names of runs, and nothing of the machine.
+  const machine = [host.folder, basename(host.folder)];
+  for (const saved of [Buffer.from(svg), Buffer.from(csv.join('\n')), png]) expect(traces(saved, machine)).toEqual([]);
   await page.getByRole('group', { name: 'Runs shown' }).getByRole('button', { name: 'Run 2' }).click();
   await expect(page.getByRole('img', { name: /^Loss of Run 1: / })).toBeVisible();
   const lineage = page.getByRole('region', { name: /^Lineage/ });

@@ -11,6 +11,7 @@ import type { Example } from '../../main/engine/types.ts';
 import type { ModelFiles } from '../../main/formats/model.ts';
 import { openModel } from '../../main/formats/open.ts';
 import { writeAdapter } from '../../main/formats/peft.ts';
+import { answerAll } from '../../main/workers/together.ts';
 import { found, need } from '../support/needs.ts';
 import { askTransformers, type LanguageModelAnswer } from '../support/oracle.ts';
 import { worstDifference } from '../support/numbers.ts';
@@ -69,10 +70,10 @@ describe('SmolLM2-135M-Instruct from its GGUF file', { timeout: PATIENCE }, () =
   const meanOf = (losses: Fixture['losses']): number =>
     losses.reduce((a, row) => a + row.sum, 0) / losses.reduce((a, row) => a + row.count, 0);
 
-  async function greedy(ids: readonly number[]): Promise<readonly number[]> {
+  async function greedy(ids: readonly number[], maxTokens = GREEDY_TOKENS): Promise<readonly number[]> {
     const decoder = base!.generator();
     try {
-      return (await generate({ decoder, tokenizer: files!.tokenizer, ids, maxTokens: GREEDY_TOKENS, stopIds: [] })).ids;
+      return (await generate({ decoder, tokenizer: files!.tokenizer, ids, maxTokens, stopIds: [] })).ids;
     } finally {
       await decoder.release();
     }
@@ -100,6 +101,15 @@ describe('SmolLM2-135M-Instruct from its GGUF file', { timeout: PATIENCE }, () =
     const mean = meanOf(wanted.losses);
     expect(Math.abs((await meanLoss(rows)) - mean) / mean).toBeLessThan(LOSS);
     for (const [i, prompt] of prompts().entries()) sameText(await greedy(prompt), wanted.greedy[i]!, PROMPTS[i]!);
+  });
+
+  it('answers several at a time as one by one', async (test) => {
+    model(test);
+    const { tokenizer } = files!;
+    const asked = prompts().map((ids, i) => ({ ids, maxTokens: 12 + 3 * i }));
+    const together = await answerAll(base!, asked, { tokenizer, stopIds: [], tell: () => undefined });
+    for (const [i, { ids, maxTokens }] of asked.entries())
+      expect(together[i]!.ids).toEqual(await greedy(ids, maxTokens));
   });
 
   it('has the loss that transformers has on 50 rows of gsm8k', async (test) => {

@@ -47,7 +47,7 @@ export const answerCommands: readonly Command[] = [
       force: { type: 'boolean' },
       ...SAMPLING_OPTIONS,
     },
-    help: `FILE is JSONL, JSON, CSV, TSV or Parquet; the same rows come out with the answers, as JSONL, CSV or TSV by the name of --out. Ctrl-C keeps what was answered; \`fettle answer resume\` goes on. ${SAMPLING_HELP}`,
+    help: `FILE is JSONL, JSON, CSV, TSV or Parquet; the same rows come out with the answers, as JSONL, CSV or TSV by the name of --out. In a table, a text that a spreadsheet would take for a formula has an apostrophe before it; JSONL keeps every text as it is. Ctrl-C keeps what was answered; \`fettle answer resume\` goes on. ${SAMPLING_HELP}`,
     async run(context) {
       const [target = '', input = ''] = context.args;
       const [out, column, project] = [text(context, 'out'), text(context, 'column'), text(context, 'project')];

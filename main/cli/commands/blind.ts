@@ -111,7 +111,7 @@ export const blindCommands: readonly Command[] = [
       system: { type: 'string' },
       ...SAMPLING_OPTIONS,
     },
-    help: `Both answer unseen rows of the newest data, of --dataset, or the prompts of a file (one a line, or a table). Keys: 1, 2, 0 for no difference. It can be left and gone on with. ${SAMPLING_HELP}`,
+    help: `Both answer unseen questions of the newest data that hold some, of --dataset (prose is gone on from), or the prompts of a file (one a line, or a table). Keys: 1, 2, 0 for no difference. It can be left and gone on with. ${SAMPLING_HELP}`,
     async run(context) {
       const [a = '', b = ''] = context.args;
       const [dataset, file, votes] = [text(context, 'dataset'), text(context, 'prompts'), number(context, 'votes')];

@@ -14,7 +14,7 @@ import {
   type Export,
   type Measured,
 } from '../../contract/entities.ts';
-import { proofInWords, readByLlamaCpp, TYPES_OF } from '../../contract/export-types.ts';
+import { proofInWords, otherReader, TYPES_OF } from '../../contract/export-types.ts';
 import { FettleError, toFettleError } from '../../contract/errors.ts';
 import { needed, number, text, type Command, type Context } from '../command.ts';
 import { bytes, count, table, wrap } from '../format.ts';
@@ -66,7 +66,8 @@ export function describeComparison({ say }: Pick<Context, 'say'>, { result }: Co
       ...result.losses.map(({ label, loss, perplexity }) => [
         `  ${label}`,
         loss.value.toFixed(4),
-        `${loss.low.toFixed(4)} to ${loss.high.toFixed(4)}`,
+        // Of one row nothing says how far another would have been.
+        result.heldOutRows > 1 ? `${loss.low.toFixed(4)} to ${loss.high.toFixed(4)}` : 'none, of one row',
         perplexity.toFixed(2),
       ]),
     ]),
@@ -355,8 +356,9 @@ export function describeExport(
   for (const { name, found } of proof.readers) say(wrap(`${name}: ${found}.`, '  '));
   if (proof.template)
     say(`  Template: ${proof.template.equal} of ${proof.template.conversations} conversations equal.`);
-  if (readByLlamaCpp(format) && proof.readers.length === 0)
-    say('  llama.cpp is not installed here, so it was not asked (npm install node-llama-cpp beside Fettle).');
+  const other = otherReader(format);
+  if (other && proof.readers.length === 0)
+    say(`  ${other.name} is not installed here, so it was not asked (npm install ${other.npm} beside Fettle).`);
   const [first] = howTo;
   if (first) say(`\n  ${first.client}:\n${first.lines.replaceAll(/^/gm, '    ')}\n  README.md in the folder has more.`);
 }

@@ -34,6 +34,7 @@ export interface Generated {
 export async function generate(options: GenerateOptions): Promise<Generated> {
   const { decoder, tokenizer, stopIds, stopTexts = [], maxTokens, onPiece, signal } = options;
   if (options.ids.length > decoder.maxTokens) throw tooLong(options.ids.length, decoder.maxTokens);
+  if (signal?.aborted) return { ids: [], text: '', reason: 'aborted', tokensPerSecond: 0 };
   const sample = createSampler(options.sampling ?? GREEDY);
   const stops = new Set(stopIds);
   const seen = [...options.ids];

@@ -6,6 +6,7 @@ import type { HfConfig } from '../../formats/model.ts';
 import { readSpec } from '../architectures/index.ts';
 import type { TrainedShape } from '../layers/block.ts';
 import { SessionCache, type RuntimeOptions, type Tensors } from '../segments/session.ts';
+import { HostMemory } from '../segments/memory.ts';
 import { runMicros, type Numbered } from './lane.ts';
 import { Network, type Trained } from './network.ts';
 import { trainedParameters, trainedTensors } from './parameters.ts';
@@ -53,7 +54,7 @@ const held = {
   head: tensors(weights.head),
   layers: weights.layers.map(tensors),
 };
-const network = new Network(spec, { weights: held }, new SessionCache(options, new Set(spec.kinds).size));
+const network = new Network(spec, { weights: held }, new SessionCache(options, new Set(spec.kinds).size), new HostMemory());
 const models = new Map<number, Trained>();
 
 async function answer(message: Exclude<ToLane, { type: 'model' }>): Promise<FromLane> {

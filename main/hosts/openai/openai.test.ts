@@ -132,6 +132,8 @@ describe('the local address', () => {
     expect(reply.status).toBe(status);
     expect(errorOf(reply)).toMatchObject({ code, message: expect.any(String) as unknown });
     expect(await send('/none')).toMatchObject({ status: 404 });
+    expect(await send('/models/%E0%A4%A')).toMatchObject({ status: 400 });
+    expect(await send('/models/t%69ny')).toMatchObject({ status: 200 });
   });
 
   it('says an error in a stream before it began as a status, and lets go of who leaves', async () => {

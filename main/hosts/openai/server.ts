@@ -90,7 +90,7 @@ async function reply(
   if (route === 'GET /v1/models')
     return send(response, 200, { object: 'list', data: answers.models().map((id) => modelObject(id)) });
   if (named !== undefined) {
-    const id = decodeURIComponent(named);
+    const id = nameIn(named);
     known(answers, id);
     return send(response, 200, modelObject(id));
   }
@@ -109,6 +109,15 @@ async function reply(
     const asked = readRequest(CompletionRequest, body);
     const target = known(answers, asked.model);
     await complete(response, answers, target, asked, completionQuestion(asked, target.model.contextLength), COMPLETION);
+  }
+}
+
+/** @throws 400 for what is no text in the encoding of addresses */
+function nameIn(encoded: string): string {
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    throw new ApiError(400, 'The name of the model in the address cannot be read.', { param: 'model' });
   }
 }
 
