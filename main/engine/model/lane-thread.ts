@@ -54,7 +54,12 @@ const held = {
   head: tensors(weights.head),
   layers: weights.layers.map(tensors),
 };
-const network = new Network(spec, { weights: held }, new SessionCache(options, new Set(spec.kinds).size), new HostMemory());
+const network = new Network(
+  spec,
+  { weights: held },
+  new SessionCache(options, new Set(spec.kinds).size),
+  new HostMemory(),
+);
 const models = new Map<number, Trained>();
 
 async function answer(message: Exclude<ToLane, { type: 'model' }>): Promise<FromLane> {
