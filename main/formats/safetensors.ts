@@ -2,6 +2,7 @@
 import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { z } from 'zod';
 import { FettleError, toFettleError } from '../contract/errors.ts';
+import { madeOf } from './discard.ts';
 import { roundToBfloat16, roundToFloat16, widenBfloat16, widenFloat16 } from './floats.ts';
 import type { WeightSource } from './model.ts';
 import { readExactly } from './read-exactly.ts';
@@ -83,11 +84,11 @@ function access(
         case 'F32':
           return new Float32Array(numbers);
         case 'F16':
-          return widenFloat16(new Uint16Array(numbers));
+          return madeOf(new Uint16Array(numbers), widenFloat16);
         case 'BF16':
-          return widenBfloat16(new Uint16Array(numbers));
+          return madeOf(new Uint16Array(numbers), widenBfloat16);
         case 'F64':
-          return Float32Array.from(new Float64Array(numbers));
+          return madeOf(new Float64Array(numbers), (wide) => Float32Array.from(wide));
         default:
           throw new FettleError(
             'FORMAT_INVALID',
@@ -195,17 +196,10 @@ export async function writeSafetensors(
     metadata = {},
   }: { readonly dtype?: FloatType; readonly metadata?: Readonly<Record<string, string>> } = {},
 ): Promise<void> {
-  const header: Record<string, unknown> = { __metadata__: { format: 'pt', ...metadata } };
-  let at = 0;
-  for (const { name, shape, data } of tensors) {
-    const type = data instanceof Int32Array ? 'I32' : dtype;
-    const bytes = shape.reduce((product, size) => product * size, BYTES[type]);
-    header[name] = { dtype: type, shape, data_offsets: [at, at + bytes] };
-    at += bytes;
-  }
-  const json = Buffer.from(JSON.stringify(header));
-  // The numbers begin at a multiple of eight.
-  const padded = Buffer.concat([json, Buffer.alloc((8 - (json.length % 8)) % 8, ' ')]);
+  const { padded } = headerOf(
+    tensors.map(({ name, shape, data }) => ({ name, shape, type: data instanceof Int32Array ? 'I32' : dtype })),
+    metadata,
+  );
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(padded.length));
 
@@ -225,6 +219,31 @@ export async function writeSafetensors(
     await rm(temporary, { force: true });
     throw toFettleError(error);
   }
+}
+
+function headerOf(
+  tensors: readonly { readonly name: string; readonly shape: readonly number[]; readonly type: FloatType | 'I32' }[],
+  metadata: Readonly<Record<string, string>>,
+): { readonly padded: Buffer; readonly dataBytes: number } {
+  const header: Record<string, unknown> = { __metadata__: { format: 'pt', ...metadata } };
+  let at = 0;
+  for (const { name, shape, type } of tensors) {
+    const bytes = shape.reduce((product, size) => product * size, BYTES[type]);
+    header[name] = { dtype: type, shape, data_offsets: [at, at + bytes] };
+    at += bytes;
+  }
+  const json = Buffer.from(JSON.stringify(header));
+  // The numbers begin at a multiple of eight.
+  return { padded: Buffer.concat([json, Buffer.alloc((8 - (json.length % 8)) % 8, ' ')]), dataBytes: at };
+}
+
+/** Bytes of a file of float32 tensors, to the last one. */
+export function safetensorsBytes(tensors: readonly Pick<TensorToWrite, 'name' | 'shape'>[]): number {
+  const { padded, dataBytes } = headerOf(
+    tensors.map(({ name, shape }) => ({ name, shape, type: 'F32' })),
+    {},
+  );
+  return 8 + padded.length + dataBytes;
 }
 
 async function encode({ name, shape, data }: TensorToWrite, dtype: FloatType): Promise<Uint8Array> {

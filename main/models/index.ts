@@ -7,7 +7,9 @@ import { TARGET_MODULES } from '../contract/recipe.ts';
 import { FettleError } from '../contract/errors.ts';
 import type { Core, WorkerHandle } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
-import type { ChatTemplate, Tokenizer } from '../formats/model.ts';
+import { readSpec } from '../engine/index.ts';
+import type { ModelSpec } from '../engine/architectures/spec.ts';
+import type { ChatTemplate, HfConfig, Tokenizer } from '../formats/model.ts';
 import { openModel } from '../formats/open.ts';
 import { conversationTemplate } from '../formats/plain-template.ts';
 import { freeSlug, slugify } from '../projects/index.ts';
@@ -32,6 +34,8 @@ export interface Models {
   show(id: string): Model;
   /** Absolute path that openModel takes. */
   pathOf(id: string): string;
+  /** What the engine makes of its config. @throws FORMAT_*, FILE_* where its files cannot be read. */
+  spec(id: string): Promise<ModelSpec>;
   /** Tokenizer and template (its own, else the plain one) of a model, kept for the next call. */
   text(id: string): Promise<{ readonly tokenizer: Tokenizer; readonly template: ChatTemplate }>;
 }
@@ -44,6 +48,7 @@ export function createModels(core: Core): Models {
   const { db } = core;
   const select = db.prepare<[string], Row>('SELECT * FROM model WHERE id = ?');
   const all = db.prepare<[], Row>('SELECT * FROM model ORDER BY added_at, id');
+  const specs = new Map<string, ModelSpec>();
   const texts = new Map<string, Promise<{ tokenizer: Tokenizer; template: ChatTemplate }>>();
   /** What a waiting job is to do; a job that is found without it after a restart is interrupted anyway. */
   const requests = new Map<
@@ -61,11 +66,23 @@ export function createModels(core: Core): Models {
       );
     return found;
   };
-  const view = (found: Row): Model => {
-    // Models that were added when Llama was all there was name no modules.
+  /** Models that were added when Llama was all there was name no modules, and others no config. */
+  const factsOf = (found: Row): Omit<ModelFacts, 'config'> & { readonly config: HfConfig | null } => {
     const kept = JSON.parse(found.facts) as Omit<ModelFacts, 'modules'> & Partial<ModelFacts>;
-    const facts: ModelFacts = { ...kept, modules: kept.modules ?? [...TARGET_MODULES] };
-    const neededBytes = trainingMemory(facts);
+    return { ...kept, modules: kept.modules ?? [...TARGET_MODULES], config: kept.config ?? null };
+  };
+  const specOf = (hash: string, config: HfConfig | null): ModelSpec | undefined => {
+    const known = specs.get(hash);
+    if (known || !config) return known;
+    const spec = readSpec(config);
+    specs.set(hash, spec);
+    return spec;
+  };
+  const view = (found: Row): Model => {
+    const { config, ...facts } = factsOf(found);
+    const spec = specOf(found.hash, config);
+    // Until the config of one that was added long ago is written down: what its weights take.
+    const neededBytes = spec ? trainingMemory({ ...facts, spec }, {}, { threads: core.threads }) : facts.parameters * 4;
     const freeBytes = availableMemory();
     return {
       ...facts,
@@ -149,6 +166,18 @@ export function createModels(core: Core): Models {
   return {
     show: (id) => view(row(id)),
     pathOf,
+    async spec(id) {
+      const found = row(id);
+      const known = specOf(found.hash, factsOf(found).config);
+      if (known) return known;
+      const { config, close } = await openModel(pathOf(id));
+      await close();
+      db.prepare('UPDATE model SET facts = ? WHERE id = ?').run(
+        JSON.stringify({ ...(JSON.parse(found.facts) as object), config }),
+        id,
+      );
+      return specOf(found.hash, config)!;
+    },
     text(id) {
       const { hash } = row(id);
       const known = texts.get(hash);

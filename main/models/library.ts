@@ -7,10 +7,14 @@ import { bytes as inWords } from '../contract/bytes.ts';
 import type { Model } from '../contract/entities.ts';
 import { FettleError, toFettleError } from '../contract/errors.ts';
 import { checkWeights, modulesOf, readSpec } from '../engine/index.ts';
+import type { HfConfig } from '../formats/model.ts';
 import { openModel } from '../formats/open.ts';
 
 /** What is written down of a model: contract's Model without what the row and the machine add. */
-export type ModelFacts = Omit<Model, 'id' | 'name' | 'hash' | 'memory' | 'addedAt'>;
+export type ModelFacts = Omit<Model, 'id' | 'name' | 'hash' | 'memory' | 'addedAt'> & {
+  /** What the engine reads its sizes from. */
+  readonly config: HfConfig;
+};
 export interface AddedModel {
   /** Name as the files state it, or as the path does. */
   readonly name: string;
@@ -95,6 +99,7 @@ async function describe(source: string): Promise<{ name: string; facts: ModelFac
       name: model.name ?? basename(source).replace(/\.gguf$/i, ''),
       facts: {
         format: model.format,
+        config: model.config,
         architecture: spec.architecture,
         parameters,
         layers: spec.layers,

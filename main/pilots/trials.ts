@@ -158,11 +158,18 @@ export async function lessonOf(
   const rows = datasets.rowsFile(dataset.project, dataset.id);
   const disk = await statfs(core.home.root);
   const machine = {
+    threads: core.threads,
     freeMemoryBytes: availableMemory(),
     freeDiskBytes: disk.bavail * disk.bsize,
-    tokensPerSecond: {},
+    tokensPerSecond: () => null,
   };
   const data = await measureRows(readRows(rows), dataset.rows);
-  const context = { strategy, model: models.show(model), data, threads: core.threads, speeds: null };
+  const context = {
+    strategy,
+    model: { ...models.show(model), spec: await models.spec(model) },
+    data,
+    threads: core.threads,
+    speeds: null,
+  };
   return { rows, recipe: planRecipe(context, machine, { ...SAME, strategy }).recipe };
 }

@@ -3,7 +3,8 @@ import { bytes as inWords } from '../contract/bytes.ts';
 import type { Estimate } from '../contract/entities.ts';
 import type { Recipe } from '../contract/recipe.ts';
 import { withRehearsal, type DataSize } from './data.ts';
-import { trainedParameters, trainingMemory, type ModelSize } from './memory.ts';
+import { diskBytes as checkpointsOnDisk } from './disk.ts';
+import { needsExact, trainingMemory, type ModelSize } from './memory.ts';
 
 /** Rows a pass takes: packed rows fill to about nine tenths, since an example is not divided between two. */
 const PACKED_FILL = 0.9;
@@ -23,13 +24,13 @@ export function stepsOf(
   return Math.max(1, Math.ceil(recipe.epochs * Math.ceil(rows / (recipe.batchSize * recipe.gradientAccumulation))));
 }
 
-/** Tokens a second by precision, where a run in it was measured. */
-export type Pace = Readonly<Partial<Record<Recipe['precision'], number>>>;
+/** Training tokens a second measured here with a model, of a run as alike as there is; null where none was. */
+export type Pace = (recipe: Recipe) => number | null;
 
 export interface Machine {
+  readonly threads: number;
   readonly freeMemoryBytes: number;
   readonly freeDiskBytes: number;
-  /** Training tokens a second measured here with this model. */
   readonly tokensPerSecond: Pace;
 }
 
@@ -39,11 +40,10 @@ export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machin
   const steps = stepsOf(recipe, rows);
   const perPass = Math.max(1, Math.ceil(rows / (recipe.batchSize * recipe.gradientAccumulation)));
   const tokensPerStep = Math.round(data.trainTokens / perPass);
-  const memoryBytes = trainingMemory(model, recipe);
-  // Values and two moments of the optimiser in each checkpoint; the best and the last are kept beside the others.
-  const diskBytes = Math.round(trainedParameters(model, recipe) * 4 * 3 * (recipe.keepCheckpoints + 3));
+  const memoryBytes = trainingMemory(model, recipe, { threads: machine.threads, data });
+  const diskBytes = checkpointsOnDisk(model, recipe, steps);
   const enoughDisk = diskBytes + RESERVE_BYTES <= machine.freeDiskBytes;
-  const pace = machine.tokensPerSecond[recipe.precision];
+  const pace = machine.tokensPerSecond(recipe);
   const looks = recipe.evalEvery === 0 ? 2 : 2 + Math.floor(steps / recipe.evalEvery);
   return {
     steps,
@@ -54,40 +54,104 @@ export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machin
     diskBytes,
     freeDiskBytes: machine.freeDiskBytes,
     // A look at the held-out rows is a forward pass alone, a third of the work.
-    seconds: pace === undefined ? null : (steps * tokensPerStep + (looks * data.heldOutTokens) / 3) / pace,
+    seconds: pace === null ? null : (steps * tokensPerStep + (looks * data.heldOutTokens) / 3) / pace,
     fits: memoryBytes <= machine.freeMemoryBytes && enoughDisk,
     suggestions: [
-      ...(memoryBytes <= machine.freeMemoryBytes ? [] : memorySuggestions(recipe, model, machine.freeMemoryBytes)),
-      ...(enoughDisk ? [] : [`Free ${inWords(diskBytes + RESERVE_BYTES - machine.freeDiskBytes)} on the disk.`]),
+      ...(memoryBytes <= machine.freeMemoryBytes ? [] : memorySuggestions(recipe, model, data, machine)),
+      ...(enoughDisk
+        ? []
+        : [{ text: `Free ${inWords(diskBytes + RESERVE_BYTES - machine.freeDiskBytes)} on the disk.`, set: {} }]),
     ],
   };
 }
 
+type Suggestion = Estimate['suggestions'][number];
+
 /** Room that is left on the disk for everything else. */
 const RESERVE_BYTES = 100e6;
 
-function memorySuggestions(recipe: Recipe, model: ModelSize, free: number): string[] {
-  const tries: [string, Partial<Recipe>][] = [];
-  if (recipe.method === 'full')
-    tries.push(['Train an adapter in place of all weights (method lora)', { method: 'lora' }]);
+type Change = Partial<
+  Pick<
+    Recipe,
+    | 'activationCheckpointing'
+    | 'maxLength'
+    | 'batchSize'
+    | 'gradientAccumulation'
+    | 'precision'
+    | 'rank'
+    | 'method'
+    | 'modulesToSave'
+  >
+>;
+interface Try {
+  readonly text: string;
+  readonly set: Change;
+}
+/** Lengths below which little of an example is left. */
+const SHORTEST = 128;
+
+/**
+ * What takes less memory, by what it costs: time alone first, then exactness of what stands still, then what the run can
+ * see and learn. Each by itself as far as it may fit alone; all of them together are the last word.
+ */
+function cheaper(recipe: Recipe): Try[] {
+  const tries: Try[] = [];
+  const plain = !needsExact(recipe);
+  const exact = recipe.precision === 'fp32' || recipe.precision === 'auto';
   if (!recipe.activationCheckpointing)
-    tries.push(['Set activationCheckpointing to true', { activationCheckpointing: true }]);
-  for (let length = recipe.maxLength / 2; length >= 128; length /= 2)
-    tries.push([`Set maxLength to ${Math.floor(length)}`, { maxLength: Math.floor(length) }]);
-  if (recipe.precision !== 'int4' && recipe.method === 'lora' && !recipe.useDora && recipe.modulesToSave.length === 0)
-    tries.push(['Set precision to int4', { precision: 'int4' }]);
-  if (recipe.batchSize > 1) tries.push(['Set batchSize to 1', { batchSize: 1 }]);
-  if (recipe.rank > 8) tries.push(['Set rank to 8', { rank: 8 }]);
-  tries.push(['Set maxLength to 128, batchSize to 1 and rank to 8', { maxLength: 128, batchSize: 1, rank: 8 }]);
-  const fitting = tries
-    .map(([words, change]) => ({ words, bytes: trainingMemory(model, { ...recipe, ...change }) }))
-    .filter(({ bytes }) => bytes <= free)
-    .slice(0, 2)
-    .map(({ words, bytes }) => `${words}: it then takes about ${inWords(bytes)}.`);
-  const short = trainingMemory(model, recipe) - free;
-  return [
-    ...fitting,
-    `Close other programs: about ${inWords(short)} more free memory is needed.`,
-    ...(fitting.length === 0 ? ['Choose a smaller model.'] : []),
-  ];
+    tries.push({
+      text: 'Compute activations again instead of keeping them (activationCheckpointing), which takes about a third more time and changes no result',
+      set: { activationCheckpointing: true },
+    });
+  if (recipe.batchSize > 1) {
+    const gradientAccumulation = recipe.batchSize * recipe.gradientAccumulation;
+    tries.push({
+      text: `Take the rows of a batch one after the other (batchSize 1, gradientAccumulation ${gradientAccumulation}), which is slower and learns the same`,
+      set: { batchSize: 1, gradientAccumulation },
+    });
+  }
+  if (plain && recipe.precision !== 'int4')
+    tries.push({
+      text: `Keep the frozen model in 4 bits (precision int4)${exact ? ', less exact and no faster' : ''}`,
+      set: { precision: 'int4' },
+    });
+  if (plain && exact)
+    tries.push({ text: 'Keep the frozen model in 8 bits (precision int8)', set: { precision: 'int8' } });
+  for (let length = Math.floor(recipe.maxLength / 2); length >= SHORTEST; length = Math.floor(length / 2))
+    tries.push({ text: `Read shorter rows (maxLength ${length})`, set: { maxLength: length } });
+  if (recipe.method === 'lora' && recipe.rank > 8)
+    tries.push({ text: 'Train a smaller adapter (rank 8)', set: { rank: 8 } });
+  if (recipe.modulesToSave.length > 0)
+    tries.push({ text: 'Leave embedding and head as they are (modulesToSave none)', set: { modulesToSave: [] } });
+  if (recipe.method === 'full')
+    tries.push({ text: 'Train an adapter in place of all weights (method lora)', set: { method: 'lora' } });
+  return tries;
+}
+
+/** What makes it fit, each with its figure: single changes, else the fewest together, best first. */
+function memorySuggestions(
+  recipe: Recipe,
+  model: ModelSize,
+  data: DataSize,
+  { threads, freeMemoryBytes: free }: Machine,
+): Suggestion[] {
+  const taking = (set: Change): number => trainingMemory(model, { ...recipe, ...set }, { threads, data });
+  const told = ({ text, set }: Try): Suggestion => ({
+    text: `${text}: it then takes about ${inWords(taking(set))}.`,
+    set,
+  });
+  const tries = cheaper(recipe);
+  const single = tries.filter(({ set }) => taking(set) <= free);
+  const more = taking({}) - free;
+  const close = { text: `Close other programs: about ${inWords(more)} more free memory is needed.`, set: {} };
+  if (single.length > 0) return [...single.slice(0, 3).map(told), close];
+  let all: Try | undefined;
+  for (const { text, set } of tries) {
+    // Of two that change the same the one that takes less stands.
+    if (all && taking({ ...all.set, ...set }) >= taking(all.set)) continue;
+    const words = all ? `${all.text}; ${text.charAt(0).toLowerCase()}${text.slice(1)}` : text;
+    all = { text: words, set: { ...all?.set, ...set } };
+    if (taking(all.set) <= free) return [told(all), close];
+  }
+  return [close, { text: 'Choose a smaller model.', set: {} }];
 }

@@ -1,74 +1,114 @@
-/** @file How much memory a training process takes: arithmetic over the model's sizes, with the share of the runtime as measured. */
+/** @file How much memory a training process takes: what the engine counts that it holds, and the process around it as measured. */
 import type { Model } from '../contract/entities.ts';
-import type { Recipe } from '../contract/recipe.ts';
+import type { Precision, Recipe } from '../contract/recipe.ts';
+import type { ModelSpec } from '../engine/architectures/spec.ts';
+import { trainedLayout, trainingFootprint, type Footprint, type MemoryKeys } from '../engine/model/footprint.ts';
+import type { DataSize } from './data.ts';
 
-export type ModelSize = Pick<Model, 'parameters' | 'layers' | 'hiddenSize' | 'vocabSize' | 'modules'>;
-export type MemoryKeys = Pick<Recipe, 'rank' | 'targetModules' | 'batchSize' | 'maxLength'> &
-  Partial<Pick<Recipe, 'method' | 'modulesToSave' | 'activationCheckpointing' | 'precision'>>;
+export type ModelSize = Pick<Model, 'parameters' | 'modules'> & {
+  /** What the engine makes of the model's config. */
+  readonly spec: ModelSpec;
+};
 
-const FLOAT = 4;
-/** A weight of 4 bits with its share of a block's scale and zero points. */
-const INT4_BYTES = 0.68;
-/** Node, the runtime's library and its code, before any model. */
-const PROCESS_BYTES = 260e6;
-/** The runtime keeps arenas of its own beside the buffers that are named, for training, measuring and answering. SmolLM2 at T=512 peaked at 2.26 GB (batch 1) and 2.43 GB (batch 4), where this gives 2.40. */
-const RUNTIME_SHARE = 1.5;
-/** Rows of a batch run one micro-batch of about this many tokens at a time. */
-const MICRO_BATCH_TOKENS = 512;
-/** The head runs over so many labelled positions at a time: logits, their softmax and the gradient. */
-const HEAD_ROWS = 256;
-const HEAD_COPIES = 3;
+/** The model as the default recipe trains it. */
+const DEFAULTS = {
+  method: 'lora',
+  rank: 16,
+  useDora: false,
+  dropout: 0,
+  modulesToSave: [],
+  batchSize: 4,
+  maxLength: 512,
+  packing: true,
+  activationCheckpointing: false,
+} as const;
 
-const DEFAULTS: Omit<MemoryKeys, 'targetModules'> = { rank: 16, batchSize: 4, maxLength: 512 };
+export type MemorySettings = Partial<Omit<MemoryKeys, 'precision'> & { readonly precision: Precision | 'auto' }>;
 
-/** Widths of all linears of a block together, over its hidden size: (outputs + ...) such that widths * hidden = its parameters. */
-function blockWidth({ parameters, layers, hiddenSize, vocabSize }: ModelSize): number {
-  return Math.max(hiddenSize * 4, (parameters - vocabSize * hiddenSize) / Math.max(1, layers) / hiddenSize);
+const keysOf = ({ modules }: ModelSize, settings: MemorySettings): MemoryKeys => {
+  const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+  const { precision = 'fp32', ...rest } = { targetModules: modules, ...DEFAULTS, ...given } as typeof DEFAULTS & {
+    readonly targetModules: string[];
+    readonly precision?: Recipe['precision'];
+  };
+  return { ...rest, modulesToSave: [...rest.modulesToSave], precision: precision === 'auto' ? 'fp32' : precision };
+};
+
+/** What is trained, laid out. */
+export const trainedOf = (model: ModelSize, settings: MemorySettings): ReturnType<typeof trainedLayout> =>
+  trainedLayout(model.spec, keysOf(model, settings));
+
+/** Footprints by what they hang on: a plan asks for many, and each builds the programs of a step. */
+const known = new WeakMap<ModelSpec, Map<string, Footprint>>();
+
+function footprint(model: ModelSize, keys: MemoryKeys, threads: number): Footprint {
+  let own = known.get(model.spec);
+  if (!own) known.set(model.spec, (own = new Map()));
+  const { method, rank, targetModules, useDora, dropout, modulesToSave, batchSize } = keys;
+  const { maxLength, packing, activationCheckpointing, precision } = keys;
+  const key = JSON.stringify([
+    ...[method, rank, [...targetModules].sort(), useDora, dropout, modulesToSave, batchSize],
+    ...[maxLength, packing, activationCheckpointing, precision, threads],
+  ]);
+  let found = own.get(key);
+  if (!found) own.set(key, (found = trainingFootprint(model.spec, keys, threads)));
+  return found;
 }
 
-/** Trained numbers, estimated: all of the model's, or an adapter's, where each linear adds rank * (inputs + outputs). */
-export function trainedParameters(
-  model: ModelSize,
-  { method, rank, targetModules, modulesToSave = [] }: MemoryKeys,
-): number {
-  if (method === 'full') return model.parameters;
-  const saved = modulesToSave.length * model.vocabSize * model.hiddenSize;
-  const all = model.modules.length;
-  const share = targetModules.length / all;
-  const width = blockWidth(model) + all * model.hiddenSize;
-  return Math.round(rank * model.layers * share * width) + saved;
-}
+/** What reads or trains the base's own weights, which a base in fewer bits has not. */
+export const needsExact = ({ method, useDora, modulesToSave = [] }: Partial<Recipe>): boolean =>
+  method === 'full' || useDora === true || modulesToSave.length > 0;
 
-/**
- * Bytes of the frozen weights: in int8 the linears and the head have one copy for each direction, and the embedding stays
- * float32; in int4 embedding and head are 8 bits.
- */
-function baseBytes({ parameters, vocabSize, hiddenSize }: ModelSize, precision: Recipe['precision'] = 'fp32'): number {
-  const embedding = vocabSize * hiddenSize;
-  if (precision === 'int8') return embedding * FLOAT + parameters * 2;
-  if (precision === 'int4') return embedding * 2 + (parameters - embedding) * INT4_BYTES;
-  return parameters * FLOAT;
-}
+/** Node, the runtime's library, its sessions and threads, beside any model. */
+const PROCESS_BYTES = 155e6;
+/** What the heap grows to for the bytes between ops: what is freed in a block lies in pieces, a head's comes and goes. */
+const SCRATCH = { block: 2.2, head: 0.7 } as const;
+/** A lane beside the first: its thread, its sessions, and what lies between ops there. */
+const LANE_BYTES = 130e6;
+/** Values, gradients and the two moments of AdamW, in bytes. */
+const FLOATS_TRAINED = 4 * 4;
+/** A tokenizer's tables, for each token of its vocabulary. */
+const TOKEN_BYTES = 1000;
+/** An example in memory: ids of four bytes, a mark of one, and the objects around them. */
+const EXAMPLE_BYTES = { token: 5, row: 600 } as const;
 
-/** Bytes that the training process will hold resident, estimated. */
+/** Bytes that the training process will hold resident at its peak. */
 export function trainingMemory(
   model: ModelSize,
-  recipe: MemoryKeys = { ...DEFAULTS, targetModules: model.modules },
+  settings: MemorySettings,
+  {
+    threads,
+    data,
+  }: {
+    readonly threads: number;
+    readonly data?: Pick<DataSize, 'trainTokens' | 'heldOutTokens' | 'trainRows' | 'heldOutRows'>;
+  },
 ): number {
-  // Where all weights are trained they are the values themselves.
-  const weights = recipe.method === 'full' ? 0 : baseBytes(model, recipe.precision);
-  // Values, gradients and the two moments of AdamW.
-  const trained = trainedParameters(model, recipe) * FLOAT * 4;
-  const tokens = Math.max(recipe.maxLength, Math.min(MICRO_BATCH_TOKENS, recipe.batchSize * recipe.maxLength));
-  // A block saves the inputs and outputs of its linears; attention saves its probabilities, half of them masked away.
-  const heads = Math.max(1, Math.round(model.hiddenSize / 64));
-  const block = blockWidth(model) + 4 * model.hiddenSize + (heads * recipe.maxLength) / 2;
-  const saved = recipe.activationCheckpointing
-    ? tokens * (block + model.layers * model.hiddenSize)
-    : tokens * model.layers * block;
-  const head = Math.min(tokens, HEAD_ROWS) * model.vocabSize * HEAD_COPIES;
-  const training = RUNTIME_SHARE * (weights + trained + (saved + head) * FLOAT);
-  // What int8 rounds by is measured on the model in float32, before there is anything to train.
-  const measuring = recipe.precision === 'int8' ? model.parameters * FLOAT : 0;
-  return Math.round(PROCESS_BYTES + Math.max(training, measuring));
+  const keys = keysOf(model, settings);
+  const { weights, exactWeights, largestWeight, trained, activations, perBatch, lanes, ...scratch } = footprint(
+    model,
+    keys,
+    threads,
+  );
+  const examples = data
+    ? (data.trainTokens + data.heldOutTokens) * EXAMPLE_BYTES.token +
+      (data.trainRows + data.heldOutRows) * EXAMPLE_BYTES.row
+    : 0;
+  const around = PROCESS_BYTES + model.spec.vocab * TOKEN_BYTES + examples;
+  const training =
+    weights +
+    FLOATS_TRAINED * trained +
+    (lanes - 1) * (LANE_BYTES + 4 * trained) +
+    lanes * (activations + perBatch) +
+    SCRATCH.block * scratch.blockScratch +
+    SCRATCH.head * scratch.headScratch;
+  // All weights are read before they become what is trained; int8 is measured on them as they are; what is rounded is
+  // read tensor by tensor.
+  const loading =
+    keys.method === 'full'
+      ? 2 * exactWeights
+      : keys.precision === 'int8'
+        ? exactWeights + largestWeight
+        : weights + (keys.precision === 'int4' ? 2 : 1) * largestWeight;
+  return Math.round(around + Math.max(training, loading));
 }

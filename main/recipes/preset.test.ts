@@ -1,15 +1,28 @@
 /** @file Recommended recipes: what follows from strategy, data, model and memory, what is questioned, what is guarded. */
 import { describe, expect, it } from 'vitest';
 import type { Plan } from '../contract/entities.ts';
+import { readSpec } from '../engine/index.ts';
 import { planRecipe, type DataSize, type RecipeContext } from './index.ts';
 
 const GB = 1e9;
 const model: RecipeContext['model'] = {
   name: 'Small',
   parameters: 135e6,
-  layers: 30,
-  hiddenSize: 576,
-  vocabSize: 49152,
+  spec: readSpec({
+    model_type: 'llama',
+    architectures: ['LlamaForCausalLM'],
+    hidden_size: 576,
+    intermediate_size: 1536,
+    num_hidden_layers: 30,
+    num_attention_heads: 9,
+    num_key_value_heads: 3,
+    hidden_act: 'silu',
+    max_position_embeddings: 2048,
+    rms_norm_eps: 1e-5,
+    rope_theta: 100000,
+    tie_word_embeddings: true,
+    vocab_size: 49152,
+  }),
   modules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
   contextLength: 2048,
   kind: { value: 'instruct', evidence: [] },
@@ -32,7 +45,7 @@ function plan(
   freeMemoryBytes = 16 * GB,
 ): Pick<Plan, 'recipe' | 'reasons' | 'questions' | 'guards' | 'estimate'> {
   const strategy = given.data?.prose ? 'non-instruct' : 'instruct';
-  const machine = { freeMemoryBytes, freeDiskBytes: 100 * GB, tokensPerSecond: {} };
+  const machine = { threads: 2, freeMemoryBytes, freeDiskBytes: 100 * GB, tokensPerSecond: () => null };
   return planRecipe({ strategy, model, data: pairs, threads: 2, speeds: null, ...given }, machine, {
     strategy,
     ...set,
@@ -68,13 +81,48 @@ describe('a recommended recipe', () => {
       });
   });
 
-  it('reads shorter rows where memory is short, and says so', () => {
+  it('gives up time where memory is short, then exactness, then the length of its rows, and says so', () => {
+    const one = { batchSize: 1 };
+    const needed = (set: Record<string, unknown>): number =>
+      plan({ data: prose }, { ...one, ...set }).estimate.memoryBytes;
     const roomy = plan({ data: prose });
-    const tight = plan({ data: prose }, {}, 1.9 * GB);
-    expect(tight.recipe.maxLength).toBeLessThan(roomy.recipe.maxLength);
+    expect(roomy.recipe).toMatchObject({ activationCheckpointing: false, precision: 'fp32', maxLength: 512 });
+
+    const again = needed({ activationCheckpointing: true });
+    const tight = plan({ data: prose }, one, again);
+    expect(tight.recipe).toMatchObject({ activationCheckpointing: true, precision: 'fp32', maxLength: 512 });
     expect(tight.estimate.fits).toBe(true);
-    expect(tight.reasons['maxLength']?.reason).toContain('1.90 GB');
-    expect(plan({ data: prose }, { maxLength: 512 }, 1.9 * GB).recipe.maxLength).toBe(512);
+    expect(tight.reasons['activationCheckpointing']?.reason).toContain('of memory are free');
+
+    const four = needed({ activationCheckpointing: true, precision: 'int4' });
+    const tighter = plan({ data: prose }, one, again - 1e6);
+    expect(four).toBeLessThan(again);
+    expect(tighter.recipe).toMatchObject({ activationCheckpointing: true, precision: 'int4', maxLength: 512 });
+    expect(tighter.reasons['precision']?.reason).toContain('4 bits');
+
+    const tightest = plan({ data: prose }, one, four - 1e6);
+    expect(tightest.recipe.maxLength).toBeLessThan(512);
+    expect(tightest.reasons['maxLength']?.reason).toContain('memory');
+
+    // What a person set stays as it is.
+    const own = { ...one, maxLength: 512, activationCheckpointing: false, precision: 'fp32' };
+    expect(plan({ data: prose }, own, again).recipe).toMatchObject(own);
+    expect(plan({ data: prose }, own, again).estimate.fits).toBe(false);
+  });
+
+  it('says of a run that does not fit what would make it fit, cheapest first, each true', () => {
+    const own = { maxLength: 512, activationCheckpointing: false, precision: 'fp32', rank: 16, batchSize: 4 };
+    const { estimate } = plan({ data: prose }, own);
+    const short = plan({ data: prose }, own, estimate.memoryBytes - 1e6).estimate;
+    expect(short.fits).toBe(false);
+    expect(short.suggestions[0]).toMatchObject({ set: { activationCheckpointing: true } });
+    for (const { set } of short.suggestions.filter((each) => Object.keys(each.set).length > 0))
+      expect(plan({ data: prose }, { ...own, ...set }, estimate.memoryBytes - 1e6).estimate.fits).toBe(true);
+
+    const little = plan({ data: prose }, own, 0.6 * GB).estimate.suggestions[0]!;
+    expect(Object.keys(little.set).length).toBeGreaterThan(1);
+    expect(plan({ data: prose }, { ...own, ...little.set }, 0.6 * GB).estimate.fits).toBe(true);
+    expect(plan({ data: prose }, own, 0.1 * GB).estimate.suggestions.at(-1)?.text).toContain('smaller model');
   });
 
   it('rehearses where an instruct model reads text, and nowhere else', () => {

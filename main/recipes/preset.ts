@@ -8,7 +8,7 @@ import { packedRows, stepsOf } from './estimate.ts';
 import type { Speeds } from '../engine/quantise/kernels.ts';
 import { onlyOnProcessor } from './devices.ts';
 import { settledPrecision } from './speeds.ts';
-import { trainingMemory, type ModelSize } from './memory.ts';
+import { needsExact, trainingMemory, type ModelSize } from './memory.ts';
 
 export interface RecipeContext {
   readonly strategy: Strategy;
@@ -62,10 +62,6 @@ function rankFor({ data, strategy }: RecipeContext): number {
 const rehearsalFor = ({ model, strategy }: RecipeContext): number =>
   strategy === 'non-instruct' && model.kind.value === 'instruct' ? 0.05 : 0;
 
-/** What reads or trains the base's own weights, which a base in fewer bits has not. */
-export const needsExact = ({ method, useDora, modulesToSave = [] }: Partial<Recipe>): boolean =>
-  method === 'full' || useDora === true || modulesToSave.length > 0;
-
 /** @throws RECIPE_INVALID where fewer bits are asked for and something needs the weights as they are. */
 function precisionFor({ speeds }: RecipeContext, partial: Partial<Recipe>): Precision {
   // Exact unless it is asked for otherwise: what 8 bits cost in loss was measured in a simulation only.
@@ -91,6 +87,9 @@ function precisionReason(recipe: Recipe, speeds: Speeds | null): string {
       : `Exact, and 8 bits would gain little here (${measured}).`;
   return `The frozen model multiplies ${gain.toFixed(1)} times as fast in 8 bits here (${measured}); in a simulation what was learned came out within 1% of fp32’s loss. Comparing and exporting use the model as it is, in fp32.`;
 }
+
+/** What may be given up for memory. */
+type Thrift = Pick<Recipe, 'activationCheckpointing'> & { readonly precision: Precision };
 
 /** The longest row that fits the memory, not shorter than what the rows need. */
 function fittingLength(data: DataSize, wanted: number, fits: (maxLength: number) => boolean): number {
@@ -125,15 +124,30 @@ export function preset(
   const partial = Object.fromEntries(
     Object.entries(Recipe.partial().parse(given)).filter(([key]) => key in given),
   ) as Partial<Recipe>;
-  const precision = precisionFor(context, partial);
+  const wantedPrecision = precisionFor(context, partial);
   const rank = partial.rank ?? rankFor(context);
   const epochs = partial.epochs ?? epochsFor(context);
   const packing = partial.packing ?? true;
   const wantedLength = lengthFor(context, packing);
   const targetModules = modulesFor(model, partial.targetModules);
-  const fits = (length: number, rowsAtOnce: number): boolean =>
-    trainingMemory(model, { ...partial, rank, maxLength: length, batchSize: rowsAtOnce, targetModules, precision }) <=
-    freeMemoryBytes;
+  const within = (length: number, rowsAtOnce: number, thrift: Thrift): boolean =>
+    trainingMemory(
+      model,
+      { ...partial, ...thrift, rank, maxLength: length, batchSize: rowsAtOnce, packing, targetModules },
+      { threads: context.threads, data },
+    ) <= freeMemoryBytes;
+  // What only takes time is given first, then exactness of what is frozen, and last the length of what is read.
+  const asWished: Thrift = {
+    activationCheckpointing: partial.activationCheckpointing ?? false,
+    precision: wantedPrecision,
+  };
+  const thrifts: Thrift[] = [asWished];
+  if (partial.activationCheckpointing === undefined) thrifts.push({ ...asWished, activationCheckpointing: true });
+  if (partial.precision === undefined && !needsExact(partial)) thrifts.push({ ...thrifts.at(-1)!, precision: 'int4' });
+  const wishedLength = partial.maxLength ?? wantedLength;
+  const thrift = thrifts.find((each) => within(wishedLength, 1, each)) ?? thrifts.at(-1)!;
+  const { activationCheckpointing, precision } = thrift;
+  const fits = (length: number, rowsAtOnce: number): boolean => within(length, rowsAtOnce, thrift);
   const maxLength = partial.maxLength ?? fittingLength(data, wantedLength, (length) => fits(length, 1));
   const rehearsal = partial.rehearsal ?? rehearsalFor(context);
   const rows = packedRows(withRehearsal(data, rehearsal), maxLength, packing);
@@ -160,6 +174,7 @@ export function preset(
     lossOn: instruct ? 'response' : 'all',
     rehearsal,
     earlyStopping: 3,
+    activationCheckpointing,
     ...given,
     targetModules,
     precision,
@@ -249,8 +264,8 @@ export function preset(
       usual: '256 to 2,048',
     },
     activationCheckpointing: {
-      reason: recipe.activationCheckpointing
-        ? 'On: what a block holds is computed again on the way back, for far less memory and about a third more time.'
+      reason: activationCheckpointing
+        ? `On, since ${inWords(freeMemoryBytes)} of memory are free: what a block holds is computed again on the way back, for far less memory and about a third more time.`
         : 'Off: nothing is computed twice. On, it takes far less memory and about a third more time.',
       usual: 'false, true where memory is short',
     },
@@ -264,7 +279,13 @@ export function preset(
       usual: instruct ? 'response' : 'all',
     },
     seed: { reason: 'The same seed gives the same run again.', usual: 'any' },
-    precision: { reason: precisionReason(recipe, context.speeds), usual: 'fp32 or int8' },
+    precision: {
+      reason:
+        precision !== wantedPrecision
+          ? `The frozen model is kept in 4 bits, since it would not fit the ${inWords(freeMemoryBytes)} of memory that are free otherwise. It is less exact: compare the result with the base.`
+          : precisionReason(recipe, context.speeds),
+      usual: 'fp32 or int8',
+    },
     device: {
       reason: onlyOnProcessor(recipe)
         ? `The processor: a graphics processor cannot do ${onlyOnProcessor(recipe)} yet.`

@@ -2,7 +2,7 @@
 import type { NumberedTrainEvent } from '../contract/api.ts';
 import type { Checkpoint, Run } from '../contract/entities.ts';
 import { CheckpointEvent, DeviceEvent, EvalEvent, StepEvent, TrainEvent } from '../contract/training.ts';
-import type { Precision } from '../contract/recipe.ts';
+import { Recipe } from '../contract/recipe.ts';
 import type { Db } from '../core/context.ts';
 import type { Pace } from '../recipes/index.ts';
 
@@ -33,12 +33,14 @@ export interface History {
   epochAt(run: string, step: number): number;
   /** Forgets what lies beyond a step: a run that goes on from there reports it again. */
   rewind(run: string, step: number): void;
-  /** Training tokens a second of the newest runs on a model, by the precision they ran in; none where none was reported. */
+  /** Training tokens a second of runs on a model that were alike, those of the nearest length first. */
   pace(model: string): Pace;
 }
 
 /** Steps over which the speed is averaged. */
 const RECENT = 30;
+/** Of a recipe what a token's time hangs on, beside the length of rows. */
+const PACED_BY = ['precision', 'method', 'activationCheckpointing', 'useDora'] as const;
 
 export function createHistory(db: Db): History {
   const newest = db.prepare<[string, string, number], EventRow>(
@@ -116,19 +118,35 @@ export function createHistory(db: Db): History {
         .run(run, step),
     pace(model) {
       const runs = db
-        .prepare<[string], { id: string; precision: Precision }>(
-          "SELECT id, json_extract(recipe, '$.precision') AS precision FROM run WHERE model = ? ORDER BY created_at DESC LIMIT 10",
+        .prepare<[string], { id: string; recipe: string }>(
+          'SELECT id, recipe FROM run WHERE model = ? AND recipe IS NOT NULL ORDER BY created_at DESC LIMIT 20',
         )
-        .all(model);
-      const pace: Partial<Record<Precision, number>> = {};
-      for (const { id, precision } of runs) {
-        if (pace[precision] !== undefined) continue;
-        const speed = meanSpeed(newest.all(id, 'step', RECENT).map((row) => StepEvent.parse(JSON.parse(row.event))));
-        if (speed !== null) pace[precision] = speed;
-      }
-      return pace;
+        .all(model)
+        .flatMap(({ id, recipe }) => {
+          const read = Recipe.safeParse(JSON.parse(recipe));
+          return read.success ? [{ id, recipe: read.data }] : [];
+        });
+      return (wanted) => {
+        const apart = ({ maxLength }: Recipe): number => Math.abs(Math.log(maxLength / wanted.maxLength));
+        const alike = runs
+          .filter(({ recipe }) => PACED_BY.every((key) => recipe[key] === wanted[key]))
+          .sort((a, b) => apart(a.recipe) - apart(b.recipe));
+        for (const { id } of alike) {
+          const speed = middleSpeed(
+            newest.all(id, 'step', RECENT).map((row) => StepEvent.parse(JSON.parse(row.event))),
+          );
+          if (speed !== null) return speed;
+        }
+        return null;
+      };
     },
   };
+}
+
+/** The middle one of some steps' speeds: a few that other programs slowed down do not count. */
+function middleSpeed(steps: readonly StepEvent[]): number | null {
+  const speeds = steps.map(({ tokensPerSecond }) => tokensPerSecond).sort((a, b) => a - b);
+  return speeds[speeds.length >> 1] ?? null;
 }
 
 /** Tokens over seconds of some steps, the newest first. */

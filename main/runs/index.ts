@@ -17,7 +17,7 @@ import type { Projects } from '../projects/index.ts';
 import type { Devices } from '../recipes/devices.ts';
 import { estimate } from '../recipes/estimate.ts';
 import { measureRows } from '../recipes/index.ts';
-import { needsExact } from '../recipes/preset.ts';
+import { needsExact } from '../recipes/memory.ts';
 import type { StrategyService } from '../strategy/index.ts';
 import { checkpointsOf } from './folders.ts';
 import { createHistory } from './history.ts';
@@ -87,7 +87,8 @@ export function createRuns(
       readRows(datasets.rowsFile(run.project, run.dataset)),
       datasets.show(run.project, run.dataset).rows,
     );
-    checkMemory(estimate(run.recipe, models.show(run.model), size, await planner.free(run.model)));
+    const model = { ...models.show(run.model), spec: await models.spec(run.model) };
+    checkMemory(estimate(run.recipe, model, size, await planner.free(run.model)));
   }
   const training = handleTraining(core, {
     table,

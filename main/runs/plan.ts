@@ -12,7 +12,7 @@ import type { Datasets } from '../datasets/index.ts';
 import { readRows } from '../datasets/rows.ts';
 import { readAdapter } from '../formats/peft.ts';
 import type { Models } from '../models/index.ts';
-import { measureRows, planRecipe, readOverrides, type DataSize, type Pace } from '../recipes/index.ts';
+import { measureRows, planRecipe, readOverrides, type DataSize, type Machine } from '../recipes/index.ts';
 import type { MeasuredSpeeds } from '../recipes/speeds.ts';
 import type { StrategyService } from '../strategy/index.ts';
 import type { History } from './history.ts';
@@ -34,7 +34,7 @@ export interface Planner {
   /** @throws what keeps a run from being started: DATA_EMPTY, MEMORY_SHORT, DISK_FULL, RECIPE_INVALID. */
   check(planned: Planned): void;
   /** What a recipe takes on this machine now. */
-  free(model: string): Promise<{ freeMemoryBytes: number; freeDiskBytes: number; tokensPerSecond: Pace }>;
+  free(model: string): Promise<Machine>;
 }
 
 export function createPlanner(
@@ -96,9 +96,10 @@ export function createPlanner(
           : 'Choose strategy instruct for these examples, or import documents.',
       );
     const data = await sizeOf(dataset);
+    const spec = await models.spec(model.id);
     const placed = located({ ...request.set, strategy });
     const given = { ...placed, ...(await adapterSettings(placed)) };
-    const context = { strategy, model, data, threads: core.threads, speeds: await parts.speeds() };
+    const context = { strategy, model: { ...model, spec }, data, threads: core.threads, speeds: await parts.speeds() };
     const made = planRecipe(context, await free(model.id), given);
     const advice = await parts.strategy.advise(request.project, model.id);
     return {
@@ -118,11 +119,10 @@ export function createPlanner(
     };
   }
 
-  async function free(
-    model: string,
-  ): Promise<{ freeMemoryBytes: number; freeDiskBytes: number; tokensPerSecond: Pace }> {
+  async function free(model: string): Promise<Machine> {
     const disk = await statfs(core.home.root);
     return {
+      threads: core.threads,
       freeMemoryBytes: availableMemory(),
       freeDiskBytes: disk.bavail * disk.bsize,
       tokensPerSecond: history.pace(model),
@@ -157,7 +157,7 @@ export function checkMemory(estimate: Plan['estimate']): void {
     throw new FettleError(
       'MEMORY_SHORT',
       `This run takes about ${inWords(memoryBytes)} of memory, and ${inWords(freeMemoryBytes)} are free.`,
-      suggestions.join(' '),
+      suggestions.map(({ text }) => text).join(' '),
       { details: { neededBytes: memoryBytes, freeBytes: freeMemoryBytes, suggestions } },
     );
 }

@@ -33,7 +33,7 @@ export function describePlan(
   for (const { what, measured, suggestion, holds } of guards)
     say(wrap(`${holds ? 'Guarded' : 'Look here'}: ${what}. ${measured} ${suggestion}`, '  '));
   for (const { question } of questions) say(wrap(`Are you sure? ${question}`, '  '));
-  for (const suggestion of estimate.fits ? [] : estimate.suggestions) say(wrap(`It does not fit: ${suggestion}`, '  '));
+  for (const { text } of estimate.fits ? [] : estimate.suggestions) say(wrap(`It does not fit: ${text}`, '  '));
 }
 
 async function readRecipe(path: string): Promise<Record<string, unknown>> {

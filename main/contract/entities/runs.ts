@@ -17,8 +17,8 @@ export const Estimate = z.object({
   /** Null until a rate was measured on this machine for this model. */
   seconds: z.number().nullable(),
   fits: z.boolean(),
-  /** What would make it fit, best first. */
-  suggestions: z.array(z.string()),
+  /** What would make it fit, best first; `set` is what of the recipe it changes, nothing where it is for the person to do. */
+  suggestions: z.array(z.object({ text: z.string(), set: z.record(z.string(), z.unknown()) })),
 });
 export type Estimate = z.infer<typeof Estimate>;
 /** Something that can go wrong with this model and this strategy, what stands against it, and what else could be done. */

@@ -1,6 +1,6 @@
 /** @file What an architecture writes a block's forward pass with: its weights, projections with their adapters, attention. */
 import type { Precision } from '../../contract/recipe.ts';
-import { withVjp } from '../autodiff/gradient.ts';
+import { keep, withVjp } from '../autodiff/gradient.ts';
 import { add, columnPeaks, gemm, mul, reshape, rsqrt, split, sumLast } from '../graph/ops/index.ts';
 import type { Scope } from '../graph/value.ts';
 import { type Value } from '../graph/value.ts';
@@ -158,8 +158,9 @@ export class BlockBuilder implements Vectors {
 
 /**
  * 1 over the length of each row of a DoRA layer's W + scale B A, [to], which is what its learned magnitude is divided by
- * (Liu et al. 2024, equation 5). It counts as a constant on the way back (section 4.3).
+ * (Liu et al. 2024, equation 5). It counts as a constant on the way back (section 4.3), and is kept for it, since what it
+ * is made of is as large as the weights.
  */
 function inverseLengths(moved: Value): Value {
-  return withVjp(rsqrt(reshape(sumLast(mul(moved, moved)), [moved.shape[0]!])), [], () => []);
+  return withVjp(keep(rsqrt(reshape(sumLast(mul(moved, moved)), [moved.shape[0]!]))), [], () => []);
 }

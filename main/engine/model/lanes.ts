@@ -4,6 +4,7 @@
  * (docs/decisions/engine-speed.md).
  */
 import type { HfConfig } from '../../formats/model.ts';
+import type { ModelSpec } from '../architectures/spec.ts';
 import { sharedFloats } from '../segments/session.ts';
 import type { Batch } from '../types.ts';
 import { LaneThread } from './lane-client.ts';
@@ -16,7 +17,7 @@ const MOST_LANES = 4;
 /** With so many threads there are that many lanes, and more than one thread for each. */
 const THREADS_FOR_MOST = 8;
 /** Where more numbers are trained (all of a model, say), a lane's own gradients take more memory than the lane is worth. */
-const MOST_GRADIENTS = 32e6;
+export const MOST_GRADIENTS = 32e6;
 /** Below so many multiplications a batch is done before another thread has heard of it. */
 const WORTH_IT = 5e9;
 
@@ -24,6 +25,12 @@ export function lanesFor(threads: number): number {
   // The runtime crashes in threads of Electron's own Node (onnxruntime issue 20084).
   if (threads < 2 || process.versions['electron'] !== undefined) return 1;
   return threads < THREADS_FOR_MOST ? 2 : MOST_LANES;
+}
+
+/** Lanes for a batch of so many tokens. */
+export function lanesWorth(spec: ModelSpec, threads: number, tokens: number): number {
+  const weights = spec.hidden * spec.vocab + spec.layers * spec.projections.reduce((n, p) => n + sizeOfAll(p), 0);
+  return tokens * weights > WORTH_IT ? lanesFor(threads) : 1;
 }
 
 /** The networks that run a batch's micro-batches. */
@@ -86,8 +93,7 @@ export class Lanes {
     if (this.#asked !== undefined) return this.#asked;
     const { spec, cache } = this.#whole;
     const { device, threads } = cache.options;
-    const weights = spec.hidden * spec.vocab + spec.layers * spec.projections.reduce((n, p) => n + sizeOfAll(p), 0);
-    return device === 'cpu' && tokens * weights > WORTH_IT ? lanesFor(threads) : 1;
+    return device === 'cpu' ? lanesWorth(spec, threads, tokens) : 1;
   }
 
   async #run(

@@ -24,7 +24,7 @@ import { microBatches, type MicroBatch } from './microbatch.ts';
 import { Network, type Trained } from './network.ts';
 import { initialise, readParameters, trainedParameters, trainedTensors } from './parameters.ts';
 import { placeNetwork, type PlacedNetwork } from './place.ts';
-import { readWeights, weightsByName, type BaseWeights } from './weights.ts';
+import { discardWeights, readWeights, weightsByName, type BaseWeights } from './weights.ts';
 
 export interface LoadOptions {
   /** Threads of the runtime; results are the same bits only for the same number. */
@@ -88,6 +88,7 @@ export async function measureRounding(
   } finally {
     await network.release();
     await network.cache.release();
+    discardWeights(network.weights);
   }
 }
 
@@ -139,7 +140,9 @@ export class BaseModel {
   /** The same, and the base is given up for it: it is no longer in memory besides, and this model gives what is trained. */
   becomeAllTrained(options: TrainOptions): TunedModel {
     const tuned = this.withAllTrained(options);
+    const before = this.#network.weights;
     this.#network.weights = tuned.weights;
+    discardWeights(before);
     return tuned;
   }
 
@@ -200,7 +203,7 @@ export class BaseModel {
 }
 
 /** modules_to_save: weights before and after the blocks that can be trained in whole, by PEFT's names, with their input names. */
-function saveable(spec: ModelSpec): ReadonlyMap<string, string> {
+export function saveable(spec: ModelSpec): ReadonlyMap<string, string> {
   const module = (weight: string): string => weight.split('.').at(-2)!;
   const { embedding, head } = spec.names;
   return new Map([[module(embedding), 'embedding'], ...(isTied(spec) ? [] : [[module(head), 'head'] as const])]);

@@ -71,14 +71,16 @@ export function trainedParameters(
     const table = tied ? outer.find(({ name }) => name === 'embedding') : undefined;
     outer.push(table ? { ...table, name: each.name } : whole(each));
   }
-  let gradients = memory?.gradients;
+  let [values, gradients] = [memory?.values, memory?.gradients];
   return {
     entries,
     layers,
     outer,
     whole: shape.kind === 'whole',
-    values: memory?.values ?? sharedFloats(offset),
-    // Made when it is first asked for: a model that only answers needs none.
+    // Made when they are first asked for: who only counts needs neither, a model that only answers no gradients.
+    get values() {
+      return (values ??= sharedFloats(offset));
+    },
     get gradients() {
       return (gradients ??= new Float32Array(offset));
     },

@@ -1,7 +1,7 @@
 /** @file The segments of a model, compiled for a shape: embedding, block, head. */
 import type { LayerKind, ModelSpec } from '../architectures/spec.ts';
 import { gradient } from '../autodiff/gradient.ts';
-import { emit } from '../graph/emit.ts';
+import { emit, type Program } from '../graph/emit.ts';
 import { accumulate } from '../graph/ops/index.ts';
 import { Scope, type Value } from '../graph/value.ts';
 import {
@@ -14,8 +14,8 @@ import {
 import { BlockBuilder, type TrainedShape } from '../layers/block.ts';
 import { embed } from '../layers/embedding.ts';
 import { crossEntropy, headPeaks, logits } from '../layers/head.ts';
-import { compileWithBackward } from '../segments/compile.ts';
-import { Session, type SessionCache } from '../segments/session.ts';
+import { compileWithBackward, type BackwardPiece } from '../segments/compile.ts';
+import { Session, type RuntimeOptions, type SessionCache } from '../segments/session.ts';
 
 export interface BlockShape {
   readonly kind: LayerKind;
@@ -60,13 +60,19 @@ function attentionOf(
   return { heads, kvHeads, headDim, ...attention, window: windowIn(kind, time), rotary };
 }
 
+/** What a program hangs on beside shapes. */
+export type ProgramOptions = Pick<RuntimeOptions, 'device' | 'precision'>;
+
 /** `x` [n, hidden] for `ids` [n]. */
 export function embedSegment(cache: SessionCache, spec: ModelSpec, n: number): Promise<{ forward: Session }> {
-  return cache.get(`embed ${n}`, async () => {
-    const scope = new Scope();
-    const x = embed(scope, spec, scope.input('ids', [n], 'int64'), cache.options.precision);
-    return { forward: await Session.create(emit(new Map([['x', x]]), cache.options.device), cache.options) };
-  });
+  return cache.get(`embed ${n}`, async () => ({
+    forward: await Session.create(embedProgram(cache.options, spec, n), cache.options),
+  }));
+}
+
+export function embedProgram({ device, precision }: ProgramOptions, spec: ModelSpec, n: number): Program {
+  const scope = new Scope();
+  return emit(new Map([['x', embed(scope, spec, scope.input('ids', [n], 'int64'), precision)]]), device);
 }
 
 /** `mask.START` of each query block for `documents` [batch, time], as float32. */
@@ -83,10 +89,13 @@ export function maskSegment(
 
 /** `y` for `x`, saving nothing. */
 export function blockSegment(cache: SessionCache, spec: ModelSpec, shape: BlockShape): Promise<{ forward: Session }> {
-  return cache.get(`block ${shapeKey(shape)}`, async () => {
-    const { y } = block(cache, spec, shape);
-    return { forward: await Session.create(emit(new Map([['y', y]]), cache.options.device), cache.options) };
-  });
+  return cache.get(`block ${shapeKey(shape)}`, async () => ({
+    forward: await Session.create(blockProgram(cache.options, spec, shape), cache.options),
+  }));
+}
+
+export function blockProgram(options: ProgramOptions, spec: ModelSpec, shape: BlockShape): Program {
+  return emit(new Map([['y', block(options, spec, shape).y]]), options.device);
 }
 
 /** `y`, and the peaks of each projection's input as `peaks.NAME`. */
@@ -96,7 +105,7 @@ export function observingSegment(
   shape: BlockShape,
 ): Promise<{ forward: Session }> {
   return cache.get(`observe ${shapeKey(shape)}`, async () => {
-    const { builder, y } = block(cache, spec, shape);
+    const { builder, y } = block(cache.options, spec, shape);
     const outputs = new Map([['y', y]]);
     for (const [name, peaks] of builder.peaks) outputs.set(`peaks.${name}`, peaks);
     return { forward: await Session.create(emit(outputs, cache.options.device), cache.options) };
@@ -110,8 +119,7 @@ export function trainingSegment(
   shape: BlockShape,
 ): Promise<{ forward: Session; backward: Session }> {
   return cache.get(`train ${shapeKey(shape)}`, async () => {
-    const { builder, x, y } = block(cache, spec, shape, true);
-    const piece = compileWithBackward(builder.scope, y, [x], builder.trained, cache.options.device);
+    const piece = trainingPiece(cache.options, spec, shape);
     return {
       forward: await Session.create(piece.forward, cache.options),
       backward: await Session.create(piece.backward, cache.options),
@@ -119,8 +127,13 @@ export function trainingSegment(
   });
 }
 
+export function trainingPiece(options: ProgramOptions, spec: ModelSpec, shape: BlockShape): BackwardPiece {
+  const { builder, x, y } = block(options, spec, shape, true);
+  return compileWithBackward(builder.scope, y, [x], builder.trained, options.device);
+}
+
 function block(
-  { options: { precision } }: SessionCache,
+  { precision }: ProgramOptions,
   spec: ModelSpec,
   shape: BlockShape,
   training = false,
@@ -183,26 +196,36 @@ export function headSegment(
   rows: number,
   trained: readonly string[] = [],
 ): Promise<{ session: Session; rows: number }> {
-  return cache.get(`head ${kind} ${rows} ${trained.join()}`, async () => {
-    const { precision } = cache.options;
-    const scope = new Scope();
-    const x = scope.input('x', [rows, spec.hidden]);
-    const outputs = new Map<string, Value>();
-    if (kind === 'logits') outputs.set('logits', logits(scope, spec, x, precision));
-    else if (kind === 'peaks') outputs.set('peaks', headPeaks(scope, spec, x));
-    else {
-      const labels = scope.input('labels', [rows, 1], 'int64');
-      const loss = crossEntropy(scope, spec, x, labels, { trained: trained.includes('head'), precision });
-      outputs.set('loss', loss);
-      if (kind === 'train') {
-        const own = trained.map((name) => scope.declared(name));
-        const [dx, ...gradients] = gradient(loss, scope.input('dy', [rows, 1]), [x, ...own]);
-        outputs.set('d.x', dx!);
-        trained.forEach((name, i) =>
-          outputs.set(`d.${name}`, accumulate(scope.input(`g.${name}`, own[i]!.shape), gradients[i]!)),
-        );
-      }
+  return cache.get(`head ${kind} ${rows} ${trained.join()}`, async () => ({
+    session: await Session.create(headProgram(cache.options, spec, kind, rows, trained), cache.options),
+    rows,
+  }));
+}
+
+export function headProgram(
+  { device, precision }: ProgramOptions,
+  spec: ModelSpec,
+  kind: 'loss' | 'train' | 'logits' | 'peaks',
+  rows: number,
+  trained: readonly string[] = [],
+): Program {
+  const scope = new Scope();
+  const x = scope.input('x', [rows, spec.hidden]);
+  const outputs = new Map<string, Value>();
+  if (kind === 'logits') outputs.set('logits', logits(scope, spec, x, precision));
+  else if (kind === 'peaks') outputs.set('peaks', headPeaks(scope, spec, x));
+  else {
+    const labels = scope.input('labels', [rows, 1], 'int64');
+    const loss = crossEntropy(scope, spec, x, labels, { trained: trained.includes('head'), precision });
+    outputs.set('loss', loss);
+    if (kind === 'train') {
+      const own = trained.map((name) => scope.declared(name));
+      const [dx, ...gradients] = gradient(loss, scope.input('dy', [rows, 1]), [x, ...own]);
+      outputs.set('d.x', dx!);
+      trained.forEach((name, i) =>
+        outputs.set(`d.${name}`, accumulate(scope.input(`g.${name}`, own[i]!.shape), gradients[i]!)),
+      );
     }
-    return { session: await Session.create(emit(outputs, cache.options.device), cache.options), rows };
-  });
+  }
+  return emit(outputs, device);
 }

@@ -1,6 +1,7 @@
 /** @file Reads a base model's weights into tensors that all its uses share. */
 import type { Tensor } from 'onnxruntime-node';
 import { FettleError } from '../../contract/errors.ts';
+import { discard } from '../../formats/discard.ts';
 import type { WeightSource } from '../../formats/model.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf, type Shape } from '../graph/value.ts';
@@ -57,11 +58,16 @@ export async function readWeights(spec: ModelSpec, source: WeightSource, freeze:
   };
   const { embedding: table, ...positions } = await record(embedding);
   const tied = spec.names.head === spec.names.embedding;
-  const heads = allShared(freeze.head(tied ? table! : await read(head, source)));
+  const last = tied ? table! : await read(head, source);
+  const heads = freeze.head(last);
+  const first = freeze.embedding(table!, tied ? heads : undefined);
+  const outer = sharer();
+  const shared = { embedding: outer({ ...first, ...positions }), head: outer(heads) };
+  giveBack([last, table!]);
   return {
-    embedding: allShared({ ...freeze.embedding(table!, tied ? heads : undefined), ...positions }),
-    final: await record(final),
-    head: heads,
+    embedding: shared.embedding,
+    final: sharer()(await record(final)),
+    head: shared.head,
     layers: await sequentially(layers, async (wanted, layer) => {
       const tensors: Record<string, Tensor> = {};
       const linears = new Map<string, LinearWeight[]>();
@@ -70,10 +76,38 @@ export async function readWeights(spec: ModelSpec, source: WeightSource, freeze:
         if (w.projection === undefined) tensors[w.name] = found;
         else linears.set(w.projection, [...(linears.get(w.projection) ?? []), { name: w.name, tensor: found }]);
       }
-      for (const [projection, weights] of linears) Object.assign(tensors, freeze.linear(layer, projection, weights));
-      return tensors;
+      for (const [projection, weights] of linears) {
+        Object.assign(tensors, freeze.linear(layer, projection, weights));
+      }
+      const own = sharer()(tensors);
+      giveBack([...linears.values()].flat().map(({ tensor }) => tensor));
+      return own;
     }),
   };
+}
+
+/** Puts tensors into memory that threads share, one that comes twice once, and gives back where they were. */
+function sharer(): (tensors: Tensors) => Tensors {
+  const known = new Map<Tensor, Tensor>();
+  return (tensors) =>
+    Object.fromEntries(
+      Object.entries(tensors).map(([name, each]) => {
+        const shared = known.get(each) ?? inShared(each);
+        known.set(each, shared);
+        return [name, shared];
+      }),
+    );
+}
+
+/** Memory of weights as they were read: a whole model of them would pile up, one layer after the other. */
+function giveBack(weights: readonly Tensor[]): void {
+  for (const weight of weights) discard(numbers(weight));
+}
+
+/** All memory of a base that nothing uses any more. */
+export function discardWeights({ embedding, final, head, layers }: BaseWeights): void {
+  for (const record of new Set([...[embedding, final, head, ...layers].flatMap((each) => Object.values(each))]))
+    discard(record.data as ArrayBufferView);
 }
 
 /** Whether a source has every tensor that the model needs, in its shape. Throws MODEL_INCOMPLETE, naming the tensor. */
@@ -157,10 +191,7 @@ function check(wanted: Wanted, names: ReadonlySet<string>, source: WeightSource)
 }
 
 const read = async (wanted: Wanted, source: WeightSource): Promise<Tensor> =>
-  inShared(tensor(await readWanted(wanted, source), wanted.shape));
-
-const allShared = (tensors: Tensors): Tensors =>
-  Object.fromEntries(Object.entries(tensors).map(([name, each]) => [name, inShared(each)]));
+  tensor(await readWanted(wanted, source), wanted.shape);
 
 /** The numbers of a segment's input, row after row. Throws MODEL_INCOMPLETE. */
 export async function readWanted(wanted: Wanted, source: WeightSource): Promise<Float32Array> {
@@ -171,6 +202,7 @@ export async function readWanted(wanted: Wanted, source: WeightSource): Promise<
   for (const { name, shape } of wanted.from) {
     const stored = await readOne(name, shape, source);
     data.set(wanted.transposed ? turned(stored, shape[0]!) : stored, offset);
+    discard(stored);
     offset += sizeOf(shape);
   }
   return data;

@@ -1,4 +1,5 @@
 /** @file What int8 must know of a model before it is rounded: the largest magnitudes of each linear layer's input, over some rows. */
+import { discard } from '../../formats/discard.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { HEAD } from '../layers/head.ts';
 import { blockShape, byLayer, type Network } from '../model/network.ts';
@@ -25,6 +26,14 @@ export const calibrationRows = (examples: readonly Example[]): Int32Array[] =>
     return Int32Array.from({ length }, (_, i) => ids[i % ids.length]!);
   });
 
+/** Of the size that a model's calibration has at most, and empty. */
+export function emptyCalibration(spec: ModelSpec): { peaks: Calibration; rows: Int32Array[] } {
+  const peaks = new Map([[peaksName(spec, undefined, HEAD), new Float32Array(spec.hidden)]]);
+  for (let layer = 0; layer < spec.layers; layer++)
+    for (const p of spec.projections) peaks.set(peaksName(spec, layer, p.name), new Float32Array(p.from));
+  return { peaks, rows: Array.from({ length: CALIBRATION_ROWS }, () => new Int32Array(LONGEST)) };
+}
+
 /** Runs some rows through a model in float32 and looks at every linear layer's input. */
 export async function calibrate(network: Network, rows: readonly Int32Array[]): Promise<Calibration> {
   const { spec, cache, weights } = network;
@@ -45,6 +54,7 @@ export async function calibrate(network: Network, rows: readonly Int32Array[]): 
         const { forward, shared } = layers[layer]!;
         const out = Object.fromEntries([...forward.program.outputs].map(([name, type]) => [name, zeros(type.shape)]));
         await forward.run([shared, weights.layers[layer]!, { x }], out);
+        if (layer > 0) discard(numbers(x));
         for (const p of spec.projections) see(peaksName(spec, layer, p.name), numbers(out[`peaks.${p.name}`]!));
         x = out['y']!;
       }

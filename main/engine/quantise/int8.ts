@@ -1,5 +1,6 @@
 /** @file Weights as 8-bit integers: one copy for the forward product, one for the gradient of its input, with SmoothQuant's scaling. */
 import { Tensor } from 'onnxruntime-node';
+import { discard } from '../../formats/discard.ts';
 import { tensor, type Tensors } from '../segments/session.ts';
 
 /** Names of an int8 weight's tensors as inputs of a segment, after the weight's own name. */
@@ -78,8 +79,10 @@ export function int8Table({ name, data }: Weight, rough: Float32Array, largest: 
   for (let i = 0; i < data.length; i++) centre[i % from]! += data[i]!;
   for (let k = 0; k < from; k++) centre[k]! /= data.length / from;
   const away = data.map((x, i) => x - centre[i % from]!);
+  const copy = backwardCopy({ name, data: away }, rough, largest);
+  discard(away);
   return {
-    ...backwardCopy({ name, data: away }, rough, largest),
+    ...copy,
     [int8Names(name).centre]: tensor(
       rough.map((r, k) => r * centre[k]!),
       [from],

@@ -9,7 +9,7 @@ export class Workspace {
 
   /** Float32 tensors of the given types in slot `slot`. What the slot held before is gone. */
   tensors(slot: string | number, types: ReadonlyMap<string, TensorType>): Record<string, Tensor> {
-    const need = [...types.values()].reduce((sum, { shape }) => sum + padded(sizeOf(shape)), 0);
+    const need = slotBytes(types) / Float32Array.BYTES_PER_ELEMENT;
     let memory = this.#slots.get(slot);
     if (!memory || memory.length < need) this.#slots.set(slot, (memory = new Float32Array(need)));
     const tensors: Record<string, Tensor> = {};
@@ -34,3 +34,11 @@ export class Workspace {
 
 /** Tensors begin at cache lines of 64 bytes. */
 const padded = (elements: number): number => Math.ceil(elements / 16) * 16;
+
+/** Bytes of a slot that holds float32 tensors of the given types. */
+export const slotBytes = (types: ReadonlyMap<string, TensorType>): number =>
+  [...types.values()].reduce((sum, { shape }) => sum + 4 * padded(sizeOf(shape)), 0);
+
+const WIDTH = { float32: 4, int64: 8, int8: 1, uint8: 1 } as const;
+
+export const bytesOf = ({ shape, dtype }: TensorType): number => WIDTH[dtype] * sizeOf(shape);

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { FettleError } from '../../contract/errors.ts';
 import { PEFT_PREFIX } from '../../formats/peft.ts';
 import { WHOLE_FILE } from '../../formats/tuned.ts';
-import { openSafetensors, writeSafetensors, type TensorToWrite } from '../../formats/safetensors.ts';
+import { openSafetensors, safetensorsBytes, writeSafetensors, type TensorToWrite } from '../../formats/safetensors.ts';
 import { fromFile, inFile, shapeInFile } from '../model/parameters.ts';
 import type { Rounding } from '../quantise/freeze.ts';
 import { readRounding, roundingTensors } from '../quantise/stored.ts';
@@ -16,8 +16,11 @@ import { removeFolder, verifyFolder, writeFolder } from './durable.ts';
 /** An adapter's weights, under PEFT's file name and tensor names. */
 const ADAPTER_FILE = 'adapter_model.safetensors';
 /** File of the trained weights, and what stands before their names in it. */
-const weightsFile = ({ whole = false }: ParameterSet): { file: string; prefix: string } =>
+const weightsFile = ({ whole = false }: Pick<ParameterSet, 'whole'>): { file: string; prefix: string } =>
   whole ? { file: WHOLE_FILE, prefix: '' } : { file: ADAPTER_FILE, prefix: PEFT_PREFIX };
+type Entry = ParameterSet['entries'][number];
+/** Names of an entry's two moments, as PyTorch calls them. */
+const moments = ({ name }: Entry): [string, string] => [`${name}.exp_avg`, `${name}.exp_avg_sq`];
 const ADAPTER_CONFIG_FILE = 'adapter_config.json';
 const OPTIMIZER_FILE = 'optimizer.safetensors';
 /** What an int8 base was rounded by. */
@@ -110,16 +113,34 @@ export async function saveCheckpoint(
     );
     await writeSafetensors(
       join(path, OPTIMIZER_FILE),
-      entries.flatMap((entry) => [
-        tensor(`${entry.name}.exp_avg`, entry, optimizer.first),
-        tensor(`${entry.name}.exp_avg_sq`, entry, optimizer.second),
-      ]),
+      entries.flatMap((entry) => {
+        const [first, second] = moments(entry);
+        return [tensor(first, entry, optimizer.first), tensor(second, entry, optimizer.second)];
+      }),
     );
     if (rounding) await writeSafetensors(join(path, ROUNDING_FILE), roundingTensors(rounding));
     await writeFile(join(path, STATE_FILE), JSON.stringify({ ...state, optimizerSteps: optimizer.steps }));
     if (adapterConfig) await writeFile(join(path, ADAPTER_CONFIG_FILE), JSON.stringify(adapterConfig, null, 2));
   });
   return describe(folder, name, state, bytes);
+}
+
+/** Bytes of a checkpoint's tensors, to the last one; state, manifest and adapter_config.json come besides, some kilobytes. */
+export function checkpointTensorBytes(
+  parameters: Pick<ParameterSet, 'entries' | 'whole'>,
+  rounding: Rounding | undefined,
+): number {
+  const { prefix } = weightsFile(parameters);
+  const named = (name: string, entry: Entry): Pick<TensorToWrite, 'name' | 'shape'> => ({
+    name,
+    shape: shapeInFile(entry),
+  });
+  const { entries } = parameters;
+  return (
+    safetensorsBytes(entries.map((entry) => named(prefix + entry.name, entry))) +
+    safetensorsBytes(entries.flatMap((entry) => moments(entry).map((name) => named(name, entry)))) +
+    (rounding ? safetensorsBytes(roundingTensors(rounding)) : 0)
+  );
 }
 
 const describe = (folder: string, name: string, state: TrainingState, bytes: number): Checkpoint => ({

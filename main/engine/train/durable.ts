@@ -1,6 +1,5 @@
 /** @file Folders that are there whole or not at all: written under a temporary name, flushed, listed in a manifest, renamed. */
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { mkdir, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -120,12 +119,20 @@ export async function verifyFolder(path: string, deep: boolean): Promise<number>
 
 async function fingerprint(path: string): Promise<{ size: number; sha256: string }> {
   const hash = createHash('sha256');
-  let size = 0;
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
-    hash.update(chunk);
-    size += chunk.length;
+  const file = await open(path, 'r');
+  try {
+    // Read through one buffer: a stream's pieces would pile up in memory to the size of the file.
+    const buffer = Buffer.alloc(1 << 20);
+    let size = 0;
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, 0, buffer.length, size);
+      if (bytesRead === 0) return { size, sha256: hash.digest('hex') };
+      hash.update(buffer.subarray(0, bytesRead));
+      size += bytesRead;
+    }
+  } finally {
+    await file.close();
   }
-  return { size, sha256: hash.digest('hex') };
 }
 
 async function flush(path: string): Promise<void> {

@@ -29,7 +29,7 @@ export interface TrainOptions {
   readonly onEvent: (event: TrainEvent) => void;
   /** Asked between steps, and for `cancel` between micro-batches. */
   readonly control: { requested(): 'none' | 'pause' | 'stop' | 'cancel' };
-  /** Texts to watch the model learn by: asked for at the start, every so many steps, and at the end. */
+  /** Texts to watch the model learn by: asked for at the start, every so many steps (0: never in between), and at the end. */
   readonly sample?: {
     readonly every: number;
     readonly generate: (step: number) => Promise<readonly { readonly prompt: string; readonly text: string }[]>;
@@ -118,9 +118,11 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
     const ending = over || outOfPatience;
 
     // Show.
-    const showDue = sample && asked !== 'pause' && arrived && (ending || step % Math.max(1, sample.every) === 0);
-    if (showDue) await optimizer.read();
-    if (showDue) for (const text of await sample.generate(step)) onEvent({ type: 'sample', step, ...text });
+    const look = step === 0 || (sample !== undefined && sample.every > 0 && step % sample.every === 0);
+    if (sample && asked !== 'pause' && arrived && (ending || look)) {
+      await optimizer.read();
+      for (const text of await sample.generate(step)) onEvent({ type: 'sample', step, ...text });
+    }
 
     // Save.
     const saveDue = recipe.saveEvery > 0 && step % recipe.saveEvery === 0;

@@ -3,6 +3,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { FettleError } from '../../contract/errors.ts';
 import { chatTemplate } from '../chat-template.ts';
+import { madeOf } from '../discard.ts';
 import { kindOf, turnEndIds } from '../kind.ts';
 import type { HfConfig, ModelFiles, WeightSource } from '../model.ts';
 import { readExactly } from '../read-exactly.ts';
@@ -110,7 +111,8 @@ function weightsOf(file: FileHandle, path: string, { tensors }: GgufHeader, conf
     async read(name) {
       const tensor = tensorOf(name);
       const numbers = await readTensor(file, path, tensor);
-      return family?.change(tensor.name, config)?.toHuggingFace(numbers, tensor.shape) ?? numbers;
+      const change = family?.change(tensor.name, config);
+      return change ? madeOf(numbers, (theirs) => change.toHuggingFace(theirs, tensor.shape)) : numbers;
     },
   };
 }
@@ -118,5 +120,5 @@ function weightsOf(file: FileHandle, path: string, { tensors }: GgufHeader, conf
 async function readTensor(file: FileHandle, path: string, tensor: GgufTensor): Promise<Float32Array> {
   const bytes = new Uint8Array(tensor.bytes);
   await readExactly(file, path, bytes, tensor.start);
-  return tensor.block.widen(bytes);
+  return madeOf(bytes, (stored) => tensor.block.widen(stored));
 }

@@ -6,6 +6,7 @@ import { toFettleError } from '../../contract/errors.ts';
 import { defaultHome } from '../../core/home.ts';
 import { createApp, type App } from '../app.ts';
 import { runningHost } from '../attach.ts';
+import { CHILD_ENV } from '../../workers/process-host.ts';
 import { SECURITY_HEADERS } from '../policy.ts';
 import { serveWeb, type WebHost } from '../web/server.ts';
 import { connectWindow, fromOurPage, pickOptions } from './ipc.ts';
@@ -56,7 +57,11 @@ async function begin(): Promise<void> {
       kind: 'electron',
       workers: {
         spawn: utilitySpawn((file) =>
-          utilityProcess.fork(file, [], { stdio: ['ignore', 'ignore', 'pipe'], serviceName: 'Fettle worker' }),
+          utilityProcess.fork(file, [], {
+            stdio: ['ignore', 'ignore', 'pipe'],
+            serviceName: 'Fettle worker',
+            env: { ...process.env, ...CHILD_ENV },
+          }),
         ),
         entry: (name) => join(here, 'workers', `${name}.js`),
       },

@@ -1,0 +1,207 @@
+/** @file What training holds in memory, counted from the programs that it would run: nothing is opened, nothing allocated. */
+import type { Precision, Recipe } from '../../contract/recipe.ts';
+import { scaleOf } from '../../formats/peft.ts';
+import type { ModelSpec } from '../architectures/spec.ts';
+import type { Program } from '../graph/emit.ts';
+import { nodeOf, sizeOf, type Node, type TensorType, type Value } from '../graph/value.ts';
+import type { TrainedShape } from '../layers/block.ts';
+import { bytesOf, slotBytes } from '../segments/workspace.ts';
+import { HEAD_ROWS } from './network.ts';
+import { lanesWorth, MOST_GRADIENTS } from './lanes.ts';
+import { LENGTH_STEP, MICRO_TOKENS } from './microbatch.ts';
+import { saveable } from './model.ts';
+import { trainedParameters } from './parameters.ts';
+import { blockProgram, embedProgram, headProgram, trainingPiece, type ProgramOptions } from './segments.ts';
+import { wantedBy } from './weights.ts';
+
+/** Of a recipe what its memory hangs on. */
+export type MemoryKeys = Pick<
+  Recipe,
+  | 'method'
+  | 'rank'
+  | 'targetModules'
+  | 'useDora'
+  | 'dropout'
+  | 'modulesToSave'
+  | 'batchSize'
+  | 'maxLength'
+  | 'packing'
+  | 'activationCheckpointing'
+> & { readonly precision: Precision };
+
+/** Bytes, by what they are for. */
+export interface Footprint {
+  /** The base's weights in their precision; none where all of them are trained. */
+  readonly weights: number;
+  /** The same in float32, of which the largest tensor is held besides while it is rounded. */
+  readonly largestWeight: number;
+  readonly exactWeights: number;
+  /** Numbers that are trained. */
+  readonly trained: number;
+  /** Micro-batches at a time: each holds activations of its own, those after the first gradients too. */
+  readonly lanes: number;
+  /** Of one lane: held between forward and backward pass, and by the passes themselves. */
+  readonly activations: number;
+  /** Between the ops of a block, going forward, back and answering, the largest of each; and of the head. */
+  readonly blockScratch: number;
+  readonly headScratch: number;
+  /** Masks and tables that each micro-batch brings. */
+  readonly perBatch: number;
+}
+
+const FLOAT = 4;
+
+export function trainedShape(recipe: MemoryKeys): TrainedShape {
+  if (recipe.method === 'full') return { kind: 'whole' };
+  const { rank, targetModules, useDora: dora, dropout } = recipe;
+  return {
+    kind: 'adapter',
+    rank,
+    scale: scaleOf({ rank, alpha: rank }),
+    targets: new Set(targetModules),
+    dora,
+    dropout,
+  };
+}
+
+/** What is trained, laid out: an adapter with `modulesToSave` beside it, or all of the model's weights. Its buffers are made when they are asked for. */
+export function trainedLayout(spec: ModelSpec, recipe: MemoryKeys): ReturnType<typeof trainedParameters> {
+  const saved = new Set(recipe.modulesToSave.map((name) => saveable(spec).get(name) ?? ''));
+  if (spec.names.head === spec.names.embedding && saved.has('embedding')) saved.add('head');
+  return trainedParameters(spec, trainedShape(recipe), saved);
+}
+
+/** @param threads that the runtime may use. */
+export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, threads: number): Footprint {
+  const options: ProgramOptions = { device: 'cpu', precision: recipe.precision };
+  const shape = trainedShape(recipe);
+  const tied = spec.names.head === spec.names.embedding;
+  const outer =
+    shape.kind === 'whole' ? ['head', ...spec.finalVectors.map(({ name }) => name)] : headTrained(spec, recipe);
+  const length = Math.max(LENGTH_STEP, Math.ceil(recipe.maxLength / LENGTH_STEP) * LENGTH_STEP);
+  const trained = trainedLayout(spec, recipe).entries.reduce((sum, { size }) => sum + size, 0);
+  const total = recipe.batchSize * length;
+  const most = trained > MOST_GRADIENTS ? 1 : lanesWorth(spec, threads, total);
+  const share = Math.ceil(Math.min(MICRO_TOKENS, most === 1 ? MICRO_TOKENS : total) / most);
+  const batch = Math.max(1, Math.min(recipe.batchSize, Math.floor(share / length)));
+  const lanes = Math.min(most, Math.ceil(recipe.batchSize / batch));
+  const tokens = batch * length;
+  const headRows = Math.min(HEAD_ROWS, tokens);
+
+  const embedding = embedProgram(options, spec, tokens);
+  const heads = [headProgram(options, spec, 'train', headRows, outer), headProgram(options, spec, 'loss', headRows)];
+  const kinds = new Map(
+    [...new Set(spec.kinds)].map((kind) => {
+      const own = { kind, batch, time: length, packed: recipe.packing, trained: shape };
+      const piece = trainingPiece(options, spec, own);
+      const { y, ...kept } = Object.fromEntries(piece.forward.outputs);
+      return [
+        kind,
+        {
+          piece,
+          answer: blockProgram(options, spec, own),
+          kept: slotBytes(new Map(Object.entries(kept))),
+          y: bytesOf(y!),
+          fed: fedBytes([piece.forward.inputs, piece.backward.inputs], perBatchInput),
+        },
+      ] as const;
+    }),
+  );
+  const layers = spec.kinds.map((kind) => kinds.get(kind)!);
+
+  const hidden = FLOAT * tokens * spec.hidden;
+  const largestKept = Math.max(...layers.map(({ kept }) => kept));
+  const savedBytes = recipe.activationCheckpointing
+    ? largestKept + hidden
+    : layers.reduce((sum, { kept }, layer) => sum + Math.max(kept, layer < 2 ? hidden : 0), 0);
+  const activations =
+    savedBytes +
+    layers.reduce((sum, { y }) => sum + y, 0) +
+    // The embedding, two gradients of hidden states, that of the head's; rows into the head and their gradient.
+    4 * hidden +
+    2 * FLOAT * headRows * spec.hidden;
+
+  const isBase = (name: string): boolean => !perBatchInput(name) && !trainedInput(name) && name !== 'dy';
+  const head = fedBytes([...heads.map(({ inputs }) => inputs)], isBase);
+  const table = fedBytes([embedding.inputs], (name) => isBase(name) && !(tied && heads[0]!.inputs.has(name)));
+  const sameTable = tied && recipe.precision === 'fp32';
+  const weights =
+    layers.reduce((sum, { piece }) => sum + fedBytes([piece.forward.inputs, piece.backward.inputs], isBase), 0) +
+    head +
+    (sameTable ? 0 : table);
+  const wanted = wantedBy(spec);
+  const sizes = [...wanted.embedding, ...wanted.final, ...(tied ? [] : [wanted.head]), ...wanted.layers.flat()].map(
+    ({ shape: each }) => FLOAT * sizeOf(each),
+  );
+  return {
+    weights: shape.kind === 'whole' ? 0 : weights,
+    largestWeight: Math.max(...sizes),
+    exactWeights: sizes.reduce((a, b) => a + b, 0),
+    trained,
+    lanes,
+    activations,
+    blockScratch: Math.max(
+      ...[...kinds.values()].map(
+        ({ piece, answer }) =>
+          scratchBytes(answer) +
+          scratchBytes(piece.forward) +
+          scratchBytes(piece.backward, new Set(piece.saved.values())),
+      ),
+    ),
+    headScratch: heads.reduce((sum, program) => sum + scratchBytes(program), 0),
+    perBatch: Math.max(...layers.map(({ fed }) => fed)),
+  };
+}
+
+function headTrained(spec: ModelSpec, { modulesToSave }: MemoryKeys): string[] {
+  const saved = modulesToSave.map((name) => saveable(spec).get(name));
+  const tied = spec.names.head === spec.names.embedding;
+  return saved.includes('head') || (tied && saved.includes('embedding')) ? ['head'] : [];
+}
+
+const perBatchInput = (name: string): boolean =>
+  ['ids', 'positions', 'labels', 'cos', 'sin'].includes(name) || name.startsWith('mask.') || name.endsWith('.dropout');
+/** Saved values, gradients, what enters a segment, an adapter's matrices. */
+const trainedInput = (name: string): boolean =>
+  name === 'x' || /^(saved|g|d)\./.test(name) || /\.(A|B\.[^.]+|M\.[^.]+)$/.test(name);
+
+function fedBytes(inputs: readonly ReadonlyMap<string, TensorType>[], counts: (name: string) => boolean): number {
+  const all = new Map(inputs.flatMap((each) => [...each]));
+  return [...all].reduce((sum, [name, type]) => sum + (counts(name) ? bytesOf(type) : 0), 0);
+}
+
+/**
+ * Most bytes of results that are alive at a time between the ops of a program, those aside that leave it or arrive: each
+ * lives from its op to the last that reads it; a reshape is another name for the same bytes.
+ * @param given values that arrive instead of being computed.
+ */
+function scratchBytes({ outputs }: Pick<Program, 'outputs'>, given: ReadonlySet<TensorType> = new Set()): number {
+  const leaving = new Set<TensorType>(outputs.values());
+  const order: Node[] = [];
+  const seen = new Set<Node>();
+  const visit = (v: Value): void => {
+    const node = nodeOf(v);
+    if (!node || seen.has(node) || given.has(v)) return;
+    seen.add(node);
+    node.inputs.forEach(visit);
+    order.push(node);
+  };
+  for (const v of leaving) visit(v as Value);
+  const isReshape = (node: Node | undefined): boolean => node?.op.name === 'reshape';
+  const held = (v: Value): Value => {
+    const node = nodeOf(v);
+    return node && isReshape(node) && !given.has(v) ? held(node.inputs[0]!) : v;
+  };
+  const lastUse = new Map<Value, Node>();
+  for (const node of order) for (const v of node.inputs) lastUse.set(held(v), node);
+  const counts = (v: Value): boolean => nodeOf(v) !== undefined && !given.has(v) && !leaving.has(v);
+  let [alive, most] = [0, 0];
+  for (const node of order) {
+    const made = isReshape(node) ? [] : node.outputs.filter(counts);
+    for (const v of made) alive += bytesOf(v);
+    most = Math.max(most, alive);
+    const done = new Set([...node.inputs.map(held).filter((v) => counts(v) && lastUse.get(v) === node)]);
+    for (const v of [...done, ...made.filter((each) => !lastUse.has(each))]) alive -= bytesOf(v);
+  }
+  return most;
+}

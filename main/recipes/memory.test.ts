@@ -1,0 +1,138 @@
+/** @file What a run is said to take, beside what its process and its folder took. */
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Recipe } from '../contract/recipe.ts';
+import { modulesOf, readSpec } from '../engine/index.ts';
+import { openModel } from '../formats/open.ts';
+import { MIDDLE, writeTinyModel } from '../../test/fixtures/tiny-model.ts';
+import { texts, trainInWorker } from '../../test/support/train-worker.ts';
+import { CHECKPOINT_JSON_BYTES, diskBytes, tensorBytes } from './disk.ts';
+import { trainingMemory, type ModelSize } from './memory.ts';
+
+const llama = (sizes: Readonly<Record<string, number>>): ModelSize => {
+  const spec = readSpec({
+    model_type: 'llama',
+    architectures: ['LlamaForCausalLM'],
+    hidden_act: 'silu',
+    max_position_embeddings: 2048,
+    rms_norm_eps: 1e-5,
+    rope_theta: 10000,
+    tie_word_embeddings: true,
+    ...sizes,
+  });
+  return { spec, modules: modulesOf(spec), parameters: 0 };
+};
+const middle = llama({
+  hidden_size: 384,
+  num_hidden_layers: 12,
+  num_attention_heads: 6,
+  num_key_value_heads: 6,
+  intermediate_size: 1024,
+  vocab_size: 8192,
+});
+const smollm2 = llama({
+  hidden_size: 576,
+  num_hidden_layers: 30,
+  num_attention_heads: 9,
+  num_key_value_heads: 3,
+  intermediate_size: 1536,
+  vocab_size: 49152,
+});
+
+/** Peaks of resident memory in MB, as `npm run bench:memory` measured them on Linux x64 (docs/benchmarks.md): before batches ran in lanes, and in two. */
+const MEASURED: readonly [ModelSize, Partial<Recipe>, number, number?][] = [
+  [middle, { maxLength: 512, batchSize: 2 }, 783, 2],
+  [middle, { maxLength: 128, batchSize: 4 }, 595, 2],
+  [smollm2, { maxLength: 256, batchSize: 2 }, 1567, 2],
+  [middle, { maxLength: 128, batchSize: 1 }, 328],
+  [middle, { maxLength: 512, batchSize: 1 }, 514],
+  [middle, { maxLength: 512, batchSize: 1, activationCheckpointing: true }, 391],
+  [middle, { maxLength: 512, batchSize: 1, precision: 'int4' }, 440],
+  [middle, { maxLength: 256, batchSize: 2, precision: 'int8' }, 461],
+  [middle, { maxLength: 1024, batchSize: 1 }, 806],
+  [middle, { maxLength: 512, batchSize: 1, method: 'full' }, 787],
+  [middle, { maxLength: 512, batchSize: 1, useDora: true }, 561],
+  [middle, { maxLength: 256, batchSize: 4, rank: 64 }, 582],
+  [middle, { maxLength: 256, batchSize: 1, modulesToSave: ['embed_tokens'] }, 469],
+  [smollm2, { maxLength: 256, batchSize: 1 }, 1175],
+  [smollm2, { maxLength: 512, batchSize: 1 }, 1482],
+  [smollm2, { maxLength: 512, batchSize: 2, activationCheckpointing: true }, 1040],
+  [smollm2, { maxLength: 256, batchSize: 1, precision: 'int8' }, 1045],
+];
+
+describe('the estimate of memory', () => {
+  it.each(MEASURED)('is within a twentieth of what was measured (%#)', (model, set, megabytes, threads = 1) => {
+    const recipe = Recipe.parse({ strategy: 'non-instruct', ...set });
+    const off = trainingMemory(model, recipe, { threads }) / (megabytes * 1e6) - 1;
+    expect(Math.abs(off)).toBeLessThan(0.05);
+  });
+
+  it('grows with what is asked for, and shrinks with what is given up', () => {
+    const needs = (set: Partial<Recipe>): number =>
+      trainingMemory(smollm2, { maxLength: 512, batchSize: 1, ...set }, { threads: 2 });
+    expect(needs({ maxLength: 1024 })).toBeGreaterThan(needs({}));
+    expect(needs({ batchSize: 2 })).toBeGreaterThan(needs({}));
+    expect(needs({ rank: 128 })).toBeGreaterThan(needs({}));
+    expect(needs({ method: 'full' })).toBeGreaterThan(needs({ rank: 128 }));
+    expect(needs({ activationCheckpointing: true })).toBeLessThan(needs({}));
+    expect(needs({ precision: 'int4' })).toBeLessThan(needs({ precision: 'int8' }));
+    expect(needs({ precision: 'int8' })).toBeLessThan(needs({}));
+  });
+});
+
+describe('a run in its process', () => {
+  let folder: string;
+  beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), 'fettle-takes-'))));
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  it.each(['fp32', 'int8'] as const)(
+    'writes what was estimated, to the byte of its tensors (%s)',
+    async (precision) => {
+      const path = await writeTinyModel(join(folder, precision));
+      const files = await openModel(path);
+      const spec = readSpec(files.config);
+      await files.close();
+      const model: ModelSize = { spec, modules: modulesOf(spec), parameters: 0 };
+      const recipe = Recipe.parse({
+        strategy: 'non-instruct',
+        lossOn: 'all',
+        precision,
+        maxLength: 64,
+        batchSize: 1,
+        maxSteps: 4,
+        saveEvery: 1,
+        evalEvery: 0,
+        keepCheckpoints: 10,
+      });
+      const run = join(folder, `run-${precision}`);
+      // As many rows as are looked at for int8, each long enough.
+      await trainInWorker(run, path, recipe, { rows: texts(18, 160, 'character'), threads: 1 });
+      const checkpoints = join(run, 'checkpoints');
+      const sizes: number[] = [];
+      for (const name of await readdir(checkpoints)) {
+        const names = await readdir(join(checkpoints, name));
+        const bytes = async (wanted: boolean): Promise<number> => {
+          const chosen = names.filter((file) => file.endsWith('.safetensors') === wanted);
+          const found = await Promise.all(chosen.map((file) => stat(join(checkpoints, name, file))));
+          return found.reduce((sum, { size }) => sum + size, 0);
+        };
+        sizes.push(await bytes(true));
+        expect(await bytes(false)).toBeLessThan(CHECKPOINT_JSON_BYTES);
+      }
+      expect(sizes).toEqual(Array.from({ length: 5 }, () => tensorBytes(model, recipe)));
+      expect(diskBytes(model, recipe, 4)).toBeGreaterThanOrEqual(5 * tensorBytes(model, recipe));
+    },
+  );
+
+  it.runIf(process.platform === 'linux' && process.arch === 'x64')('takes the memory that was estimated', async () => {
+    const path = await writeTinyModel(join(folder, 'middle'), MIDDLE);
+    const recipe = Recipe.parse({ strategy: 'non-instruct', maxSteps: 1, maxLength: 128, batchSize: 1 });
+    const { peakBytes } = await trainInWorker(join(folder, 'run-middle'), path, recipe, {
+      rows: texts(3, 128, 'character'),
+    });
+    // Wider than what is promised of larger models: the process itself is half of this.
+    expect(Math.abs(trainingMemory(middle, recipe, { threads: 2 }) / peakBytes - 1)).toBeLessThan(0.1);
+  });
+});
