@@ -46,7 +46,8 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-describe('a run', () => {
+// Most of the time it compiles shaders, on cores that may have other work.
+describe('a run', { timeout: 300_000 }, () => {
   it('is trained where the recipe says, and learns the same there', async (test) => {
     need(test, 'swiftshader', found.swiftshader);
     const [there, here] = [await finished({ device: 'webgpu' }), await finished({ device: 'cpu' })];

@@ -167,9 +167,10 @@ export class BaseModel {
       );
   }
 
-  /** What was carried between host and device so far, in bytes, and what lies there; undefined on the host. */
-  get traffic(): Readonly<Traffic> | undefined {
-    return this.#placed?.memory.traffic;
+  /** Bytes that were carried to a graphics processor and back so far, and that are held there; undefined on the host. */
+  get onDevice(): (Traffic & { readonly held: number }) | undefined {
+    const memory = this.#placed?.memory;
+    return memory && { ...memory.traffic, held: memory.bytes };
   }
 
   /** Negative log likelihood of each labelled token in nats, in the order of the batch's labels. */
