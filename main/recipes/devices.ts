@@ -55,7 +55,9 @@ export function createDevices({ workers, log }: Core, measured: MeasuredSpeeds):
     graphics,
     async choose(recipe, model) {
       const found = recipe.device === 'cpu' ? NOT_ASKED : await graphics();
-      const [cpu, neededBytes] = [cpus()[0]?.model.trim() ?? process.arch, trainingMemory(model, recipe)];
+      const cpu = cpus()[0]?.model.trim() ?? process.arch;
+      // What the process takes with one lane: the device has one, and its share of that is smaller.
+      const neededBytes = trainingMemory(model, recipe, { threads: 1 });
       return chooseDevice(recipe, found, await measured(), { cpu, neededBytes });
     },
   };

@@ -96,7 +96,8 @@ export function createRuns(
     models,
     datasets,
     checkMemory: checkRunMemory,
-    deviceFor: ({ recipe, model }) => devices.choose(recipe, models.show(model)),
+    deviceFor: async ({ recipe, model }) =>
+      devices.choose(recipe, { ...models.show(model), spec: await models.spec(model) }),
     under,
   });
 
