@@ -32,7 +32,7 @@ export interface Devices {
   choose(recipe: Recipe, model: ModelSize): Promise<Chosen>;
 }
 
-export function createDevices({ workers, log, threads }: Core, measured: MeasuredSpeeds): Devices {
+export function createDevices({ workers, log }: Core, measured: MeasuredSpeeds): Devices {
   /** In a child process: trying may crash. */
   async function look(): Promise<Graphics> {
     const worker = workers.run<never, number>('devices', {}, () => undefined);
@@ -55,7 +55,9 @@ export function createDevices({ workers, log, threads }: Core, measured: Measure
     graphics,
     async choose(recipe, model) {
       const found = recipe.device === 'cpu' ? NOT_ASKED : await graphics();
-      const [cpu, neededBytes] = [cpus()[0]?.model.trim() ?? process.arch, trainingMemory(model, recipe, { threads })];
+      const cpu = cpus()[0]?.model.trim() ?? process.arch;
+      // What the process takes with one lane: the device has one, and its share of that is smaller.
+      const neededBytes = trainingMemory(model, recipe, { threads: 1 });
       return chooseDevice(recipe, found, await measured(), { cpu, neededBytes });
     },
   };

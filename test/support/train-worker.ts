@@ -67,6 +67,7 @@ export async function trainInWorker(
     held: [],
     rows: await writeRows(folder, rows, 1),
     recipe,
+    device: 'cpu',
     threads,
     device: 'cpu',
     resume: false,

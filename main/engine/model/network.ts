@@ -93,7 +93,8 @@ export class Network {
     for (let layer = 0; layer < spec.layers; layer++) {
       const { segment, shared } = layers[layer]!;
       const from = [shared, ...this.layerWeights(layer, trained), { x }];
-      x = (await this.#memory.run(segment.forward, from, `hidden ${layer % 2}`))['y']!;
+      // Where training keeps what it saved: of that nothing is needed any more.
+      x = (await this.#memory.run(segment.forward, from, `saved ${layer % 2}`))['y']!;
     }
     return x;
   }
