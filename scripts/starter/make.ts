@@ -1,6 +1,6 @@
 /**
  * @file `npm run make:starter`: trains the bundled starter model from nothing with Fettle's own engine, and writes it to
- * resources/starter. Seeded: the same machine gives the same file. About a quarter of an hour on two cores.
+ * resources/starter. Seeded: the same machine gives the same file. About a quarter of an hour on two cores that have nothing else to do.
  */
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -22,7 +22,7 @@ import { World, type Piece, type Turn } from './text.ts';
 const { values: options } = parseArgs({
   options: {
     out: { type: 'string' },
-    steps: { type: 'string', default: '1500' },
+    steps: { type: 'string', default: '700' },
     seed: { type: 'string', default: '1' },
   },
 });

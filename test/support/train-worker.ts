@@ -69,7 +69,6 @@ export async function trainInWorker(
     recipe,
     device: 'cpu',
     threads,
-    device: 'cpu',
     resume: false,
     continued: false,
   };
