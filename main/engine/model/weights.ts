@@ -92,8 +92,11 @@ function sharer(): (tensors: Tensors) => Tensors {
   return (tensors) =>
     Object.fromEntries(
       Object.entries(tensors).map(([name, each]) => {
-        const shared = known.get(each) ?? inShared(each);
-        known.set(each, shared);
+        let shared = known.get(each);
+        if (!shared) {
+          known.set(each, (shared = inShared(each)));
+          if (shared !== each) discard(each.data as ArrayBufferView);
+        }
         return [name, shared];
       }),
     );
