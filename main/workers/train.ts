@@ -78,6 +78,8 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
       device: job.device,
       precision,
       rounding,
+      // Where all weights are trained the base is given up, which memory that lanes share cannot be at once.
+      ...(recipe.method === 'full' ? { lanes: 1 } : {}),
     });
     const model = recipe.method === 'full' ? base.becomeAllTrained(recipe) : base.withLora(recipe);
     if (recipe.initAdapter !== undefined && !job.resume) await startFrom(model, recipe.initAdapter);

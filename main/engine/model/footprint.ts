@@ -81,7 +81,7 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, threads: 
   const length = Math.max(LENGTH_STEP, Math.ceil(recipe.maxLength / LENGTH_STEP) * LENGTH_STEP);
   const trained = trainedLayout(spec, recipe).entries.reduce((sum, { size }) => sum + size, 0);
   const total = recipe.batchSize * length;
-  const most = trained > MOST_GRADIENTS ? 1 : lanesWorth(spec, threads, total);
+  const most = shape.kind === 'whole' || trained > MOST_GRADIENTS ? 1 : lanesWorth(spec, threads, total);
   const share = Math.ceil(Math.min(MICRO_TOKENS, most === 1 ? MICRO_TOKENS : total) / most);
   const batch = Math.max(1, Math.min(recipe.batchSize, Math.floor(share / length)));
   const lanes = Math.min(most, Math.ceil(recipe.batchSize / batch));

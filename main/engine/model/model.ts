@@ -62,10 +62,10 @@ export async function loadBase(config: HfConfig, weights: WeightSource, options:
 }
 
 async function openNetwork(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<Network> {
-  const { threads, precision = 'fp32', rounding } = options;
+  const { threads, precision = 'fp32', rounding, lanes } = options;
   const spec = readSpec(config);
   const cache = new SessionCache({ device: 'cpu', threads, precision }, new Set(spec.kinds).size);
-  const held = { weights: await readWeights(spec, weights, freezer(spec, precision, rounding)) };
+  const held = { weights: await readWeights(spec, weights, freezer(spec, precision, rounding), lanes !== 1) };
   return new Network(spec, held, cache);
 }
 
@@ -81,7 +81,7 @@ export async function measureRounding(
 ): Promise<Rounding> {
   const largest = (await saturates({ threads })) ? 63 : 127;
   if (precision === 'int4') return { rows: [], peaks: new Map(), largest };
-  const network = await openNetwork(config, weights, { threads });
+  const network = await openNetwork(config, weights, { threads, lanes: 1 });
   try {
     const rows = calibrationRows(examples);
     return { rows, peaks: await calibrate(network, rows), largest };

@@ -47,8 +47,17 @@ export interface Wanted {
   readonly projection?: string;
 }
 
-/** Throws MODEL_INCOMPLETE, naming the tensor, before anything is read. */
-export async function readWeights(spec: ModelSpec, source: WeightSource, freeze: Freeze): Promise<BaseWeights> {
+/**
+ * @param share whether threads are to see them. Memory that threads share cannot be given back at once, so what is soon
+ * given up is not shared.
+ * Throws MODEL_INCOMPLETE, naming the tensor, before anything is read.
+ */
+export async function readWeights(
+  spec: ModelSpec,
+  source: WeightSource,
+  freeze: Freeze,
+  share = true,
+): Promise<BaseWeights> {
   const { embedding, final, head, layers } = wantedBy(spec);
   checkWeights(spec, source);
   const record = async (wanted: readonly Wanted[]): Promise<Record<string, Tensor>> => {
@@ -61,12 +70,13 @@ export async function readWeights(spec: ModelSpec, source: WeightSource, freeze:
   const last = tied ? table! : await read(head, source);
   const heads = freeze.head(last);
   const first = freeze.embedding(table!, tied ? heads : undefined);
-  const outer = sharer();
+  const placer = (): ((tensors: Tensors) => Tensors) => (share ? sharer() : (tensors) => tensors);
+  const outer = placer();
   const shared = { embedding: outer({ ...first, ...positions }), head: outer(heads) };
-  giveBack([last, table!]);
+  giveBack([last, table!], { ...shared.embedding, ...shared.head });
   return {
     embedding: shared.embedding,
-    final: sharer()(await record(final)),
+    final: placer()(await record(final)),
     head: shared.head,
     layers: await sequentially(layers, async (wanted, layer) => {
       const tensors: Record<string, Tensor> = {};
@@ -79,8 +89,11 @@ export async function readWeights(spec: ModelSpec, source: WeightSource, freeze:
       for (const [projection, weights] of linears) {
         Object.assign(tensors, freeze.linear(layer, projection, weights));
       }
-      const own = sharer()(tensors);
-      giveBack([...linears.values()].flat().map(({ tensor }) => tensor));
+      const own = placer()(tensors);
+      giveBack(
+        [...linears.values()].flat().map(({ tensor }) => tensor),
+        own,
+      );
       return own;
     }),
   };
@@ -103,8 +116,9 @@ function sharer(): (tensors: Tensors) => Tensors {
 }
 
 /** Memory of weights as they were read: a whole model of them would pile up, one layer after the other. */
-function giveBack(weights: readonly Tensor[]): void {
-  for (const weight of weights) discard(numbers(weight));
+function giveBack(read: readonly Tensor[], held: Tensors): void {
+  const kept = new Set(Object.values(held));
+  for (const weight of read) if (!kept.has(weight)) discard(numbers(weight));
 }
 
 /** All memory of a base that nothing uses any more. */
