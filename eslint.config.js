@@ -4,7 +4,7 @@ import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
   {
-    ignores: ['dist/', 'node_modules/', 'test/**/*.py', 'test/numerics/.venv/', 'test-results/', 'playwright-report/'],
+    ignores: ['dist/', 'node_modules/', 'test/**/*.py', '**/.venv/', 'test-results/', 'playwright-report/'],
   },
   ...tseslint.configs.strict,
   ...tseslint.configs.stylistic,
