@@ -67,11 +67,13 @@ export class Lanes {
    */
   async train(batch: Batch, model: LaneModel, settings: (number: number) => TrainSettings): Promise<number> {
     const { parameters, others } = model;
-    const lanes = parameters.values.length > MOST_GRADIENTS ? 1 : this.#lanes(batch);
+    // A row is not divided: what has one has no use for gradients of another lane.
+    const lanes = batch.rows === 1 || parameters.values.length > MOST_GRADIENTS ? 1 : this.#lanes(batch);
     while (others.length < lanes - 1) others.push(sharedFloats(parameters.values.length));
-    for (const own of others) own.fill(0);
+    const used = others.slice(0, lanes - 1);
+    for (const own of used) own.fill(0);
     const micros = await this.#run(batch, lanes, model, settings);
-    for (const own of others) {
+    for (const own of used) {
       const { gradients } = parameters;
       for (let i = 0; i < own.length; i++) gradients[i]! += own[i]!;
     }
