@@ -60,6 +60,8 @@ export function createDatasets(
   const versionFolder = (project: string, id: string): string => join(folderOf(project), id);
   const rowsFile = (project: string, id: string): string => join(versionFolder(project, id), ROWS_FILE);
   const jobs = createDataJobs(core);
+  /** What a job is about that reads a version and keeps what it found beside it. */
+  const subjectOf = (project: string, id: string): string => `${project}/${id}`;
 
   const changed = (project: string, id: string): void => {
     core.events.changed('dataset', id, project);
@@ -108,7 +110,7 @@ export function createDatasets(
     const { name } = show(project, id);
     return jobs.start('inspect', {
       project,
-      subject: `${project}/${id}`,
+      subject: subjectOf(project, id),
       title: `Looking through ${name}`,
       job: { task: 'inspect', rows: rowsFile(project, id) },
       done: () => changed(project, id),
@@ -129,7 +131,7 @@ export function createDatasets(
   function countTokens(project: string, id: string, model: string): Job {
     return jobs.start('tokens', {
       project,
-      subject: `${project}/${id}/${model}`,
+      subject: `${subjectOf(project, id)}/${model}`,
       title: `Counting the tokens of ${show(project, id).name}`,
       job: {
         task: 'tokens',
@@ -254,6 +256,7 @@ export function createDatasets(
       },
       'datasets.delete': async ({ project, dataset }) => {
         table.remove(project, dataset);
+        await jobs.end(subjectOf(project, dataset));
         await rm(versionFolder(project, dataset), { recursive: true, force: true });
         changed(project, dataset);
         return { ok: true };

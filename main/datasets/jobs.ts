@@ -20,6 +20,8 @@ interface Work<T extends Task> {
 export interface DataJobs {
   start<T extends Kind>(kind: T, work: Work<T>): Job;
   now<T extends Task>(job: JobOf<T>): Promise<DataResults[T]>;
+  /** Cancels what is done about a subject and what lies below it, and waits for its end: nothing writes there after. */
+  end(subject: string): Promise<void>;
 }
 
 export function createDataJobs(core: Core): DataJobs {
@@ -62,6 +64,13 @@ export function createDataJobs(core: Core): DataJobs {
       if (known && known.finishedAt === null) return known;
       waiting.set(key, work as unknown as Work<Task>);
       return core.jobs.enqueue({ kind, project: work.project, subject: work.subject, title: work.title });
+    },
+    async end(subject) {
+      const about = core.jobs
+        .list({ active: true })
+        .filter((job) => job.subject === subject || job.subject.startsWith(`${subject}/`));
+      for (const { id } of about) core.jobs.ask(id, 'cancel');
+      await Promise.all(about.map(({ id }) => core.jobs.settled(id)));
     },
     now: (job) => core.workers.run<never, DataResults[typeof job.task]>('data', job, () => undefined).result as never,
   };

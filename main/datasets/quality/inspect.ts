@@ -1,6 +1,6 @@
 /** @file Looks through a version once: near duplicates, leaks, refusals, personal data, languages, labels. Each find is a bit in the version's marks. */
 import { hash } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MARKS, type Mark, type Quality } from '../../contract/entities.ts';
 import { FettleError } from '../../contract/errors.ts';
@@ -101,7 +101,10 @@ export async function inspect(rows: string, control: InspectControl = {}): Promi
     labels: labels.found,
     seconds: (performance.now() - started) / 1000,
   };
-  await writeFile(join(dirname(rows), QUALITY_FILE), JSON.stringify(quality));
+  const file = join(dirname(rows), QUALITY_FILE);
+  // Whole or not at all: half of it would be read as it is, and nobody would look again.
+  await writeFile(`${file}.part`, JSON.stringify(quality));
+  await rename(`${file}.part`, file);
   return quality;
 }
 
