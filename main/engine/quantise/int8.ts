@@ -76,9 +76,10 @@ export const int8Head = (weight: Weight, rough: Float32Array, largest: number): 
 export function int8Table({ name, data }: Weight, rough: Float32Array, largest: number): Tensors {
   const from = rough.length;
   const centre = new Float64Array(from);
-  for (let i = 0; i < data.length; i++) centre[i % from]! += data[i]!;
+  for (let i = 0; i < data.length; i += from) for (let k = 0; k < from; k++) centre[k]! += data[i + k]!;
   for (let k = 0; k < from; k++) centre[k]! /= data.length / from;
-  const away = data.map((x, i) => x - centre[i % from]!);
+  const away = new Float32Array(data.length);
+  for (let i = 0; i < data.length; i += from) for (let k = 0; k < from; k++) away[i + k] = data[i + k]! - centre[k]!;
   const copy = backwardCopy({ name, data: away }, rough, largest);
   discard(away);
   return {
@@ -90,16 +91,33 @@ export function int8Table({ name, data }: Weight, rough: Float32Array, largest: 
   };
 }
 
+/** Adding it and taking it away again rounds a float64 to the nearest integer, halves to even: no call for each of 100 million numbers. */
+const TO_INTEGER = 1.5 * 2 ** 52;
+/** Outputs that are turned together, so that what is written of them shares a line of the cache. */
+const OUTPUTS = 64;
+
 function forwardCopy({ name, data }: Weight, rough: Float32Array, largest: number): Tensors {
   const from = rough.length;
   const to = data.length / from;
-  const rowPeaks = new Float32Array(to);
-  for (let o = 0; o < to; o++)
-    for (let k = 0; k < from; k++) rowPeaks[o] = Math.max(rowPeaks[o]!, Math.abs(data[o * from + k]! * rough[k]!));
-  const scale = rowPeaks.map((peak) => Math.max(SMALLEST, peak) / largest);
+  const scale = new Float32Array(to);
+  for (let o = 0; o < to; o++) {
+    let peak = 0;
+    for (let k = 0; k < from; k++) {
+      const x = Math.abs(data[o * from + k]! * rough[k]!);
+      if (x > peak) peak = x;
+    }
+    scale[o] = Math.max(SMALLEST, peak) / largest;
+  }
+  const inverse = Float64Array.from(scale, (s) => 1 / s);
   const forward = new Int8Array(data.length);
-  for (let o = 0; o < to; o++)
-    for (let k = 0; k < from; k++) forward[k * to + o] = Math.round((data[o * from + k]! * rough[k]!) / scale[o]!);
+  for (let first = 0; first < to; first += OUTPUTS) {
+    const end = Math.min(to, first + OUTPUTS);
+    for (let k = 0; k < from; k++) {
+      const factor = rough[k]!;
+      for (let o = first; o < end; o++)
+        forward[k * to + o] = data[o * from + k]! * factor * inverse[o]! + TO_INTEGER - TO_INTEGER;
+    }
+  }
   const names = int8Names(name);
   return {
     [names.forward]: new Tensor('int8', forward, [from, to]),
@@ -110,9 +128,10 @@ function forwardCopy({ name, data }: Weight, rough: Float32Array, largest: numbe
 function backwardCopy({ name, data }: Weight, rough: Float32Array, largest: number): Tensors {
   const from = rough.length;
   const scale = columnPeaks(data, from).map((column, k) => Math.max(SMALLEST, column * rough[k]!) / largest);
+  const factors = Float64Array.from(scale, (s, k) => rough[k]! / s);
   const backward = new Int8Array(data.length);
   for (let i = 0; i < data.length; i += from)
-    for (let k = 0; k < from; k++) backward[i + k] = Math.round((data[i + k]! * rough[k]!) / scale[k]!);
+    for (let k = 0; k < from; k++) backward[i + k] = data[i + k]! * factors[k]! + TO_INTEGER - TO_INTEGER;
   const names = int8Names(name);
   return {
     [names.backward]: new Tensor('int8', backward, [data.length / from, from]),
@@ -123,6 +142,9 @@ function backwardCopy({ name, data }: Weight, rough: Float32Array, largest: numb
 function columnPeaks(data: Float32Array, from: number): Float32Array {
   const peaks = new Float32Array(from);
   for (let i = 0; i < data.length; i += from)
-    for (let k = 0; k < from; k++) peaks[k] = Math.max(peaks[k]!, Math.abs(data[i + k]!));
+    for (let k = 0; k < from; k++) {
+      const x = Math.abs(data[i + k]!);
+      if (x > peaks[k]!) peaks[k] = x;
+    }
   return peaks;
 }
