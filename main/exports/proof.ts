@@ -2,6 +2,7 @@
 import type { ExportType, Proof } from '../contract/entities.ts';
 import { ALLOWED } from '../contract/export-types.ts';
 import { argmax } from '../engine/generate/sampler.ts';
+import { createLimit } from '../engine/generate/turns.ts';
 import type { Decoder } from '../engine/types.ts';
 
 /** One prompt gone on from greedily: the tokens chosen, and the logits each was chosen from. */
@@ -12,32 +13,53 @@ export interface Replay {
 
 export const REPLAYED_TOKENS = 24;
 
-/** @param onPrompt told before each prompt; may throw to give up. */
+/** Decoders of one model, so many at a time. */
+export interface Decoders {
+  readonly rows: number;
+  open(): Decoder;
+}
+
+/** @param tell told how many prompts are gone on from, before and after each; may throw to give up. */
 export async function replay(
-  model: { generator(): Decoder },
+  { rows, open }: Decoders,
   prompts: readonly (readonly number[])[],
-  onPrompt: (index: number) => void = () => undefined,
+  tell: (done: number) => void = () => undefined,
 ): Promise<Replay[]> {
-  const decoder = model.generator();
-  const replays: Replay[] = [];
-  try {
-    for (const [i, prompt] of prompts.entries()) {
-      onPrompt(i);
-      const ids: number[] = [];
-      const logits: Float32Array[] = [];
-      let next = await decoder.prefill(prompt);
-      for (;;) {
-        logits.push(next.slice());
-        ids.push(argmax(next));
-        if (ids.length === REPLAYED_TOKENS) break;
-        next = await decoder.step(ids.at(-1)!);
+  const atOnce = createLimit(rows);
+  let done = 0;
+  let given: { readonly up: unknown } | undefined;
+  const all = prompts.map((prompt) =>
+    atOnce(async (): Promise<Replay> => {
+      if (given) throw given.up;
+      const decoder = open();
+      try {
+        tell(done);
+        const made = await goOn(decoder, prompt);
+        tell(++done);
+        return made;
+      } catch (error) {
+        given ??= { up: error };
+        throw error;
+      } finally {
+        await decoder.release();
       }
-      replays.push({ ids, logits });
-    }
-  } finally {
-    await decoder.release();
+    }),
+  );
+  // What others have begun ends before the model may go.
+  await Promise.allSettled(all);
+  return Promise.all(all);
+}
+
+async function goOn(decoder: Decoder, prompt: readonly number[]): Promise<Replay> {
+  const ids: number[] = [];
+  const logits: Float32Array[] = [];
+  let next = await decoder.prefill(prompt);
+  for (;;) {
+    logits.push(next.slice());
+    ids.push(argmax(next));
+    if (ids.length === REPLAYED_TOKENS) return { ids, logits };
+    next = await decoder.step(ids.at(-1)!);
   }
-  return replays;
 }
 
 /** Mean loss on held-out rows, in nats a token. */

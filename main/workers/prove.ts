@@ -5,6 +5,7 @@ import { readRows } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
 import { evaluate } from '../engine/train/evaluate.ts';
 import { fitExamples } from '../engine/train/packing.ts';
+import type { BaseModel, TunedModel } from '../engine/index.ts';
 import type { Decoder, Example, Trainable } from '../engine/types.ts';
 import { gap, LOGIT_TOLERANCE, replay, REPLAYED_TOKENS, type Likelihood, type Replay } from '../exports/proof.ts';
 import type { ModelFiles } from '../formats/model.ts';
@@ -13,6 +14,7 @@ import { generalExamples } from '../recipes/rehearsal.ts';
 import { openWithLlamaCpp } from './llama-cpp.ts';
 import { loadModel, withAdapter } from './load.ts';
 import { spread } from './spread.ts';
+import { decodersOf } from './together.ts';
 import type { OtherReader } from './other-reader.ts';
 import { openWithTransformersJs } from './transformers-js.ts';
 
@@ -34,14 +36,18 @@ export interface Answers {
   readonly replays: readonly Replay[];
   readonly likelihood: Likelihood;
 }
-/** What can be asked: a run's model, or exported files under whatever runs them. */
-type Askable = Pick<Trainable, 'losses'> & { generator(): Decoder };
+/** Exported files under another runtime than the engine's segments. */
+type OtherAskable = Pick<Trainable, 'losses'> & { generator(): Decoder };
+/** What can be asked: a run's model, or exported files. */
+type Askable = BaseModel | TunedModel | OtherAskable;
 /** Told how far it is, 0 to 1; may throw to give up. */
 type Tell = (share: number) => void;
 
 const PROMPTS = 10;
 const PROMPT_TOKENS = 64;
 const ROWS = 50;
+/** Of the rows that are measured: more than one, so that they go side by side. */
+const ROWS_AT_ONCE = 4;
 /** Where no run says otherwise. */
 const MAX_LENGTH = 512;
 
@@ -88,12 +94,19 @@ export const asksSomething = ({ prompts, rows }: Questions): boolean => prompts.
 
 export async function ask(model: Askable, questions: Questions, tell: Tell): Promise<Answers> {
   const { prompts, rows, instruct, maxLength } = questions;
-  const replays = await replay(model, prompts, (i) => tell((0.5 * i) / prompts.length));
+  const decoders = 'batchGenerator' in model ? decodersOf(model, prompts.length) : null;
+  const oneByOne = { rows: 1, open: () => model.generator() };
+  let replays: Replay[];
+  try {
+    replays = await replay(decoders ?? oneByOne, prompts, (done) => tell((0.5 * done) / prompts.length));
+  } finally {
+    await decoders?.release();
+  }
   const measured = await evaluate(model, rows, {
     strategy: instruct ? 'instruct' : 'non-instruct',
     maxLength,
     packing: true,
-    batchSize: 1,
+    batchSize: ROWS_AT_ONCE,
     onProgress: (share) => tell(0.5 + 0.5 * share),
   });
   const { loss, tokens } = measured!;

@@ -3,6 +3,7 @@ import type { ModelSpec } from '../engine/architectures/spec.ts';
 import { generate, type Generated, type GenerateOptions } from '../engine/generate/generate.ts';
 import { createLimit } from '../engine/generate/turns.ts';
 import type { BaseModel, TunedModel } from '../engine/index.ts';
+import type { Decoders } from '../exports/proof.ts';
 
 type Answering = Omit<GenerateOptions, 'decoder'>;
 export interface Together {
@@ -18,22 +19,28 @@ const CACHE_BYTES = 1e9;
 /** What an answer is expected to take of the context at most: the few that take more may go beyond. */
 const USUAL_TOKENS = 2048;
 
-export function answerTogether(model: BaseModel | TunedModel): Together {
-  const rows = rowsFor(model.spec);
+/** @param most at a time. */
+export function decodersOf(model: BaseModel | TunedModel, most = AT_ONCE): Decoders & { release(): Promise<void> } {
+  const rows = Math.min(most, rowsFor(model.spec));
   const batch = model.batchGenerator(rows);
+  return { rows, open: () => batch.open(), release: () => batch.release() };
+}
+
+export function answerTogether(model: BaseModel | TunedModel): Together {
+  const { rows, open, release } = decodersOf(model);
   const atOnce = createLimit(rows);
   return {
     rows,
     answer: (options) =>
       atOnce(async () => {
-        const decoder = batch.open();
+        const decoder = open();
         try {
           return await generate({ ...options, decoder });
         } finally {
           await decoder.release();
         }
       }),
-    release: () => batch.release(),
+    release,
   };
 }
 

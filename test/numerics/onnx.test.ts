@@ -152,7 +152,7 @@ describe('ONNX of every architecture, which both clients are told nothing of', (
         'f32',
         () => undefined,
       );
-      const [own] = await replay(base, [prompt]);
+      const [own] = await replay({ rows: 1, open: () => base.generator() }, [prompt]);
       const { ids } = own!;
       const other = (await openWithTransformersJs(out, { threads: THREADS }))!;
       expect(await other.goOn(prompt, REPLAYED_TOKENS)).toEqual(ids);
