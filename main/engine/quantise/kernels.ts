@@ -9,8 +9,10 @@ interface Threads {
   readonly threads: number;
 }
 
-/** Sizes of a product like those of a small model's feed-forward layer: rows, inputs, outputs. */
-const [ROWS, FROM, TO] = [256, 576, 3072] as const;
+/** Sizes of a product: rows, inputs, outputs. */
+export type ProductSizes = readonly [rows: number, from: number, to: number];
+/** Like those of a small model's feed-forward layer. */
+const USUAL: ProductSizes = [256, 576, 3072];
 
 async function running(
   y: Value,
@@ -58,13 +60,13 @@ export async function saturates(options: Threads): Promise<boolean> {
 export type Speeds = Readonly<Record<'fp32' | 'int8', number>>;
 
 /** Takes some tenths of a second. The best of a few rounds in turns: what else the machine does only makes it slower. */
-export async function measureSpeeds(options: Threads): Promise<Speeds> {
+export async function measureSpeeds(options: Threads, [rows, from, to] = USUAL): Promise<Speeds> {
   const scope = new Scope();
   const plain = {
-    y: gemm(scope.input('x', [ROWS, FROM]), scope.input('w', [TO, FROM]), { transB: true }),
-    feeds: { x: zeros([ROWS, FROM]), w: zeros([TO, FROM]) },
+    y: gemm(scope.input('x', [rows, from]), scope.input('w', [to, from]), { transB: true }),
+    feeds: { x: zeros([rows, from]), w: zeros([to, from]) },
   };
-  const rounded = int8(ROWS, FROM, TO, 1);
+  const rounded = int8(rows, from, to, 1);
   const products = [
     await running(plain.y, plain.feeds, options),
     await running(rounded.y, rounded.feeds, options),
@@ -78,6 +80,6 @@ export async function measureSpeeds(options: Threads): Promise<Speeds> {
       best[i] = Math.min(best[i]!, performance.now() - start);
     }
   for (const product of products) await product.release();
-  const [fp32, int8Speed] = best.map((ms) => (2 * ROWS * FROM * TO) / ms / 1e6) as [number, number];
+  const [fp32, int8Speed] = best.map((ms) => (2 * rows * from * to) / ms / 1e6) as [number, number];
   return { fp32, int8: int8Speed };
 }
