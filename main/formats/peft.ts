@@ -9,8 +9,8 @@ import { openSafetensors, writeSafetensors, type TensorToWrite } from './safeten
 
 /** PEFT puts this before the base model's own names. */
 export const PEFT_PREFIX = 'base_model.model.';
-/** modules_to_save that are understood. */
-const SAVEABLE: readonly string[] = ['embed_tokens', 'lm_head'];
+/** modules_to_save that are understood: embedding and head, as the families name them. */
+const SAVEABLE: readonly string[] = ['embed_tokens', 'wte', 'lm_head'];
 const CONFIG = 'adapter_config.json';
 export const ADAPTER_FILE = 'adapter_model.safetensors';
 const PICKLE = 'adapter_model.bin';
@@ -23,7 +23,7 @@ export interface LoraSettings {
   readonly useRslora?: boolean;
   /** Weight-decomposed (DoRA, Liu et al. 2024). */
   readonly useDora?: boolean;
-  /** Weights outside the blocks that are trained in whole: embed_tokens, lm_head. */
+  /** Weights outside the blocks that are trained in whole: embed_tokens or wte, lm_head. */
   readonly modulesToSave?: readonly string[];
 }
 
@@ -178,7 +178,7 @@ export async function readAdapter(folder: string): Promise<PeftAdapter> {
     throw new FettleError(
       'MODEL_UNSUPPORTED',
       `The adapter in ${folder} uses ${found[1]}.`,
-      'LoRA adapters are supported, rank-stabilised and weight-decomposed ones too, with embed_tokens and lm_head trained in whole or not.',
+      'LoRA adapters are supported, rank-stabilised and weight-decomposed ones too, with embedding and head trained in whole or not.',
     );
   if (!existsSync(join(folder, ADAPTER_FILE)) && existsSync(join(folder, PICKLE)))
     throw new FettleError(

@@ -123,10 +123,7 @@ export class BaseModel {
       dora,
       dropout,
     } as const;
-    const inputs = saveable(this.spec);
-    const saved = new Set(modulesToSave.map((name) => inputs.get(name)!));
-    // What a tied head and its embedding share is trained once, for both.
-    if (isTied(this.spec) && saved.has('embedding')) saved.add('head');
+    const saved = savedInputs(this.spec, modulesToSave);
     return new TunedModel(this.#network, this.#lanes, this.#placed, shape, saved, options, options);
   }
 
@@ -207,6 +204,14 @@ export function saveable(spec: ModelSpec): ReadonlyMap<string, string> {
   const module = (weight: string): string => weight.split('.').at(-2)!;
   const { embedding, head } = spec.names;
   return new Map([[module(embedding), 'embedding'], ...(isTied(spec) ? [] : [[module(head), 'head'] as const])]);
+}
+
+/** Their inputs: what a tied head and its embedding share is trained once, for both. */
+export function savedInputs(spec: ModelSpec, modulesToSave: readonly string[]): Set<string> {
+  const inputs = saveable(spec);
+  const saved = new Set(modulesToSave.flatMap((name) => inputs.get(name) ?? []));
+  if (isTied(spec) && saved.has('embedding')) saved.add('head');
+  return saved;
 }
 
 const isTied = ({ names }: ModelSpec): boolean => names.head === names.embedding;
