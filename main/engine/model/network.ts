@@ -92,7 +92,7 @@ export class Network {
 
   /**
    * Forward and backward. Adds the gradient of `weight` times the summed loss to the gradients of what is trained.
-   * @returns the loss of each label, in the micro-batch's order.
+   * @returns losses that add up to those of all labels: each label's on the host, sums from elsewhere.
    */
   async train(micro: MicroBatch, trained: Trained, settings: TrainSettings): Promise<Float32Array> {
     const { spec } = this;
@@ -133,7 +133,7 @@ export class Network {
     const { 'd.embedding': dTable, 'd.embedding.positions': dPlaces } = trained.outer.gradients;
     if (dTable) addRows(numbers(dTable), micro.ids, numbers(dy), spec.embeddingScale);
     if (dPlaces) addRows(numbers(dPlaces), micro.positions, numbers(dy), 1);
-    return this.#read(losses, micro);
+    return this.cache.options.device === 'cpu' ? this.#read(losses, micro) : this.#readSums(losses, settings.weight);
   }
 
   /** What a layer's segment is fed: the base's weights, and over them what is trained. */
@@ -238,6 +238,13 @@ export class Network {
       losses.set((await this.#memory.read(part)).subarray(0, losses.length - start), start);
     }
     return losses;
+  }
+
+  /** Sums that were weighted, as they are without. */
+  async #readSums(weighted: readonly Tensor[], weight: number): Promise<Float32Array> {
+    const sums = new Float32Array(weighted.length);
+    for (const [i, sum] of weighted.entries()) sums[i] = (await this.#memory.read(sum))[0]! / weight;
+    return sums;
   }
 
   /** Embeddings [n, hidden] of ids [n] at their positions [n]; valid until the next call. Throws INPUT_INVALID. */
