@@ -11,7 +11,7 @@ import { openSafetensors, writeSafetensors, type TensorToWrite } from './safeten
 export const PEFT_PREFIX = 'base_model.model.';
 /** modules_to_save that are understood: embedding and head, as the families name them. */
 const SAVEABLE: readonly string[] = ['embed_tokens', 'wte', 'lm_head'];
-const CONFIG = 'adapter_config.json';
+export const ADAPTER_CONFIG_FILE = 'adapter_config.json';
 export const ADAPTER_FILE = 'adapter_model.safetensors';
 const PICKLE = 'adapter_model.bin';
 
@@ -89,7 +89,7 @@ export async function writeAdapter(
     join(folder, ADAPTER_FILE),
     tensors.map((tensor) => ({ ...tensor, name: PEFT_PREFIX + tensor.name })),
   );
-  await writeFile(join(folder, CONFIG), `${JSON.stringify(adapterConfig(settings), null, 2)}\n`);
+  await writeFile(join(folder, ADAPTER_CONFIG_FILE), `${JSON.stringify(adapterConfig(settings), null, 2)}\n`);
 }
 
 /** What the engine can take over; everything else an adapter may hold changes its results and is refused by name. */
@@ -142,7 +142,7 @@ export interface PeftAdapter extends Adapter {
 
 /** @throws FILE_NOT_FOUND, FORMAT_INVALID, MODEL_UNSUPPORTED for what the engine cannot take over. */
 export async function readAdapter(folder: string): Promise<PeftAdapter> {
-  const path = join(folder, CONFIG);
+  const path = join(folder, ADAPTER_CONFIG_FILE);
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     throw toFettleError(error);
   });

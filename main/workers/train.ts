@@ -12,7 +12,7 @@ import { savedRounding } from '../engine/train/checkpoint.ts';
 import { chatPrompt, textPrompt, type ChatForm } from '../engine/train/examples.ts';
 import { train } from '../engine/train/trainer.ts';
 import type { Example } from '../engine/types.ts';
-import { runtimeVersion } from '../engine/version.ts';
+import { FETTLE_VERSION, runtimeVersion } from '../engine/version.ts';
 import { adapterConfig, PEFT_PREFIX } from '../formats/peft.ts';
 import { readPeft } from '../formats/tuned.ts';
 import { generalExamples, rehearse } from '../recipes/rehearsal.ts';
@@ -105,7 +105,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
         : {}),
       clock: () => performance.now(),
       memory: () => process.resourceUsage().maxRSS * 1024,
-      environment: environment(job),
+      environment: environment(job, base),
       ...(recipe.method === 'lora'
         ? { adapterConfig: adapterConfig({ ...recipe, baseModel: job.modelName, transposed: model.spec.transposed }) }
         : {}),
@@ -199,10 +199,14 @@ async function startFrom(model: TunedModel, folder: string): Promise<void> {
 }
 
 /** What decides the last bits of a run beside its recipe. */
-const environment = ({ threads, device }: TrainJob): Record<string, string | number> => ({
+const environment = (
+  { threads, device }: TrainJob,
+  { lanes }: Pick<BaseModel, 'lanes'>,
+): Record<string, string | number> => ({
+  fettle: FETTLE_VERSION,
   threads,
-  // Checkpoints from when there was one device only name none.
-  ...(device === 'cpu' ? {} : { device }),
+  lanes,
+  device,
   cpu: cpus()[0]?.model ?? process.arch,
   node: process.versions.node,
   'onnxruntime-node': runtimeVersion(),

@@ -8,7 +8,7 @@ import type { TrainedShape } from '../layers/block.ts';
 import { bytesOf, slotBytes } from '../segments/workspace.ts';
 import { HEAD_ROWS } from './network.ts';
 import { lanesWorth, MOST_GRADIENTS } from './lanes.ts';
-import { LENGTH_STEP, MICRO_TOKENS } from './microbatch.ts';
+import { LENGTH_STEP, MICRO_TOKENS, roundedLength } from './microbatch.ts';
 import { savedInputs } from './model.ts';
 import { trainedParameters } from './parameters.ts';
 import { blockProgram, embedProgram, headProgram, trainingPiece, type ProgramOptions } from './segments.ts';
@@ -81,7 +81,7 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, threads: 
     shape.kind === 'whole'
       ? ['head', ...spec.finalVectors.map(({ name }) => name)]
       : ['head'].filter((name) => savedInputs(spec, recipe.modulesToSave).has(name));
-  const length = Math.max(LENGTH_STEP, Math.ceil(recipe.maxLength / LENGTH_STEP) * LENGTH_STEP);
+  const length = Math.max(LENGTH_STEP, roundedLength(recipe.maxLength));
   const trained = trainedLayout(spec, recipe).entries.reduce((sum, { size }) => sum + size, 0);
   const total = recipe.batchSize * length;
   const most = shape.kind === 'whole' || trained > MOST_GRADIENTS ? 1 : lanesWorth(spec, threads, total);
