@@ -10,6 +10,7 @@ import type {
   TrainedRun,
 } from '../../contract/entities.ts';
 import { checkName } from '../../contract/checks.ts';
+import { inPercent } from '../../contract/export-types.ts';
 import { count, points } from '../../contract/figures.ts';
 import type { LineageNode } from '../../contract/lineage.ts';
 import { rowsInWords } from '../../contract/measured-on.ts';
@@ -331,7 +332,7 @@ function proofs({ exports }: DeskFacts): string {
       .map(({ tokens, same }) => `<i class="${same >= tokens ? 'same' : same > 0 ? 'part' : ''}"></i>`)
       .join('');
     const off = likelihood
-      ? `${(100 * likelihood.change).toFixed(2)}%, ${(100 * likelihood.allowed).toFixed(1)}% allowed`
+      ? `${inPercent(likelihood.change)}, ${(100 * likelihood.allowed).toFixed(1)}% allowed`
       : `${largestLogitDifference.toExponential(1)} in logits`;
     return `<tr><td><b>${FORMATS[format]}</b> <span class="term">${safe(dtype)}</span></td><td class="num">${bytes > 0 ? `${count(bytes / 1e6)} MB` : 'not kept'}</td><td><div class="strip" aria-hidden="true">${boxes}</div></td><td class="num">${count(tokensEqual)} of ${count(tokensCompared)}</td><td class="num">${off}</td><td>${error ? '<b>Failed</b>' : PROVEN[proof.verdict]}</td></tr>`;
   });
