@@ -61,6 +61,12 @@ test('two runs are compared with their base by checks in plain words; the verdic
   await expect(page.getByRole('dialog').getByText('Wanted', { exact: true })).toHaveCount(3);
   await page.keyboard.press('Escape');
   await expect(page.getByRole('dialog')).toHaveCount(0);
+  // The data that it was measured on can be chosen, and every row behind the mean loss can be read.
+  await expect(page.getByLabel('Unseen rows of')).toContainText('24 rows held out');
+  await page.getByRole('button', { name: 'Row by row' }).click();
+  await expect(page.getByRole('dialog').getByRole('row')).toHaveCount(25);
+  await expectAccessible(page);
+  await page.keyboard.press('Escape');
 });
 
 test('curves of the runs are laid over each other and saved; the lineage leads to the runs', async ({ page, host }) => {
