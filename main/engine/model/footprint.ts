@@ -1,15 +1,15 @@
 /** @file What training holds in memory, counted from the programs that it would run: nothing is opened, nothing allocated. */
 import type { Precision, Recipe } from '../../contract/recipe.ts';
 import { scaleOf } from '../../formats/peft.ts';
-import type { ModelSpec } from '../architectures/spec.ts';
+import { isTied, type ModelSpec } from '../architectures/spec.ts';
 import type { Program } from '../graph/emit.ts';
 import { nodeOf, sizeOf, type Node, type TensorType, type Value } from '../graph/value.ts';
 import type { TrainedShape } from '../layers/block.ts';
 import { bytesOf, slotBytes } from '../segments/workspace.ts';
 import { HEAD_ROWS } from './network.ts';
 import { lanesWorth, MOST_GRADIENTS } from './lanes.ts';
-import { LENGTH_STEP, MICRO_TOKENS } from './microbatch.ts';
-import { saveable } from './model.ts';
+import { LENGTH_STEP, MICRO_TOKENS, roundedLength } from './microbatch.ts';
+import { savedInputs } from './model.ts';
 import { trainedParameters } from './parameters.ts';
 import { blockProgram, embedProgram, headProgram, trainingPiece, type ProgramOptions } from './segments.ts';
 import { wantedBy } from './weights.ts';
@@ -69,19 +69,19 @@ export function trainedShape(recipe: MemoryKeys): TrainedShape {
 
 /** What is trained, laid out: an adapter with `modulesToSave` beside it, or all of the model's weights. Its buffers are made when they are asked for. */
 export function trainedLayout(spec: ModelSpec, recipe: MemoryKeys): ReturnType<typeof trainedParameters> {
-  const saved = new Set(recipe.modulesToSave.map((name) => saveable(spec).get(name) ?? ''));
-  if (spec.names.head === spec.names.embedding && saved.has('embedding')) saved.add('head');
-  return trainedParameters(spec, trainedShape(recipe), saved);
+  return trainedParameters(spec, trainedShape(recipe), savedInputs(spec, recipe.modulesToSave));
 }
 
 /** @param threads that the runtime may use. */
 export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, threads: number): Footprint {
   const options: ProgramOptions = { device: 'cpu', precision: recipe.precision };
   const shape = trainedShape(recipe);
-  const tied = spec.names.head === spec.names.embedding;
+  const tied = isTied(spec);
   const outer =
-    shape.kind === 'whole' ? ['head', ...spec.finalVectors.map(({ name }) => name)] : headTrained(spec, recipe);
-  const length = Math.max(LENGTH_STEP, Math.ceil(recipe.maxLength / LENGTH_STEP) * LENGTH_STEP);
+    shape.kind === 'whole'
+      ? ['head', ...spec.finalVectors.map(({ name }) => name)]
+      : ['head'].filter((name) => savedInputs(spec, recipe.modulesToSave).has(name));
+  const length = Math.max(LENGTH_STEP, roundedLength(recipe.maxLength));
   const trained = trainedLayout(spec, recipe).entries.reduce((sum, { size }) => sum + size, 0);
   const total = recipe.batchSize * length;
   const most = shape.kind === 'whole' || trained > MOST_GRADIENTS ? 1 : lanesWorth(spec, threads, total);
@@ -156,12 +156,6 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, threads: 
     headGradients: gradientBytes(heads[0]!),
     perBatch: Math.max(...layers.map(({ fed }) => fed)),
   };
-}
-
-function headTrained(spec: ModelSpec, { modulesToSave }: MemoryKeys): string[] {
-  const saved = modulesToSave.map((name) => saveable(spec).get(name));
-  const tied = spec.names.head === spec.names.embedding;
-  return saved.includes('head') || (tied && saved.includes('embedding')) ? ['head'] : [];
 }
 
 const perBatchInput = (name: string): boolean =>

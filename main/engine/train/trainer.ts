@@ -6,7 +6,7 @@ import type { Rounding } from '../quantise/freeze.ts';
 import type { Example, Trainable } from '../types.ts';
 import { AdamW } from './adamw.ts';
 import { BatchPlan, type DataReport } from './batches.ts';
-import { bestCheckpoint, listCheckpoints, pruneCheckpoints, saveCheckpoint } from './checkpoint.ts';
+import { bestOnDisk, listCheckpoints, pruneCheckpoints, saveCheckpoint } from './checkpoint.ts';
 import { evaluate } from './evaluate.ts';
 import { begin } from './resume.ts';
 import { learningRateAt } from './schedule.ts';
@@ -214,6 +214,12 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
   }
 
   async function diverged(): Promise<FettleError> {
+    if (progress.step === 0)
+      return new FettleError(
+        'MODEL_INCOMPLETE',
+        'The model gives no numbers before it has learned anything: its files, or the adapter that it starts from, hold values that are none.',
+        'Get the files again: they may be damaged. Another tool that reads them will say the same.',
+      );
     const checkpoint = (await listCheckpoints(options.checkpointDir)).checkpoints.at(-1)?.name ?? null;
     return new FettleError(
       'TRAINING_DIVERGED',
@@ -238,7 +244,7 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
       heldOutLoss: progress.heldOut?.loss ?? null,
       heldOutLossStart: progress.heldOutStart,
       best: progress.best,
-      checkpoint: bestCheckpoint(checkpoints)?.name ?? null,
+      checkpoint: bestOnDisk(checkpoints)?.name ?? null,
       peakMemoryBytes: progress.peakMemoryBytes,
       seconds: progress.seconds + lap.total(),
       reason,
