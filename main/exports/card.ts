@@ -9,6 +9,7 @@ import type {
   Measured,
   Proof,
 } from '../contract/entities.ts';
+import { hasMargin } from '../contract/margin.ts';
 import { proofInWords } from '../contract/export-types.ts';
 import type { Recipe, Strategy } from '../contract/recipe.ts';
 
@@ -260,7 +261,12 @@ function scorecard({ self, result }: NonNullable<CardFacts['comparison']>): stri
     `${Math.round(100 * value)}% (${Math.round(100 * low)} to ${Math.round(100 * high)})`;
   const rows: string[][] = [
     ...(losses.length > 0
-      ? [[`Loss on ${count(heldOutRows)} unseen rows, nats a token`, ...losses.map(({ loss }) => margin(loss, 3))]]
+      ? [
+          [
+            `Loss on ${count(heldOutRows)} unseen rows, nats a token`,
+            ...losses.map(({ loss }) => (hasMargin(heldOutRows) ? margin(loss, 3) : loss.value.toFixed(3))),
+          ],
+        ]
       : []),
     ...(card?.goal
       ? [

@@ -170,12 +170,12 @@ const fromTo = (scores: readonly { readonly value: number }[], which: number): s
   `${Math.round(100 * scores[0]!.value)} → ${Math.round(100 * scores[which + 1]!.value)}`;
 
 function precision({ comparison, which }: DeskFacts): string {
-  const { scorecard, losses, differences } = comparison.result;
+  const { scorecard, losses, differences, heldOutRows } = comparison.result;
   const goal = scorecard?.goal;
   const loss = differences[which];
   const lossLine =
     loss && losses[0]
-      ? `<p class="small soft">Loss on unseen rows ${losses[0].loss.value.toFixed(3)} → ${losses[which + 1]!.loss.value.toFixed(3)} nats a token ${lossDelta(loss.loss, loss.verdict)}</p>`
+      ? `<p class="small soft">Loss on unseen rows ${losses[0].loss.value.toFixed(3)} → ${losses[which + 1]!.loss.value.toFixed(3)} nats a token ${lossDelta(loss.loss, loss.verdict, heldOutRows)}</p>`
       : '';
   if (!goal)
     return section('Precision on the goal', '', `<p class="small soft">Its answers were not judged.</p>${lossLine}`);
@@ -199,7 +199,7 @@ function flexibility({ comparison, which }: DeskFacts): string {
   const text = prose?.differences[which];
   const textLine =
     prose && text
-      ? `<p class="small soft">Other text ${prose.losses[0]!.value.toFixed(2)} → ${prose.losses[which + 1]!.value.toFixed(2)} nats a token ${lossDelta(text, prose.verdicts[which]!)}</p>`
+      ? `<p class="small soft">Other text ${prose.losses[0]!.value.toFixed(2)} → ${prose.losses[which + 1]!.value.toFixed(2)} nats a token ${lossDelta(text, prose.verdicts[which]!, prose.domains.length)}</p>`
       : '';
   if (!general)
     return section(
