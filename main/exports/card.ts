@@ -10,7 +10,7 @@ import type {
   Proof,
 } from '../contract/entities.ts';
 import { hasMargin } from '../contract/margin.ts';
-import { proofInWords } from '../contract/export-types.ts';
+import { proofInWords, textInWords } from '../contract/export-types.ts';
 import type { Recipe, Strategy } from '../contract/recipe.ts';
 
 export interface CardFacts {
@@ -164,6 +164,7 @@ export function modelCard(
             ['Loss on held-out rows of this checkpoint', nats(checkpoint?.heldOutLoss ?? null)],
           ] as const)),
       ['Proof of this export', proofInWords(proof)],
+      ...(proof.text ? [['Its text', textInWords(proof.text)] as const] : []),
       ...proof.readers.map(({ name, found }) => [`Read by ${name}`, found] as const),
     ]),
     '',

@@ -14,7 +14,7 @@ import {
   type Export,
   type Measured,
 } from '../../contract/entities.ts';
-import { proofInWords, otherReader, TYPES_OF } from '../../contract/export-types.ts';
+import { otherReader, proofInWords, textInWords, TYPES_OF } from '../../contract/export-types.ts';
 import { FettleError, toFettleError } from '../../contract/errors.ts';
 import { hasMargin } from '../../contract/margin.ts';
 import { needed, number, text, type Command, type Context } from '../command.ts';
@@ -354,6 +354,7 @@ export function describeExport(
   if (!proof) return;
   say(wrap(`Proof: ${proofInWords(proof)}.`, '  '));
   for (const { name, found } of proof.readers) say(wrap(`${name}: ${found}.`, '  '));
+  if (proof.text) say(wrap(`${textInWords(proof.text)}.`, '  '));
   if (proof.template)
     say(`  Template: ${proof.template.equal} of ${proof.template.conversations} conversations equal.`);
   const other = otherReader(format);

@@ -46,6 +46,8 @@ export const Proof = z.object({
     .default(null),
   /** Other programs that read the files, and what they found. */
   readers: z.array(z.object({ name: z.string(), found: z.string(), agrees: z.boolean() })).default([]),
+  /** The files' own tokenizer, template and stops, asked for the prompts, the rows and some conversations; null where they hold none. */
+  text: z.object({ texts: z.int(), faults: z.array(z.string()) }).nullable().default(null),
   /** Of a chat template that was translated: conversations in which both gave the same text. */
   template: z.object({ conversations: z.int(), equal: z.int() }).nullable().default(null),
   /** `within`: not every token is the same, and the likelihood changes less than the type may. */
