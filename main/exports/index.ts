@@ -1,5 +1,5 @@
 /** @file Exports: a run handed over as files that other programs load, proven before they are called done. The only writer of table export. */
-import { isAbsolute, join } from 'node:path';
+import { dirname, isAbsolute, join } from 'node:path';
 import { howToRun } from '../contract/clients.ts';
 import { Export, ExportFormat, type Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
@@ -58,6 +58,8 @@ export function createExports(core: Core, parts: Parts): Exports {
      )`,
   );
 
+  const ownFolder = (project: string): string => join(core.home.project(project), 'exports');
+
   const view = (row: Row): Export => {
     const job = core.jobs.of('export', row.id);
     const result = (row.result === null ? {} : JSON.parse(row.result)) as Partial<ExportResult> & { failed?: true };
@@ -71,7 +73,9 @@ export function createExports(core: Core, parts: Parts): Exports {
       format: row.format,
       dtype: row.dtype,
       withBase: row.with_base === 1,
+      alone: row.alone === 1,
       folder: row.folder,
+      named: dirname(row.folder) !== ownFolder(row.project),
       createdAt: row.created_at,
       state: row.result !== null && !('failed' in result) ? 'completed' : (job?.state ?? 'interrupted'),
       stage: job?.stage ?? '',
@@ -112,8 +116,7 @@ export function createExports(core: Core, parts: Parts): Exports {
     const folder =
       input.out ??
       join(
-        core.home.project(run.project),
-        'exports',
+        ownFolder(run.project),
         `${run.id}-${checkpoint.name}-${input.format}${types.length === 1 ? '' : `-${dtype}`}-${number}`,
       );
     if (!isAbsolute(folder))

@@ -19,8 +19,8 @@ import { STYLE } from './style.ts';
 export interface DeskFacts {
   readonly project: Pick<Project, 'name' | 'goal'>;
   readonly run: TrainedRun;
-  readonly model: Model;
-  /** Null where it was deleted since. */
+  /** The base; null where it was deleted since, as the data may be. */
+  readonly model: Model | null;
   readonly dataset: Dataset | null;
   readonly comparison: Comparison & { readonly result: NonNullable<Comparison['result']> };
   /** Of the comparison's further models, the one that is reported. */
@@ -105,7 +105,8 @@ function verdict({ comparison, which }: DeskFacts): string {
 
 function tuned({ run, model, dataset, comparison, which }: DeskFacts): string {
   const { recipe, advice, choice } = run;
-  const kept = comparison.result.models[which + 1]!.run;
+  const measured = comparison.result.models[which + 1]!;
+  const kept = measured.run;
   const way = run.over ? 'staged' : run.strategy;
   const chosen = choice?.overruled
     ? `, against the advice (${choice.advised})${choice.reason ? `: ${choice.reason}` : ''}`
@@ -115,8 +116,15 @@ function tuned({ run, model, dataset, comparison, which }: DeskFacts): string {
   const rehearsal =
     recipe.rehearsal > 0 ? `, and general data of Fettle’s own (${Math.round(100 * recipe.rehearsal)}%)` : '';
   return `<div class="cols">${facts([
-    ['Base', `${safe(model.name)}, ${size(model.parameters)} numbers`],
-    ['Its licence', model.license ? safe(model.license) : 'not stated in its files'],
+    ['Base', model ? `${safe(model.name)}, ${size(model.parameters)} numbers` : safe(measured.model.name)],
+    [
+      'Its licence',
+      model?.license
+        ? safe(model.license)
+        : model
+          ? 'not stated in its files'
+          : 'not known here: the base was removed from Fettle',
+    ],
     ['Strategy', safe(`${WAYS[way]}${chosen}`)],
     ['Data', `${safe(run.datasetName)}, version <span class="mono">${safe(run.dataset)}</span>`],
     dataset ? ['Learned from', safe(`${count(dataset.trainRows)} rows${rehearsal}`)] : null,
