@@ -175,6 +175,7 @@ export function createExports(core: Core, parts: Parts): Exports {
       card: await cardFacts(core, run, { checkpoint, alone, withBase }, parts),
     };
     void core.jobs.settled(control.job.id).then(() => core.events.changed('export', id, project));
+    await parts.makeRoom([models.show(run.model)]);
     const staging = await makeStaging(folder, control.job.id);
     const worker = core.workers.run<ExportEvent, ExportResult>(
       'export',
