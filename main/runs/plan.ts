@@ -15,6 +15,7 @@ import type { Models } from '../models/index.ts';
 import { measureRows, planRecipe, readOverrides, type DataSize, type Machine } from '../recipes/index.ts';
 import type { MeasuredSpeeds } from '../recipes/speeds.ts';
 import type { StrategyService } from '../strategy/index.ts';
+import type { Calibrations } from './calibrate.ts';
 import type { History } from './history.ts';
 
 export interface PlanRequest {
@@ -34,7 +35,7 @@ export interface Planner {
   /** @throws what keeps a run from being started: DATA_EMPTY, MEMORY_SHORT, DISK_FULL, RECIPE_INVALID. */
   check(planned: Planned): void;
   /** What a recipe takes on this machine now. */
-  free(model: string): Promise<Machine>;
+  free(model: Model, dataset: Dataset): Promise<Machine>;
 }
 
 export function createPlanner(
@@ -45,9 +46,10 @@ export function createPlanner(
     readonly strategy: StrategyService;
     readonly history: History;
     readonly speeds: MeasuredSpeeds;
+    readonly calibrations: Pick<Calibrations, 'of'>;
   },
 ): Planner {
-  const { models, datasets, history } = parts;
+  const { models, datasets, history, calibrations } = parts;
   /** Datasets never change, so their sizes stay true. By project and dataset id. */
   const sizes = new Map<string, DataSize>();
 
@@ -100,7 +102,7 @@ export function createPlanner(
     const placed = located({ ...request.set, strategy });
     const given = { ...placed, ...(await adapterSettings(placed)) };
     const context = { strategy, model: { ...model, spec }, data, threads: core.threads, speeds: await parts.speeds() };
-    const made = planRecipe(context, await free(model.id), given);
+    const made = planRecipe(context, await free(model, dataset), given);
     const advice = await parts.strategy.advise(request.project, model.id);
     return {
       model,
@@ -119,13 +121,14 @@ export function createPlanner(
     };
   }
 
-  async function free(model: string): Promise<Machine> {
+  async function free(model: Model, dataset: Dataset): Promise<Machine> {
     const disk = await statfs(core.home.root);
     return {
       threads: core.threads,
       freeMemoryBytes: availableMemory(),
       freeDiskBytes: disk.bavail * disk.bsize,
-      tokensPerSecond: history.pace(model),
+      tokensPerSecond: history.pace(model.id),
+      calibrated: calibrations.of(model, dataset),
     };
   }
 

@@ -12,6 +12,7 @@ export const JobKind = z.enum([
   'tokens',
   'derive',
   'measure',
+  'calibrate',
   'pilot',
   'curve',
   'compare',
