@@ -43,8 +43,9 @@ export async function calibrate(network: Network, rows: readonly Int32Array[]): 
     if (!known) peaks.set(name, found.slice());
     else found.forEach((peak, i) => (known[i] = Math.max(known[i]!, peak)));
   };
-  for (const ids of rows)
-    for (const micro of microBatches(batchOf(ids))) {
+  // Rows of one length go together, as many as a micro-batch takes: nothing is padded, and each is looked at as it would be alone.
+  for (const [length, alike] of Map.groupBy(rows, (row) => row.length))
+    for (const micro of microBatches(batchOf(alike, length))) {
       const layers = await byLayer(spec, async (kind) => ({
         forward: (await observingSegment(cache, spec, blockShape(kind, micro, undefined))).forward,
         shared: await network.shared(kind, micro),
@@ -63,13 +64,17 @@ export async function calibrate(network: Network, rows: readonly Int32Array[]): 
   return peaks;
 }
 
-const batchOf = (ids: Int32Array): Batch => ({
-  rows: 1,
-  length: ids.length,
-  ids,
-  positions: Int32Array.from(ids.keys()),
-  documents: new Int32Array(ids.length).fill(1),
-  labels: ids,
-  tokens: ids.length,
-  labelled: ids.length,
-});
+function batchOf(rows: readonly Int32Array[], length: number): Batch {
+  const ids = new Int32Array(rows.length * length);
+  rows.forEach((row, i) => ids.set(row, i * length));
+  return {
+    rows: rows.length,
+    length,
+    ids,
+    positions: ids.map((_, i) => i % length),
+    documents: new Int32Array(ids.length).fill(1),
+    labels: ids,
+    tokens: ids.length,
+    labelled: ids.length,
+  };
+}
