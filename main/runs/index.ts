@@ -178,6 +178,8 @@ export function createRuns(
    */
   async function start(request: PlanRequest, over: Run['over'], way: Way | undefined): Promise<Run> {
     projects.show(request.project);
+    // Looking for a graphics processor takes a process of its own, which starts while this one plans; the job will ask for it.
+    if (request.set['device'] !== 'cpu') void devices.graphics();
     const planned = await planner.plan(request);
     planner.check(planned);
     const { plan, model, dataset } = planned;

@@ -3,10 +3,10 @@ import { discard } from '../../formats/discard.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { HEAD } from '../layers/head.ts';
 import { blockShape, byLayer, type Network } from '../model/network.ts';
-import { LENGTH_STEP, microBatches } from '../model/microbatch.ts';
+import { documentBatch, LENGTH_STEP, microBatches } from '../model/microbatch.ts';
 import { observingSegment } from '../model/segments.ts';
 import { numbers, zeros } from '../segments/session.ts';
-import type { Batch, Example } from '../types.ts';
+import type { Example } from '../types.ts';
 
 /** Rows that are looked at (Xiao et al. 2023 take more; 16 kept the loss, docs/decisions/engine-speed.md). */
 const CALIBRATION_ROWS = 16;
@@ -43,9 +43,9 @@ export async function calibrate(network: Network, rows: readonly Int32Array[]): 
     if (!known) peaks.set(name, found.slice());
     else found.forEach((peak, i) => (known[i] = Math.max(known[i]!, peak)));
   };
-  // Rows of one length go together, as many as a micro-batch takes: nothing is padded, and each is looked at as it would be alone.
-  for (const [length, alike] of Map.groupBy(rows, (row) => row.length))
-    for (const micro of microBatches(batchOf(alike, length))) {
+  // Rows of one length go together: nothing is padded, and each is looked at as it would be alone.
+  for (const alike of Map.groupBy(rows, (row) => row.length).values())
+    for (const micro of microBatches(documentBatch(...alike))) {
       const layers = await byLayer(spec, async (kind) => ({
         forward: (await observingSegment(cache, spec, blockShape(kind, micro, undefined))).forward,
         shared: await network.shared(kind, micro),
@@ -62,19 +62,4 @@ export async function calibrate(network: Network, rows: readonly Int32Array[]): 
       see(HEAD, await network.headPeaks(x, micro.places));
     }
   return peaks;
-}
-
-function batchOf(rows: readonly Int32Array[], length: number): Batch {
-  const ids = new Int32Array(rows.length * length);
-  rows.forEach((row, i) => ids.set(row, i * length));
-  return {
-    rows: rows.length,
-    length,
-    ids,
-    positions: ids.map((_, i) => i % length),
-    documents: new Int32Array(ids.length).fill(1),
-    labels: ids,
-    tokens: ids.length,
-    labelled: ids.length,
-  };
 }
