@@ -50,7 +50,15 @@ try {
         .map(([key, value]) => `${key}=${String(value)}`)
         .join(' ')}`;
       if (!title.includes(values.only)) continue;
-      const set = { ...each, batchSize: 1, maxSteps: Number(values.steps), evalEvery: 0, saveEvery: 0, device: 'cpu' };
+      const set = {
+        ...each,
+        lossOn: 'all',
+        batchSize: 1,
+        maxSteps: Number(values.steps),
+        evalEvery: 0,
+        saveEvery: 0,
+        device: 'cpu',
+      };
       const request = { project: 'sums', model: added.subject, set };
       await settled(await client.call('runs.calibrate', request));
       const { estimate } = await client.call('runs.plan', request);
@@ -58,8 +66,8 @@ try {
       const run = await client.call('runs.start', request);
       await settled(core.jobs.of('train', run.id)!);
       const taken = (performance.now() - begun) / 1000;
-      const { result } = await client.call('runs.show', { run: run.id });
-      const [time, memory] = [estimate.seconds! / taken - 1, estimate.memoryBytes / result!.peakMemoryBytes - 1];
+      const { peakMemoryBytes } = await client.call('runs.show', { run: run.id });
+      const [time, memory] = [estimate.seconds! / taken - 1, estimate.memoryBytes / peakMemoryBytes! - 1];
       const [load] = loadavg();
       console.log(
         `${title.padEnd(64)} ${estimate.seconds!.toFixed(1).padStart(6)} s estimated ${taken.toFixed(1).padStart(6)} s taken ${percent(time)}, memory ${percent(memory)}, load ${load!.toFixed(1)}`,
