@@ -43,6 +43,7 @@ describe('a calibration', { timeout: 120_000 }, () => {
         resolve();
       });
     });
+    await expect(app.client.call('models.delete', { model: 'tiny' })).rejects.toMatchObject({ code: 'MODEL_IN_USE' });
     await app.client.call('jobs.cancel', { job: job.id });
     expect((await settled(job)).state).toBe('cancelled');
     expect(rows()).toBe(0);
