@@ -36,7 +36,6 @@ export interface Calibrated {
   readonly startSeconds: number;
   /** A look at all held-out rows, with the sample text and the checkpoint after it. */
   readonly lookSeconds: number;
-  readonly peakMemoryBytes: number;
   /** Of one pass, counted by the model's tokenizer. */
   readonly rows: number;
   readonly tokens: number;
@@ -59,11 +58,7 @@ export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machin
   const steps = stepsOf(recipe, rows);
   const perPass = Math.max(1, Math.ceil(rows / (recipe.batchSize * recipe.gradientAccumulation)));
   const tokensPerStep = Math.round(tokens / perPass);
-  // What a few steps took at their peak is the least that all of them take: the longest rows may come later.
-  const memoryBytes = Math.max(
-    trainingMemory(model, recipe, { threads: machine.threads, data }),
-    measured?.peakMemoryBytes ?? 0,
-  );
+  const memoryBytes = trainingMemory(model, recipe, { threads: machine.threads, data });
   const diskBytes = checkpointsOnDisk(model, recipe, steps);
   const enoughDisk = diskBytes + RESERVE_BYTES <= machine.freeDiskBytes;
   const pace = machine.tokensPerSecond(recipe);

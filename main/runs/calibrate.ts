@@ -229,7 +229,7 @@ function createWatch(tell: (stage: string, progress: number | null) => void): Wa
         (count >= 1 && seconds >= SECONDS.most)
       );
     },
-    result({ peakMemoryBytes, pass }, looks) {
+    result({ pass }, looks) {
       const tokensPerSecond = total('tokens') / total('seconds');
       const after = end - lookEnd;
       // What the first step, the first look and text took beyond others is of the start.
@@ -239,7 +239,6 @@ function createWatch(tell: (stage: string, progress: number | null) => void): Wa
         tokensPerSecond,
         startSeconds,
         lookSeconds: looked * looks + after,
-        peakMemoryBytes,
         rows: pass.rows,
         tokens: pass.tokens,
       };
