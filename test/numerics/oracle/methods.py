@@ -1,6 +1,6 @@
-"""Writes what PyTorch and peft make of a tiny random Llama by each method of training.
+"""Writes what PyTorch and peft make of tiny random models by each method of training.
 
-usage: python methods.py OUT
+usage: python methods.py OUT [METHOD...]
 
 OUT/<method>/model/      the base model, a Hugging Face folder (f32)
 OUT/<method>/tuned/      a PEFT adapter with random values, or for `full` the model itself
@@ -47,7 +47,7 @@ METHODS = {
     "saved-tied": (TIED, {**LORA, "modules_to_save": ["embed_tokens"], "ensure_weight_tying": True}),
     "full": (UNTIED, None),
     "full-tied": (more(TIED, attention_bias=True), None),
-    **{f"full-{name}": (case(name), None) for name in ["qwen3", "gemma2", "gemma3", "phi3", "gpt2"]},
+    **{f"full-{name}": (case(name), None) for name in CASES if not name.startswith(("tied", "untied"))},
 }
 
 
@@ -115,5 +115,6 @@ def make(out: Path, method: str, family: str, settings: dict, lora: dict | None)
 
 if __name__ == "__main__":
     torch.set_num_threads(1)  # so small that a second thread only waits
-    for method, ((family, settings), lora) in METHODS.items():
+    for method in sys.argv[2:] or METHODS:
+        (family, settings), lora = METHODS[method]
         make(Path(sys.argv[1]), method, family, settings, lora)
