@@ -22,7 +22,7 @@ from tiny_models import ADAMW, CASES, STEPS, batch, config_of, loss_of
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 RATIO = 4
 # Times the ratio still small enough that float32's rounding does not grow over the steps.
-RATE = 1e-3
+RATE = 5e-4
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": LINEARS, "task_type": "CAUSAL_LM"}
 SMALL = {"hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 160}
 TIED = ("Llama", {**SMALL, "tie_word_embeddings": True})

@@ -84,16 +84,21 @@ def blocks_rounded(weight, size=32):
     return (((blocks.double() / step).round() + zero).clamp(0, 15) - zero).mul(step).flatten(1)
 
 
+def single(x):
+    """As float32 keeps it: what weights are rounded by is kept so, and decides on which step a weight falls."""
+    return x.float().double()
+
+
 def roughness(weight, peaks):
     """What each input of a weight is multiplied by (SmoothQuant, alpha 0.5)."""
-    rough = peaks.clamp_min(1e-5) ** 0.5 / weight.abs().amax(0).clamp_min(1e-5) ** 0.5
-    return rough / rough.mean()
+    rough = single(peaks.clamp_min(1e-5) ** 0.5 / weight.abs().amax(0).clamp_min(1e-5) ** 0.5)
+    return single(rough / rough.mean())
 
 
 def int8_rounded(weight, largest):
     """Rounded by output, and by input."""
-    by_output = weight.abs().amax(1, keepdim=True) / largest
-    by_input = weight.abs().amax(0, keepdim=True) / largest
+    by_output = single(weight.abs().amax(1, keepdim=True).clamp_min(1e-5) / largest)
+    by_input = single(weight.abs().amax(0, keepdim=True).clamp_min(1e-5) / largest)
     return (weight / by_output).round() * by_output, (weight / by_input).round() * by_input
 
 
