@@ -59,12 +59,17 @@ function footprint(model: ModelSize, keys: MemoryKeys, threads: number): Footpri
 export const needsExact = ({ method, useDora, modulesToSave = [] }: Partial<Recipe>): boolean =>
   method === 'full' || useDora === true || modulesToSave.length > 0;
 
-/** Node, the runtime's library, its sessions and threads, beside any model. */
-const PROCESS_BYTES = 155e6;
+// Fitted to what 24 runs took at their peak (`npm run bench:memory`, docs/benchmarks.md).
+/** Node, the runtime's library, its sessions and threads, and what the collector leaves lying, beside any model. */
+const PROCESS_BYTES = 183e6;
 /** What the heap grows to for the bytes between ops: what is freed in a block lies in pieces, a head's comes and goes. */
-const SCRATCH = { block: 2.2, head: 0.7 } as const;
+const SCRATCH = { block: 1.3, head: 0.75 } as const;
+/** The runtime hands out a copy of each result that it wrote into a place; of gradients some lie there until the collector comes. */
+const HANDED_OUT = { block: 3.7, head: 1 } as const;
 /** A lane beside the first: its thread, its sessions, and what lies between ops there. */
 const LANE_BYTES = 130e6;
+/** Int8: the sessions that looked at the model in float32, and what they left in the heap. */
+const MEASURING_BYTES = 58e6;
 /** Values, gradients and the two moments of AdamW, in bytes. */
 const FLOATS_TRAINED = 4 * 4;
 /** A tokenizer's tables, for each token of its vocabulary. */
@@ -101,7 +106,10 @@ export function trainingMemory(
     (lanes - 1) * (LANE_BYTES + 4 * trained) +
     lanes * (activations + perBatch) +
     SCRATCH.block * scratch.blockScratch +
-    SCRATCH.head * scratch.headScratch;
+    SCRATCH.head * scratch.headScratch +
+    HANDED_OUT.block * scratch.blockGradients +
+    HANDED_OUT.head * scratch.headGradients +
+    (keys.precision === 'int8' ? MEASURING_BYTES : 0);
   // All weights are read before they become what is trained; int8 is measured on them as they are; what is rounded is
   // read tensor by tensor.
   const loading =

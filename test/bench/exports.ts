@@ -9,7 +9,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ExportFormat, ExportType, SuiteName, type Export, type Measured } from '../../main/contract/entities.ts';
-import { TYPES_OF } from '../../main/contract/export-types.ts';
+import { inPercent, TYPES_OF } from '../../main/contract/export-types.ts';
 import { createApp, type App } from '../../main/hosts/app.ts';
 import { found } from '../support/needs.ts';
 import { SAMPLE_PAIRS } from '../support/smollm2.ts';
@@ -126,7 +126,7 @@ async function exported(run: string, { format, dtype }: (typeof wanted)[number])
   const { proof, error, bytes } = made;
   const readers = proof ? [proof.by, ...proof.readers.map(({ name }) => name)].join(' and ') : '';
   const figures = proof?.likelihood
-    ? `${proof.tokensEqual} of ${proof.tokensCompared} tokens, loss ${(100 * proof.likelihood.change).toFixed(2)}% off`
+    ? `${proof.tokensEqual} of ${proof.tokensCompared} tokens, loss ${inPercent(proof.likelihood.change)} off`
     : '';
   log(
     `  ${`${format} ${dtype}`.padEnd(20)} ${error ? 'refused' : 'proven '} ${figures}${error ? `; ${error.message}` : `, read by ${readers}`}; ${megabytes(bytes)}, ${seconds.toFixed(0)} s, ${megabytes(writing)} held while writing`,

@@ -45,6 +45,9 @@ export interface Footprint {
   /** Between the ops of a block, going forward, back and answering, the largest of each; and of the head. */
   readonly blockScratch: number;
   readonly headScratch: number;
+  /** Gradients of what is trained that a pass over a block gives, the largest; and over the head. */
+  readonly blockGradients: number;
+  readonly headGradients: number;
   /** Masks and tables that each micro-batch brings. */
   readonly perBatch: number;
 }
@@ -149,6 +152,8 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, threads: 
       ),
     ),
     headScratch: heads.reduce((sum, program) => sum + scratchBytes(program), 0),
+    blockGradients: Math.max(...[...kinds.values()].map(({ piece }) => gradientBytes(piece.backward))),
+    headGradients: gradientBytes(heads[0]!),
     perBatch: Math.max(...layers.map(({ fed }) => fed)),
   };
 }
@@ -169,6 +174,9 @@ function fedBytes(inputs: readonly ReadonlyMap<string, TensorType>[], counts: (n
   const all = new Map(inputs.flatMap((each) => [...each]));
   return [...all].reduce((sum, [name, type]) => sum + (counts(name) ? bytesOf(type) : 0), 0);
 }
+
+const gradientBytes = ({ outputs }: Pick<Program, 'outputs'>): number =>
+  fedBytes([outputs], (name) => name.startsWith('d.') && name !== 'd.x');
 
 /**
  * Most bytes of results that are alive at a time between the ops of a program, those aside that leave it or arrive: each

@@ -9,6 +9,7 @@ import type {
   Project,
   TrainedRun,
 } from '../../contract/entities.ts';
+import { inPercent } from '../../contract/export-types.ts';
 import type { LineageNode } from '../../contract/lineage.ts';
 import { WAYS } from '../verdict/rules.ts';
 import { cautionsOf } from './cautions.ts';
@@ -339,7 +340,7 @@ function proofs({ exports }: DeskFacts): string {
       .map(({ tokens, same }) => `<i class="${same >= tokens ? 'same' : same > 0 ? 'part' : ''}"></i>`)
       .join('');
     const off = likelihood
-      ? `${(100 * likelihood.change).toFixed(2)}%, ${(100 * likelihood.allowed).toFixed(1)}% allowed`
+      ? `${inPercent(likelihood.change)}, ${(100 * likelihood.allowed).toFixed(1)}% allowed`
       : `${largestLogitDifference.toExponential(1)} in logits`;
     return `<tr><td><b>${FORMATS[format]}</b> <span class="term">${safe(dtype)}</span></td><td class="num">${bytes > 0 ? `${count(bytes / 1e6)} MB` : 'not kept'}</td><td><div class="strip" aria-hidden="true">${boxes}</div></td><td class="num">${count(tokensEqual)} of ${count(tokensCompared)}</td><td class="num">${off}</td><td>${error ? '<b>Failed</b>' : PROVEN[proof.verdict]}</td></tr>`;
   });
