@@ -55,7 +55,7 @@ try {
         logits: await measure((each) => each.logits()),
         gradients: await measure((each) => each.gradients()),
         steps: await measure((each) => each.steps()),
-        greedy: kind === 'architecture' ? await measure((each) => each.greedy()) : null,
+        greedy: await measure((each) => each.greedy()),
       });
     }
   }
@@ -69,7 +69,7 @@ console.log(
     '| --- | --- | --- | --- | --- | --- |',
     ...results.map(
       ({ name, logits, gradients, steps, greedy }) =>
-        `| ${name} | ${small(logits)} | ${small(gradients.worst)} | ${small(steps.loss)} | ${small(steps.norm)} | ${greedy ? `${greedy.equal} of ${greedy.of}` : '-'} |`,
+        `| ${name} | ${small(logits)} | ${small(gradients.worst)} | ${small(steps.loss)} | ${small(steps.norm)} | ${greedy.equal} of ${greedy.of} |`,
     ),
     `| **asserted: below** | ${small(TOLERANCE.logits)} | ${small(TOLERANCE.gradient)} | ${small(TOLERANCE.loss)} | ${small(TOLERANCE.gradient)} | all |`,
   ].join('\n'),

@@ -87,6 +87,8 @@ for (const name of chosen) {
 
 interface Result {
   readonly base: string;
+  /** The same in words, with what it was made by. */
+  readonly told: string;
   readonly precision: Precision;
   readonly seed: number;
   readonly steps: number;
@@ -97,9 +99,8 @@ interface Result {
   readonly overFp32: number;
   readonly tokensPerSecond: number;
 }
-const keyOf = (of: Omit<Result, 'before' | 'after' | 'overFp32' | 'tokensPerSecond'>): string =>
-  [of.base, of.precision, of.seed, of.steps, of.batch].join();
-const told = (name: string): string => BASES[name]!.told;
+const keyOf = (of: Pick<Result, 'told' | 'precision' | 'seed' | 'steps' | 'batch'>): string =>
+  [of.told, of.precision, of.seed, of.steps, of.batch].join();
 const results: Result[] =
   options.out && existsSync(options.out)
     ? readFileSync(options.out, 'utf8')
@@ -179,7 +180,9 @@ async function tunedBase(): Promise<string> {
 for (const name of chosen) {
   const of = BASES[name]!;
   const wanted = precisions.flatMap((precision) =>
-    seeds.map((seed) => ({ base: name, precision, seed, steps, batch })).filter((each) => !known.has(keyOf(each))),
+    seeds
+      .map((seed) => ({ base: name, told: of.told, precision, seed, steps, batch }))
+      .filter((each) => !known.has(keyOf(each))),
   );
   if (wanted.length === 0) continue;
   const path = await of.path();
@@ -215,7 +218,7 @@ for (const name of chosen) {
       const { loss } = (await evaluate(onExact, rows[1], recipe))!;
       const result = { ...each, before: heldOutLossStart!, after: heldOutLoss!, overFp32: loss, tokensPerSecond };
       results.push(result);
-      const line = JSON.stringify({ ...result, told: of.told, cpu: cpus()[0]?.model ?? 'unknown' });
+      const line = JSON.stringify({ ...result, cpu: cpus()[0]?.model ?? 'unknown' });
       console.log(line);
       if (options.out) appendFileSync(options.out, `${line}\n`);
     }
@@ -226,13 +229,14 @@ for (const name of chosen) {
 }
 
 console.log(
-  '\nHeld-out loss after training, over its own base and over the fp32 base; of that of fp32 with the same seed',
+  `\nHeld-out loss after ${steps} steps, over its own base and over the fp32 base; in % of that of fp32 with the same seed`,
 );
-for (const name of new Set(results.map(({ base }) => base)))
+const these = results.filter((each) => each.steps === steps && each.batch === batch);
+for (const told of new Set(these.map((each) => each.told)))
   for (const precision of PRECISIONS) {
-    const of = results.filter((each) => each.base === name && each.precision === precision);
-    const exact = of.map((each) => results.find((other) => keyOf(other) === keyOf({ ...each, precision: 'fp32' })));
+    const of = these.filter((each) => each.told === told && each.precision === precision);
     if (of.length === 0) continue;
+    const exact = of.map((each) => these.find((other) => keyOf(other) === keyOf({ ...each, precision: 'fp32' })));
     const mean = (take: (each: Result) => number): string =>
       (of.reduce((sum, each) => sum + take(each), 0) / of.length).toFixed(4);
     const share = (take: (each: Result) => number): string =>
@@ -240,6 +244,6 @@ for (const name of new Set(results.map(({ base }) => base)))
         ? inWords(spread(of.map((each, i) => (100 * take(each)) / exact[i]!.after - 100)))
         : 'fp32 not measured';
     console.log(
-      `  ${told(name)}, ${precision}, ${of.length} seeds: before ${mean((r) => r.before)}, after ${mean((r) => r.after)} (${share((r) => r.after)} %), over fp32 ${mean((r) => r.overFp32)} (${share((r) => r.overFp32)} %)`,
+      `  ${told}, ${precision}, seeds ${of.map(({ seed }) => seed).join()}: before ${mean((r) => r.before)}, after ${mean((r) => r.after)} (${share((r) => r.after)}), over fp32 ${mean((r) => r.overFp32)} (${share((r) => r.overFp32)})`,
     );
   }

@@ -1,4 +1,4 @@
-/** @file Each method of training against peft and PyTorch on tiny models: logits, gradients, optimiser steps. Made anew by oracle/methods.py. */
+/** @file Each method of training against peft and PyTorch on tiny models: logits, gradients, optimiser steps, cached generation. Made anew by oracle/methods.py. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -49,5 +49,10 @@ describe.each(METHODS)('%s', (method) => {
     const { loss, norm } = await (await open(test)).steps();
     expect(loss).toBeLessThan(TOLERANCE.loss);
     expect(norm).toBeLessThan(TOLERANCE.gradient);
+  });
+
+  it('continues a prompt with the same tokens, through its cache', async (test) => {
+    const { equal, of } = await (await open(test)).greedy();
+    expect([equal, of]).toEqual([of, 24]);
   });
 });

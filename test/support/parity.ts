@@ -60,8 +60,8 @@ const Facts = z.object({
   }),
   losses: z.array(z.number()),
   gradNorms: z.array(z.number()),
-  prompt: z.array(z.number()).default([]),
-  greedy: z.array(z.number()).default([]),
+  prompt: z.array(z.number()),
+  greedy: z.array(z.number()),
 });
 
 /** One model with what the oracle made of it. */

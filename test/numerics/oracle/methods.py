@@ -84,6 +84,7 @@ def make(out: Path, method: str, family: str, settings: dict, lora: dict | None)
     tensors = {"ids": ids, "labels": labels}
     with torch.no_grad():
         tensors["logits"] = model(input_ids=ids).logits.clone()
+        greedy = model.generate(input_ids=ids[:1, :6], max_new_tokens=24, do_sample=False, eos_token_id=None, pad_token_id=0)[0, 6:]
     loss = loss_of(model, ids, labels)
     loss.backward()
     for name, parameter in trained.items():
@@ -109,7 +110,7 @@ def make(out: Path, method: str, family: str, settings: dict, lora: dict | None)
         losses.append(step_loss.item())
     integers = {k: v.to(torch.int32) for k, v in tensors.items() if not v.is_floating_point()}
     save_file({**{k: v.contiguous() for k, v in tensors.items() if v.is_floating_point()}, **integers}, folder / "expected.safetensors")
-    facts = {"loss": loss.item(), "adamw": {**ADAMW, "learningRate": RATE, "loraPlusRatio": RATIO if method == "rslora" else 1}, "losses": losses, "gradNorms": norms}
+    facts = {"loss": loss.item(), "adamw": {**ADAMW, "learningRate": RATE, "loraPlusRatio": RATIO if method == "rslora" else 1}, "losses": losses, "gradNorms": norms, "prompt": ids[0, :6].tolist(), "greedy": greedy.tolist()}
     (folder / "expected.json").write_text(json.dumps(facts) + "\n")
 
 
