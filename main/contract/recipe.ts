@@ -43,8 +43,8 @@ export const Recipe = z.strictObject({
   useDora: z.boolean().default(false),
   /** Share of its inputs that an adapter does not see in a step. */
   dropout: z.number().min(0).max(0.9).default(0),
-  /** Weights outside the blocks that are trained in whole beside the adapter. */
-  modulesToSave: z.array(z.enum(['embed_tokens', 'lm_head'])).default([]),
+  /** Weights outside the blocks that are trained in whole beside the adapter, by the model's names: embed_tokens, lm_head, wte. */
+  modulesToSave: z.array(z.string().min(1)).default([]),
   /** The B matrices' rate over the A matrices' (LoRA+, Hayou et al. 2024); 1 is plain LoRA. */
   loraPlusRatio: z.number().min(1).max(64).default(1),
   /** Peak learning rate. */

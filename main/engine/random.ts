@@ -1,6 +1,6 @@
 /** @file Seeded random numbers: xoshiro128** (Blackman & Vigna 2018), seeded through splitmix32. The same seed gives the same numbers everywhere. */
 
-/** A generator whose whole state is four unsigned 32-bit integers, so that a checkpoint can hold it. */
+/** A generator of which a seed is all that has to be kept. */
 export class Random {
   readonly #s: Uint32Array;
 
@@ -17,20 +17,6 @@ export class Random {
       t = Math.imul(t, 0x735a2d97);
       this.#s[i] = (t ^ (t >>> 15)) >>> 0;
     }
-  }
-
-  /** A generator that goes on where another's `state` was taken. Throws RangeError on anything but four words, not all zero. */
-  static from(state: readonly number[]): Random {
-    if (state.length !== 4 || state.every((word) => word >>> 0 === 0))
-      throw new RangeError('the state of a generator is four 32-bit words, not all zero');
-    const random = new Random(0);
-    random.#s.set(state.map((word) => word >>> 0));
-    return random;
-  }
-
-  /** Four unsigned 32-bit words. */
-  get state(): readonly number[] {
-    return [...this.#s];
   }
 
   /** 32 random bits as an unsigned integer. */
@@ -59,7 +45,7 @@ export class Random {
     return Math.floor(this.next() * n);
   }
 
-  /** Standard normal, by Box and Muller (1958); the second of the pair is dropped, so that the state stays four words. */
+  /** Standard normal, by Box and Muller (1958); the second of the pair is dropped, so that each takes two draws. */
   normal(): number {
     const radius = Math.sqrt(-2 * Math.log(1 - this.next()));
     return radius * Math.cos(2 * Math.PI * this.next());

@@ -9,9 +9,9 @@ import { openSafetensors, writeSafetensors, type TensorToWrite } from './safeten
 
 /** PEFT puts this before the base model's own names. */
 export const PEFT_PREFIX = 'base_model.model.';
-/** modules_to_save that are understood. */
-const SAVEABLE: readonly string[] = ['embed_tokens', 'lm_head'];
-const CONFIG = 'adapter_config.json';
+/** modules_to_save that are understood: embedding and head, as the families name them. */
+const SAVEABLE: readonly string[] = ['embed_tokens', 'wte', 'lm_head'];
+export const ADAPTER_CONFIG_FILE = 'adapter_config.json';
 export const ADAPTER_FILE = 'adapter_model.safetensors';
 const PICKLE = 'adapter_model.bin';
 
@@ -23,7 +23,7 @@ export interface LoraSettings {
   readonly useRslora?: boolean;
   /** Weight-decomposed (DoRA, Liu et al. 2024). */
   readonly useDora?: boolean;
-  /** Weights outside the blocks that are trained in whole: embed_tokens, lm_head. */
+  /** Weights outside the blocks that are trained in whole: embed_tokens or wte, lm_head. */
   readonly modulesToSave?: readonly string[];
 }
 
@@ -89,7 +89,7 @@ export async function writeAdapter(
     join(folder, ADAPTER_FILE),
     tensors.map((tensor) => ({ ...tensor, name: PEFT_PREFIX + tensor.name })),
   );
-  await writeFile(join(folder, CONFIG), `${JSON.stringify(adapterConfig(settings), null, 2)}\n`);
+  await writeFile(join(folder, ADAPTER_CONFIG_FILE), `${JSON.stringify(adapterConfig(settings), null, 2)}\n`);
 }
 
 /** What the engine can take over; everything else an adapter may hold changes its results and is refused by name. */
@@ -142,7 +142,7 @@ export interface PeftAdapter extends Adapter {
 
 /** @throws FILE_NOT_FOUND, FORMAT_INVALID, MODEL_UNSUPPORTED for what the engine cannot take over. */
 export async function readAdapter(folder: string): Promise<PeftAdapter> {
-  const path = join(folder, CONFIG);
+  const path = join(folder, ADAPTER_CONFIG_FILE);
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     throw toFettleError(error);
   });
@@ -178,7 +178,7 @@ export async function readAdapter(folder: string): Promise<PeftAdapter> {
     throw new FettleError(
       'MODEL_UNSUPPORTED',
       `The adapter in ${folder} uses ${found[1]}.`,
-      'LoRA adapters are supported, rank-stabilised and weight-decomposed ones too, with embed_tokens and lm_head trained in whole or not.',
+      'LoRA adapters are supported, rank-stabilised and weight-decomposed ones too, with embedding and head trained in whole or not.',
     );
   if (!existsSync(join(folder, ADAPTER_FILE)) && existsSync(join(folder, PICKLE)))
     throw new FettleError(

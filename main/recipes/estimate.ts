@@ -68,7 +68,7 @@ export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machin
 type Suggestion = Estimate['suggestions'][number];
 
 /** Room that is left on the disk for everything else. */
-const RESERVE_BYTES = 100e6;
+export const RESERVE_BYTES = 100e6;
 
 type Change = Partial<
   Pick<

@@ -25,6 +25,7 @@ export function allowed(key: Key): string {
   if (schema.const !== undefined) return String(schema.const);
   if (schema.enum) return schema.enum.length === 1 ? words(schema.enum) : `one of ${words(schema.enum)}`;
   if (schema.type === 'boolean') return 'true or false';
+  if (key === 'modulesToSave') return 'none, or names of what stands before and after the blocks, such as embed_tokens';
   if (schema.type === 'array') return 'names of the model’s linear layers with commas between, or all-linear';
   if (schema.type === 'number' || schema.type === 'integer') {
     const from =

@@ -29,6 +29,23 @@ const model: RecipeContext['model'] = {
   hasChatTemplate: true,
 };
 const base: RecipeContext['model'] = { ...model, kind: { value: 'base', evidence: [] }, hasChatTemplate: false };
+const gpt2: RecipeContext['model'] = {
+  ...base,
+  spec: readSpec({
+    model_type: 'gpt2',
+    architectures: ['GPT2LMHeadModel'],
+    n_embd: 32,
+    n_layer: 2,
+    n_head: 2,
+    n_positions: 64,
+    n_ctx: 64,
+    activation_function: 'gelu_new',
+    layer_norm_epsilon: 1e-5,
+    vocab_size: 300,
+  }),
+  modules: ['c_attn', 'c_proj', 'c_fc'],
+  contextLength: 64,
+};
 const pairs: DataSize = {
   prose: false,
   trainRows: 240,
@@ -54,13 +71,31 @@ function plan(
 
 describe('a recommended recipe', () => {
   it('is for all linear layers of the model, by the names that they have there, and for no others', () => {
-    const gpt2 = { ...model, modules: ['c_attn', 'c_proj', 'c_fc'] };
     expect(plan({ model: gpt2 }).recipe.targetModules).toEqual(gpt2.modules);
     expect(plan({ model: gpt2 }, { targetModules: 'all-linear' }).recipe.targetModules).toEqual(gpt2.modules);
     expect(plan({ model: gpt2 }, { targetModules: 'c_attn' }).recipe.targetModules).toEqual(['c_attn']);
     expect(() => plan({ model: gpt2 }, { targetModules: 'c_attn,q_proj' })).toThrow(
       expect.objectContaining({ code: 'RECIPE_INVALID', hint: expect.stringContaining('c_fc') as unknown }),
     );
+  });
+
+  it('trains in whole only what the model has, by its own names', () => {
+    const refused = (hint: string): unknown => expect.objectContaining({ code: 'RECIPE_INVALID', hint });
+    expect(plan({}, { modulesToSave: 'embed_tokens' }).recipe.modulesToSave).toEqual(['embed_tokens']);
+    // The head of this model is its embedding.
+    expect(() => plan({}, { modulesToSave: 'lm_head' })).toThrow(refused('modulesToSave takes embed_tokens, or none.'));
+    expect(plan({ model: gpt2 }, { modulesToSave: 'wte' }).recipe.modulesToSave).toEqual(['wte']);
+    expect(() => plan({ model: gpt2 }, { modulesToSave: 'embed_tokens' })).toThrow(
+      refused('modulesToSave takes wte, or none.'),
+    );
+  });
+
+  it('goes beyond the length that a model was made for only where its positions are not learned', () => {
+    expect(plan({}, { maxLength: 4096 }).questions.map(({ key }) => key)).toContain('maxLength');
+    expect(() => plan({ model: gpt2 }, { maxLength: 65 })).toThrow(
+      expect.objectContaining({ code: 'RECIPE_INVALID', hint: 'Use maxLength=64 or less.' }),
+    );
+    expect(plan({ model: gpt2 }).recipe.maxLength).toBe(64);
   });
 
   it('has more rank for more data, and twice the rank as alpha', () => {

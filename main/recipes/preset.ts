@@ -5,6 +5,7 @@ import { FettleError } from '../contract/errors.ts';
 import { bytes as inWords } from '../contract/bytes.ts';
 import { withRehearsal, type DataSize } from './data.ts';
 import { packedRows, stepsOf } from './estimate.ts';
+import { saveable } from '../engine/index.ts';
 import type { Speeds } from '../engine/quantise/kernels.ts';
 import { onlyOnProcessor } from './devices.ts';
 import { settledPrecision } from './speeds.ts';
@@ -112,6 +113,30 @@ function modulesFor({ name, modules }: RecipeContext['model'], given: readonly s
   return [...new Set(given)];
 }
 
+/** @throws RECIPE_INVALID for what the model has not, or has only once with another: a tied head is its embedding. */
+function checkSaved({ name, spec }: RecipeContext['model'], given: readonly string[] = []): void {
+  const known = [...saveable(spec).keys()];
+  const stray = given.find((module) => !known.includes(module));
+  if (stray !== undefined)
+    throw new FettleError(
+      'RECIPE_INVALID',
+      `${name} has no part named ${JSON.stringify(stray)} that is trained in whole beside an adapter, so modulesToSave cannot name it.`,
+      `modulesToSave takes ${known.join(', ')}, or none.`,
+      { details: { key: 'modulesToSave', value: given, allowed: known } },
+    );
+}
+
+/** Where positions are learned there are none beyond the last. @throws RECIPE_INVALID */
+function checkLength({ name, spec }: RecipeContext['model'], maxLength: number): void {
+  if (maxLength <= spec.maxPositions || spec.kinds.every(({ rotary }) => rotary)) return;
+  throw new FettleError(
+    'RECIPE_INVALID',
+    `${name} has learned ${thousands(spec.maxPositions)} positions and knows none beyond them, so maxLength cannot be ${thousands(maxLength)}.`,
+    `Use maxLength=${spec.maxPositions} or less.`,
+    { details: { key: 'maxLength', value: maxLength, allowed: spec.maxPositions } },
+  );
+}
+
 /** The recipe with `given` values (already checked) in place of recommended ones; what hangs on a given value follows it. */
 export function preset(
   context: RecipeContext,
@@ -130,6 +155,8 @@ export function preset(
   const packing = partial.packing ?? true;
   const wantedLength = lengthFor(context, packing);
   const targetModules = modulesFor(model, partial.targetModules);
+  checkSaved(model, partial.modulesToSave);
+  checkLength(model, partial.maxLength ?? 0);
   const within = (length: number, rowsAtOnce: number, thrift: Thrift): boolean =>
     trainingMemory(
       model,

@@ -10,9 +10,11 @@ import type { Core } from '../core/context.ts';
 import { availableMemory } from '../core/memory.ts';
 import type { Datasets } from '../datasets/index.ts';
 import { readRows } from '../datasets/rows.ts';
-import { readAdapter } from '../formats/peft.ts';
+import { fitAdapter, type Fitted } from '../engine/model/fit.ts';
+import { readPeft } from '../formats/tuned.ts';
 import type { Models } from '../models/index.ts';
 import { measureRows, planRecipe, readOverrides, type DataSize, type Machine } from '../recipes/index.ts';
+import { RESERVE_BYTES } from '../recipes/estimate.ts';
 import type { MeasuredSpeeds } from '../recipes/speeds.ts';
 import type { StrategyService } from '../strategy/index.ts';
 import type { History } from './history.ts';
@@ -98,7 +100,7 @@ export function createPlanner(
     const data = await sizeOf(dataset);
     const spec = await models.spec(model.id);
     const placed = located({ ...request.set, strategy });
-    const given = { ...placed, ...(await adapterSettings(placed)) };
+    const given = { ...placed, ...(await adapterSettings(placed, spec)) };
     const context = { strategy, model: { ...model, spec }, data, threads: core.threads, speeds: await parts.speeds() };
     const made = planRecipe(context, await free(model.id), given);
     const advice = await parts.strategy.advise(request.project, model.id);
@@ -139,7 +141,7 @@ export function createPlanner(
     // Where another job is at work, its memory comes free before this one begins; it is looked at again then.
     const waits = core.jobs.list({ active: true }).some((job) => job.kind !== 'generate');
     if (!waits) checkMemory(estimate);
-    if (estimate.diskBytes > estimate.freeDiskBytes)
+    if (estimate.diskBytes + RESERVE_BYTES > estimate.freeDiskBytes)
       throw new FettleError(
         'DISK_FULL',
         `The checkpoints take about ${inWords(estimate.diskBytes)}, the disk has ${inWords(estimate.freeDiskBytes)} left.`,
@@ -176,7 +178,10 @@ const ADAPTER_SETTINGS = Recipe.pick({
  * What an adapter that a run starts from decides: it goes on in its own rank, scale and modules.
  * @throws RECIPE_INVALID where there is none, or where the values given are others; MODEL_UNSUPPORTED for what is no plain LoRA.
  */
-async function adapterSettings(given: Readonly<Record<string, unknown>>): Promise<Partial<Recipe>> {
+async function adapterSettings(
+  given: Readonly<Record<string, unknown>>,
+  spec: Awaited<ReturnType<Models['spec']>>,
+): Promise<Partial<Recipe>> {
   const { initAdapter, method } = given;
   if (typeof initAdapter !== 'string' || initAdapter === 'none') return {};
   if (method === 'full')
@@ -185,7 +190,7 @@ async function adapterSettings(given: Readonly<Record<string, unknown>>): Promis
       'A run that trains all weights cannot start from an adapter.',
       'Leave initAdapter out, or train an adapter (method lora).',
     );
-  const adapter = await readAdapter(initAdapter).catch((error: unknown) => {
+  const adapter = await readPeft(initAdapter).catch((error: unknown) => {
     if (!(error instanceof FettleError) || error.code !== 'FILE_NOT_FOUND') throw error;
     throw new FettleError(
       'RECIPE_INVALID',
@@ -193,15 +198,34 @@ async function adapterSettings(given: Readonly<Record<string, unknown>>): Promis
       'It takes the folder of a PEFT adapter, such as one exported here.',
     );
   });
-  await adapter.close();
-  const own = ADAPTER_SETTINGS.parse(adapter.lora);
-  for (const key of ['rank', 'alpha', 'useRslora', 'useDora'] as const)
-    if (given[key] !== undefined && String(given[key]) !== String(own[key]))
-      throw new FettleError(
-        'RECIPE_INVALID',
-        `${key} is ${own[key]} in the adapter that this run starts from, so it cannot be ${String(given[key])}.`,
-        `Leave ${key} out, or start from the base model.`,
-      );
+  let fitted: Fitted;
+  try {
+    fitted = fitAdapter(spec, adapter, adapter.stated.tied);
+  } finally {
+    await adapter.close();
+  }
+  const parsed = ADAPTER_SETTINGS.safeParse({ ...adapter.lora, targetModules: fitted.targetModules });
+  if (!parsed.success) {
+    const [key] = parsed.error.issues[0]!.path as [keyof typeof ADAPTER_SETTINGS.shape];
+    throw new FettleError(
+      'RECIPE_INVALID',
+      `The adapter in ${initAdapter} has ${key} ${String(adapter.lora[key])}, which no run here can have.`,
+      'Bring it in as a run (`fettle run import`) to ask, compare and export it, or start from another one.',
+    );
+  }
+  const own = parsed.data;
+  const words = (value: unknown): string => [value].flat().map(String).sort().join(', ') || 'none';
+  const asked = readOverrides(given);
+  for (const key of Object.keys(own) as (keyof typeof own)[]) {
+    // As in PEFT, all of them: those that the adapter is on.
+    if (asked[key] === undefined || words(asked[key]) === 'all-linear' || words(asked[key]) === words(own[key]))
+      continue;
+    throw new FettleError(
+      'RECIPE_INVALID',
+      `${key} is ${words(own[key])} in the adapter that this run starts from, so it cannot be ${words(asked[key])}.`,
+      `Leave ${key} out, or start from the base model.`,
+    );
+  }
   return own;
 }
 

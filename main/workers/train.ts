@@ -6,14 +6,15 @@ import { readRows, type StoredRow } from '../datasets/rows.ts';
 import { exampleOf } from '../datasets/tokens.ts';
 import { generate } from '../engine/generate/generate.ts';
 import type { Device } from '../engine/graph/op.ts';
-import { loadBase, measureRounding, type BaseModel, type TunedModel } from '../engine/index.ts';
+import { fitAdapter, loadBase, measureRounding, readSpec, type BaseModel, type TunedModel } from '../engine/index.ts';
 import type { Rounding } from '../engine/quantise/freeze.ts';
 import { savedRounding } from '../engine/train/checkpoint.ts';
 import { chatPrompt, textPrompt, type ChatForm } from '../engine/train/examples.ts';
 import { train } from '../engine/train/trainer.ts';
 import type { Example } from '../engine/types.ts';
-import { runtimeVersion } from '../engine/version.ts';
-import { adapterConfig, readAdapter } from '../formats/peft.ts';
+import { FETTLE_VERSION, runtimeVersion } from '../engine/version.ts';
+import { adapterConfig, PEFT_PREFIX } from '../formats/peft.ts';
+import { readPeft } from '../formats/tuned.ts';
 import { generalExamples, rehearse } from '../recipes/rehearsal.ts';
 import { checkpointsOf } from '../runs/folders.ts';
 import { runChild, type ChildContext } from './child.ts';
@@ -59,7 +60,8 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
   try {
     const text = { tokenizer: files.tokenizer, template } satisfies ChatForm;
     stage('Preparing the examples');
-    const { train: training, heldOut, opening } = await readExamples(job.rows, recipe, text);
+    const spec = readSpec(files.config);
+    const { train: training, heldOut, opening } = await readExamples(job.rows, recipe, text, spec.maxPositions);
     // Those with a template of their own have learned to answer: that is what they rehearse.
     const general = recipe.rehearsal > 0 ? await generalExamples(text, files.chatTemplate !== null) : [];
     const rehearsal = rehearse(training, general, recipe);
@@ -103,7 +105,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
         : {}),
       clock: () => performance.now(),
       memory: () => process.resourceUsage().maxRSS * 1024,
-      environment: environment(job),
+      environment: environment(job, base),
       ...(recipe.method === 'lora'
         ? { adapterConfig: adapterConfig({ ...recipe, baseModel: job.modelName, transposed: model.spec.transposed }) }
         : {}),
@@ -128,11 +130,12 @@ interface Opening {
   readonly ids: readonly number[];
 }
 
-/** Rows as examples, and what the model is asked while it learns: the first held-out question, or the first words of the first held-out document. */
+/** Rows as examples, and what the model is asked while it learns: the first held-out question that leaves room for an answer, or the first words of the first held-out document. */
 async function readExamples(
   rows: string,
   recipe: Recipe,
   text: ChatForm,
+  positions: number,
 ): Promise<{ train: Example[]; heldOut: Example[]; opening: Opening | null }> {
   const [training, heldOut]: [Example[], Example[]] = [[], []];
   let opening: Opening | null = null;
@@ -141,7 +144,9 @@ async function readExamples(
     // All tokens of a conversation, where the recipe says so.
     const marked = recipe.lossOn === 'all' ? { ids: example.ids, loss: example.loss.map(() => 1) } : example;
     (row.split === 'train' ? training : heldOut).push(marked);
-    if (row.split === 'held-out') opening ??= openingOf(row, text);
+    if (row.split !== 'held-out' || opening) continue;
+    const found = openingOf(row, text);
+    if (found && found.ids.length + SAMPLE_TOKENS <= positions) opening = found;
   }
   return { train: training, heldOut, opening };
 }
@@ -179,19 +184,29 @@ async function answer(
 }
 
 async function startFrom(model: TunedModel, folder: string): Promise<void> {
-  const adapter = await readAdapter(folder);
+  const { stated, ...adapter } = await readPeft(folder);
   try {
-    await model.load(adapter.weights);
+    const { tensors } = fitAdapter(model.spec, adapter, stated.tied);
+    const byName = new Map(tensors.map((tensor) => [PEFT_PREFIX + tensor.name, tensor]));
+    await model.load({
+      names: [...byName.keys()],
+      info: (name) => ({ shape: byName.get(name)!.shape, storage: 'F32' }),
+      read: (name) => byName.get(name)!.data(),
+    });
   } finally {
     await adapter.close();
   }
 }
 
 /** What decides the last bits of a run beside its recipe. */
-const environment = ({ threads, device }: TrainJob): Record<string, string | number> => ({
+const environment = (
+  { threads, device }: TrainJob,
+  { lanes }: Pick<BaseModel, 'lanes'>,
+): Record<string, string | number> => ({
+  fettle: FETTLE_VERSION,
   threads,
-  // Checkpoints from when there was one device only name none.
-  ...(device === 'cpu' ? {} : { device }),
+  lanes,
+  device,
   cpu: cpus()[0]?.model ?? process.arch,
   node: process.versions.node,
   'onnxruntime-node': runtimeVersion(),

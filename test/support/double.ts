@@ -73,15 +73,10 @@ const MEANING: Readonly<Record<string, (to: Emitter, node: Node) => void>> = {
     to.node('MatMul', [rows, apply('Mul', cast(w!, DOUBLE), ws!)], [y!]);
   },
   int4Product(to, node) {
-    const { apply, ends, shaped } = plainly(to, node);
-    const [[x, bits, scale, packed], [y]] = ends;
-    const [outputs, blocks] = node.inputs[1]!.shape as [number, number];
-    const pairs = Math.ceil(blocks / 2);
-    const halves = shaped(nibbles(to, packed!, [outputs * pairs, 1]), [outputs, 2 * pairs]);
-    const zero = shaped(apply('Slice', halves, to.ints([0]), to.ints([blocks]), to.ints([1])), [outputs * blocks]);
-    const weight = unpacked(to, node, [bits!, scale!, zero]);
+    const { cast, ends } = plainly(to, node);
+    const [[x, bits, scale, zero], [y]] = ends;
     const turned = to.fresh();
-    to.node('Transpose', [weight], [turned], { perm: [1, 0] });
+    to.node('Transpose', [unpacked(to, node, [bits!, scale!, cast(zero!, DOUBLE)])], [turned], { perm: [1, 0] });
     to.node('MatMul', [x!, turned], [y!]);
   },
   int4Gradient(to, node) {

@@ -96,6 +96,9 @@ export interface Architecture {
   read(config: HfConfig): ModelSpec;
 }
 
+/** Head and embedding are one weight. */
+export const isTied = ({ names }: ModelSpec): boolean => names.head === names.embedding;
+
 /** Modules that an adapter may be on, as PEFT calls them. */
 export const modulesOf = (spec: ModelSpec): string[] => [
   ...new Set(spec.projections.flatMap((p) => p.parts.map((part) => part.module))),

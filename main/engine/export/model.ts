@@ -8,7 +8,7 @@ import type { TensorGroup, TensorToWrite } from '../../formats/onnx/write.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { CONTRIB, type Emitter } from '../graph/op.ts';
 import type { Node } from '../graph/value.ts';
-import { rotaryTables } from '../model/network.ts';
+import { rotaryTables } from '../model/rotary-tables.ts';
 import { numbers } from '../segments/session.ts';
 import { readWanted, wantedBy, type Wanted } from '../model/weights.ts';
 import { decoderGraph, kindName, kindsOf, weightName, type DecoderGraph } from './graph.ts';

@@ -1,9 +1,10 @@
 /** @file Sampling and generation with a decoder that says what it is told to. */
 import { describe, expect, it } from 'vitest';
 import type { Tokenizer } from '../../formats/model.ts';
+import { Random } from '../random.ts';
 import type { Decoder } from '../types.ts';
 import { generate } from './generate.ts';
-import { createSampler, GREEDY } from './sampler.ts';
+import { createSampler, GREEDY, type SamplingOptions } from './sampler.ts';
 
 const bytes = new TextDecoder();
 /** A token a byte. */
@@ -97,5 +98,37 @@ describe('sampling', () => {
     expect(run(1)).toEqual(run(1));
     expect(run(1)).not.toEqual(run(2));
     expect(createSampler({ ...GREEDY, repetitionPenalty: 2 })(logits(), [1])).toBe(2);
+  });
+
+  /** Everything sorted and added up in order. */
+  const plainly = ({ temperature, topP, topK }: SamplingOptions, random: Random, logits: Float32Array): number => {
+    const order = [...logits.keys()].sort((a, b) => logits[b]! - logits[a]! || a - b);
+    const kept = topK > 0 ? order.slice(0, topK) : order;
+    const weights = kept.map((id) => Math.exp((logits[id]! - logits[kept[0]!]!) / temperature));
+    const total = weights.reduce((a, b) => a + b, 0);
+    let [sum, count] = [0, 0];
+    while (count < weights.length && (count === 0 || sum / total < topP)) sum += weights[count++]!;
+    let left = random.next() * sum;
+    for (let i = 0; i < count; i++) if ((left -= weights[i]!) < 0) return kept[i]!;
+    return kept[count - 1]!;
+  };
+
+  it.each([
+    { temperature: 0.7, topP: 0.9, topK: 0 },
+    { temperature: 1.3, topP: 0.95, topK: 40 },
+    { temperature: 1, topP: 1, topK: 7 },
+    { temperature: 1, topP: 1, topK: 0 },
+    { temperature: 0.2, topP: 0.5, topK: 5000 },
+    { temperature: 2, topP: 1e-9, topK: 0 },
+  ])('draws what sorting all tokens would: %o', (given) => {
+    const options = { ...GREEDY, ...given, seed: 11 };
+    const [source, random, sample] = [new Random(2), new Random(11), createSampler(options)];
+    for (let i = 0; i < 200; i++) {
+      // In steps, so that many are equal; some are ruled out.
+      const row = Float32Array.from({ length: 700 }, () =>
+        source.next() < 0.1 ? -Infinity : Math.round(8 * source.normal()) / 4,
+      );
+      expect(sample(row, [])).toBe(plainly(options, random, row));
+    }
   });
 });

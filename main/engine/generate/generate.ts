@@ -3,6 +3,7 @@ import { FettleError } from '../../contract/errors.ts';
 import type { Tokenizer } from '../../formats/model.ts';
 import type { Decoder } from '../types.ts';
 import { createSampler, GREEDY, type SamplingOptions } from './sampler.ts';
+import { GrowingText } from './text.ts';
 
 export interface GenerateOptions {
   readonly decoder: Decoder;
@@ -39,6 +40,7 @@ export async function generate(options: GenerateOptions): Promise<Generated> {
   const stops = new Set(stopIds);
   const seen = [...options.ids];
   const ids: number[] = [];
+  const growing = new GrowingText((ids) => tokenizer.decode(ids, { skipSpecial: true }));
   let told = '';
   let text = '';
   let reason: Generated['reason'] = 'length';
@@ -61,7 +63,7 @@ export async function generate(options: GenerateOptions): Promise<Generated> {
     }
     ids.push(id);
     seen.push(id);
-    text = tokenizer.decode(ids, { skipSpecial: true });
+    text = growing.push(id);
     const end = endOf(text, stopTexts);
     if (end >= 0) {
       text = text.slice(0, end);

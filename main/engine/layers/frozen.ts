@@ -55,9 +55,9 @@ export function frozenInput(
       x,
       matching: same,
       product: (name, to, start) => {
-        const { bits, scale, zero, packedZero } = int4Inputs(scope, name, to, from);
-        const y = int4Product(x, bits, scale, packedZero, BLOCK);
-        withVjp(y, [x], (dy) => [int4Gradient(dy, [bits, scale, zero], BLOCK, from)]);
+        const weight = int4Inputs(scope, name, to, from);
+        const y = int4Product(x, weight, BLOCK);
+        withVjp(y, [x], (dy) => [int4Gradient(dy, weight, BLOCK, from)]);
         return plus(y, start);
       },
     };
@@ -77,20 +77,14 @@ export function frozenInput(
   };
 }
 
-function int4Inputs(
-  scope: Scope,
-  name: string,
-  to: number,
-  from: number,
-): Record<keyof ReturnType<typeof int4Names>, Value> {
+function int4Inputs(scope: Scope, name: string, to: number, from: number): [bits: Value, scale: Value, zero: Value] {
   const names = int4Names(name);
   const blocks = Math.ceil(from / BLOCK);
-  return {
-    bits: scope.input(names.bits, [to, blocks, BLOCK / 2], 'uint8'),
-    scale: scope.input(names.scale, [to * blocks]),
-    packedZero: scope.input(names.packedZero, [to * Math.ceil(blocks / 2)], 'uint8'),
-    zero: scope.input(names.zero, [to * blocks], 'uint8'),
-  };
+  return [
+    scope.input(names.bits, [to, blocks, BLOCK / 2], 'uint8'),
+    scope.input(names.scale, [to * blocks]),
+    scope.input(names.zero, [to * blocks], 'uint8'),
+  ];
 }
 
 /**

@@ -8,7 +8,7 @@ import { integers, numbers, tensor, type Tensors } from '../segments/session.ts'
 import { Workspace } from '../segments/workspace.ts';
 import type { Decoder } from '../types.ts';
 import { CACHE_STEP, CachedDecoder, copyHeads, grown, type LayerCache } from './decoder.ts';
-import { byLayer, rotaryTables, type Network, type Trained } from './network.ts';
+import { byLayer, type Network, type Trained } from './network.ts';
 import { decodeSegment, windowIn } from './segments.ts';
 
 /** A token that is asked for, and who waits for what follows it. */
@@ -102,7 +102,7 @@ export class BatchDecoder {
     const shape = { batch, time: 1, past, trained: this.#trained?.shape };
     const layers = await byLayer(spec, async (kind) => ({
       segment: await decodeSegment(network.cache, spec, { ...shape, kind }),
-      shared: this.#shared(kind, steps, batch, past),
+      shared: await this.#shared(kind, steps, batch, past),
     }));
     const ids = new Int32Array(batch);
     for (const { row, id } of steps) ids[row] = id;
@@ -138,7 +138,7 @@ export class BatchDecoder {
   }
 
   /** Rows that nothing is asked of see nothing of their cache: what comes out of them is not looked at. */
-  #shared(kind: LayerKind, steps: readonly Step[], batch: number, past: number): Tensors {
+  async #shared(kind: LayerKind, steps: readonly Step[], batch: number, past: number): Promise<Tensors> {
     const window = windowIn(kind, past + 1);
     const mask = new Float32Array(batch * past).fill(MASKED);
     for (const { row } of steps) {
@@ -147,7 +147,7 @@ export class BatchDecoder {
     }
     return {
       positions: integers(this.#positions(steps, batch), [batch, 1]),
-      ...rotaryTables(kind, past + 1, ['short']),
+      ...(await this.#network.tables.of(kind, past + 1, ['short'])),
       mask: tensor(mask, [batch, 1, 1, 1, past]),
     };
   }

@@ -6,15 +6,14 @@ import { numbers, integers, tensor, zeros, type Tensors } from '../segments/sess
 import { Workspace } from '../segments/workspace.ts';
 import type { Decoder } from '../types.ts';
 import type { LayerKind, ModelSpec } from '../architectures/spec.ts';
-import { byLayer, rotaryTables, type Network, type Trained } from './network.ts';
+import { roundedLength } from './microbatch.ts';
+import { byLayer, type Network, type Trained } from './network.ts';
 import { decodeSegment, windowIn } from './segments.ts';
 
 /** The cache grows by so many tokens; a program is compiled for each size. */
 export const CACHE_STEP = 128;
 /** A prompt is read in pieces of at most this many tokens, so that its attention needs little memory. */
 const PREFILL_TOKENS = 512;
-/** Pieces of a prompt are padded to multiples of this. */
-const PREFILL_STEP = 32;
 
 /** One document at a time. What is trained is read where it lies: a step of training between two tokens would be seen. */
 export class CachedDecoder implements Decoder {
@@ -45,7 +44,7 @@ export class CachedDecoder implements Decoder {
     for (let start = 0; start < ids.length; start += PREFILL_TOKENS) {
       const piece = ids.slice(start, start + PREFILL_TOKENS);
       const last = start + piece.length === ids.length;
-      logits = await this.#advance(piece, Math.ceil(piece.length / PREFILL_STEP) * PREFILL_STEP, last);
+      logits = await this.#advance(piece, roundedLength(piece.length), last);
     }
     return logits!;
   }
@@ -97,7 +96,7 @@ export class CachedDecoder implements Decoder {
     const shape = { batch: 1, time, past: this.#length === 0 ? 0 : this.#capacity, trained: this.#trained?.shape };
     const layers = await byLayer(spec, async (kind) => ({
       segment: await decodeSegment(cache, spec, { ...shape, kind }),
-      shared: this.#shared(kind, shape.past, time),
+      shared: await this.#shared(kind, shape.past, time),
     }));
     const padded = new Int32Array(time);
     padded.set(ids);
@@ -124,12 +123,12 @@ export class CachedDecoder implements Decoder {
     return Int32Array.from({ length: time }, (_, i) => Math.min(this.#length + i, this.maxTokens - 1));
   }
 
-  #shared(kind: LayerKind, past: number, time: number): Tensors {
+  async #shared(kind: LayerKind, past: number, time: number): Promise<Tensors> {
     const after = kind.rotary?.long?.after ?? Infinity;
     const positions = Int32Array.from({ length: time }, (_, i) => this.#length + i);
     const tables = {
       positions: integers(positions, [1, time]),
-      ...rotaryTables(kind, past + time, [this.#ids.length > after ? 'long' : 'short']),
+      ...(await this.#network.tables.of(kind, past + time, [this.#ids.length > after ? 'long' : 'short'])),
     };
     if (past === 0) return tables;
     const window = windowIn(kind, past + time);

@@ -6,10 +6,11 @@ import type { ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf } from '../graph/value.ts';
 import { MAGNITUDE } from './parameters.ts';
 
+type FittedTensor = TensorToWrite & { readonly data: () => Promise<Float32Array> };
 export interface Fitted {
   readonly targetModules: readonly string[];
   /** By the base model's names, for every layer; matrices that the adapter leaves out are zero, which adds nothing. */
-  readonly tensors: readonly TensorToWrite[];
+  readonly tensors: readonly FittedTensor[];
 }
 
 /**
@@ -29,21 +30,21 @@ export function fitAdapter(
       `The adapter does not fit this model: ${what}.`,
       'Choose the base model that it was made for.',
     );
-  const taken = (from: string, shape: readonly number[], name = from): TensorToWrite => {
+  const taken = (from: string, shape: readonly number[], name = from): FittedTensor => {
     held.delete(from);
     const found = weights.info(from).shape;
     if (!sameShape(found, shape))
       throw refused(`${from} is [${found.join(', ')}], and [${shape.join(', ')}] is needed`);
     return { name, shape, data: () => weights.read(from) };
   };
-  const zeros = (name: string, shape: readonly number[]): TensorToWrite => ({
+  const zeros = (name: string, shape: readonly number[]): FittedTensor => ({
     name,
     shape,
     data: () => Promise.resolve(new Float32Array(sizeOf(shape))),
   });
   const parts = spec.projections.flatMap((p) => p.parts.map((part) => ({ ...part, from: p.from })));
   const on = parts.filter(({ path }) => weights.names.some((name) => name.includes(`.${path}.lora_`)));
-  const tensors: TensorToWrite[] = [];
+  const tensors: FittedTensor[] = [];
   for (let layer = 0; layer < spec.layers; layer++)
     for (const { path, from, to } of on) {
       const stem = `${spec.layer(layer)}${path}`;
@@ -78,10 +79,10 @@ function savedOf(
   }: {
     readonly held: ReadonlySet<string>;
     readonly tied: boolean;
-    readonly taken: (from: string, shape: readonly number[], name?: string) => TensorToWrite;
+    readonly taken: (from: string, shape: readonly number[], name?: string) => FittedTensor;
     readonly refused: (what: string) => FettleError;
   },
-): TensorToWrite[] {
+): FittedTensor[] {
   if (modules.length === 0) return [];
   const found = [names.embedding, 'lm_head.weight'].filter((name) => held.has(name));
   if (names.head !== names.embedding) return found.map((name) => taken(name, [vocab, hidden]));

@@ -8,8 +8,8 @@ import type { TrainedShape } from '../layers/block.ts';
 import { bytesOf, slotBytes } from '../segments/workspace.ts';
 import { HEAD_ROWS } from './network.ts';
 import { lanesWorth, MOST_GRADIENTS } from './lanes.ts';
-import { LENGTH_STEP, MICRO_TOKENS } from './microbatch.ts';
-import { saveable } from './model.ts';
+import { LENGTH_STEP, MICRO_TOKENS, roundedLength } from './microbatch.ts';
+import { savedInputs } from './model.ts';
 import { trainedParameters } from './parameters.ts';
 import { blockProgram, embedProgram, headProgram, trainingPiece, type ProgramOptions } from './segments.ts';
 import { wantedBy } from './weights.ts';
@@ -69,9 +69,7 @@ export function trainedShape(recipe: MemoryKeys): TrainedShape {
 
 /** What is trained, laid out: an adapter with `modulesToSave` beside it, or all of the model's weights. Its buffers are made when they are asked for. */
 export function trainedLayout(spec: ModelSpec, recipe: MemoryKeys): ReturnType<typeof trainedParameters> {
-  const saved = new Set(recipe.modulesToSave.map((name) => saveable(spec).get(name) ?? ''));
-  if (spec.names.head === spec.names.embedding && saved.has('embedding')) saved.add('head');
-  return trainedParameters(spec, trainedShape(recipe), saved);
+  return trainedParameters(spec, trainedShape(recipe), savedInputs(spec, recipe.modulesToSave));
 }
 
 /** @param threads that the runtime may use. */
@@ -80,8 +78,10 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, threads: 
   const shape = trainedShape(recipe);
   const tied = spec.names.head === spec.names.embedding;
   const outer =
-    shape.kind === 'whole' ? ['head', ...spec.finalVectors.map(({ name }) => name)] : headTrained(spec, recipe);
-  const length = Math.max(LENGTH_STEP, Math.ceil(recipe.maxLength / LENGTH_STEP) * LENGTH_STEP);
+    shape.kind === 'whole'
+      ? ['head', ...spec.finalVectors.map(({ name }) => name)]
+      : ['head'].filter((name) => savedInputs(spec, recipe.modulesToSave).has(name));
+  const length = Math.max(LENGTH_STEP, roundedLength(recipe.maxLength));
   const trained = trainedLayout(spec, recipe).entries.reduce((sum, { size }) => sum + size, 0);
   const total = recipe.batchSize * length;
   const most = shape.kind === 'whole' || trained > MOST_GRADIENTS ? 1 : lanesWorth(spec, threads, total);
@@ -156,12 +156,6 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, threads: 
     headGradients: gradientBytes(heads[0]!),
     perBatch: Math.max(...layers.map(({ fed }) => fed)),
   };
-}
-
-function headTrained(spec: ModelSpec, { modulesToSave }: MemoryKeys): string[] {
-  const saved = modulesToSave.map((name) => saveable(spec).get(name));
-  const tied = spec.names.head === spec.names.embedding;
-  return saved.includes('head') || (tied && saved.includes('embedding')) ? ['head'] : [];
 }
 
 const perBatchInput = (name: string): boolean =>

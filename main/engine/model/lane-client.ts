@@ -13,6 +13,8 @@ export class LaneThread {
   readonly weights: BaseWeights;
   readonly #worker: Worker;
   #pending: PromiseWithResolvers<readonly Float32Array[]> | undefined;
+  /** Why the thread is no more: nothing that is asked of it from then on would ever be answered. */
+  #ended: Error | undefined;
   /** Models that the thread was told of, and whether with gradients. */
   readonly #told = new Map<LaneModel, { readonly number: number; readonly trains: boolean }>();
 
@@ -35,8 +37,8 @@ export class LaneThread {
       if ('error' in answer) this.#pending?.reject(FettleError.fromShape(answer.error));
       else this.#pending?.resolve(answer.losses);
     });
-    this.#worker.on('error', (error) => this.#pending?.reject(error));
-    this.#worker.on('exit', (code) => this.#pending?.reject(new Error(`A thread of the engine ended with ${code}.`)));
+    this.#worker.on('error', (error) => this.#end(error));
+    this.#worker.on('exit', (code) => this.#end(new Error(`A thread of the engine ended with ${code}.`)));
   }
 
   /** Losses of each micro-batch. @param gradients to which those of the ones that are trained on are added. */
@@ -48,8 +50,9 @@ export class LaneThread {
     return this.#ask({ type: 'run', model: model && this.#numberOf(model, gradients), list });
   }
 
-  /** Frees what the thread holds, and ends it. */
+  /** Frees what the thread holds, and ends it; of one that has ended by itself nothing is left to free. */
   async close(): Promise<void> {
+    if (this.#ended) return;
     await this.#ask({ type: 'close' });
     await this.#worker.terminate();
   }
@@ -68,7 +71,14 @@ export class LaneThread {
     this.#worker.postMessage(message);
   }
 
+  #end(why: Error): void {
+    this.#ended ??= why;
+    this.#pending?.reject(this.#ended);
+  }
+
+  /** Rejects where the thread has ended, or ends before it answers. */
   #ask(message: ToLane): Promise<readonly Float32Array[]> {
+    if (this.#ended) return Promise.reject(this.#ended);
     this.#pending = Promise.withResolvers();
     this.#worker.ref();
     this.#send(message);

@@ -23,7 +23,7 @@ export interface Numbered {
   readonly settings?: TrainSettings | undefined;
 }
 
-/** One micro-batch after the other. @returns the losses of each one's labels, in nats. */
+/** One micro-batch after the other. @returns the losses of each one's labels in nats, or of what is trained numbers that add up to them. */
 export async function runMicros(
   network: Network,
   list: readonly Numbered[],

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeTinyModel } from '../../../test/fixtures/tiny-model.ts';
 import { relativeError, worstDifference } from '../../../test/support/numbers.ts';
@@ -77,4 +78,21 @@ it('a fault in a lane is told as it is in one', async () => {
   await expect(three!.losses(rows)).rejects.toMatchObject({ code: 'INPUT_INVALID' });
   const sound = batch([20, 20, 20]);
   expect(await three!.losses(sound)).toHaveLength(sound.labelled);
+});
+
+it('a lane whose thread ends in the middle of a run says so, and holds up nobody who closes it', async () => {
+  const threads: Worker[] = [];
+  const note = (thread: Worker): void => void threads.push(thread);
+  process.on('worker', note);
+  const base = await loadBase(files.config, files.weights, { threads: 1, lanes: 3 });
+  const rows = batch([20, 20, 20]);
+  expect(await base.losses(rows)).toHaveLength(rows.labelled);
+  process.off('worker', note);
+  expect(threads).toHaveLength(2);
+  const asked = base.losses(rows);
+  const ended = threads[1]!.terminate();
+  await expect(asked).rejects.toThrow('A thread of the engine ended');
+  await expect(base.losses(rows)).rejects.toThrow('A thread of the engine ended');
+  await ended;
+  await base.release();
 });

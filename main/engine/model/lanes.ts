@@ -83,6 +83,11 @@ export class Lanes {
       .reduce((sum, { losses }) => losses.reduce((all, loss) => all + loss, sum), 0);
   }
 
+  /** Lanes that a batch has, however much there is to do: sums that were made in other lanes may differ in their last digits. */
+  get most(): number {
+    return this.#asked ?? lanesFor(this.#whole.cache.options.threads);
+  }
+
   async release(): Promise<void> {
     await this.#closeThreads();
     for (const network of [this.#whole, this.#first]) {

@@ -2,7 +2,7 @@
 import type { WeightSource } from '../../formats/model.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { scaleOf, type LoraSettings } from '../../formats/peft.ts';
-import type { TunedModel } from './model.ts';
+import type { TunedModel } from './tuned.ts';
 import { inFile, MAGNITUDE, parameter } from './parameters.ts';
 import { transposedWeights, turned } from './weights.ts';
 

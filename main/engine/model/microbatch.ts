@@ -21,8 +21,22 @@ export interface MicroBatch {
 
 /** Tokens of a micro-batch: its widest activation should fit the L3 cache (measured: docs/decisions). */
 export const MICRO_TOKENS = 512;
-/** Lengths are multiples of this. */
+/** Lengths are multiples of this, so that few shapes have to be compiled. */
 export const LENGTH_STEP = 32;
+
+export const roundedLength = (tokens: number): number => Math.ceil(tokens / LENGTH_STEP) * LENGTH_STEP;
+
+/** One document, each of whose tokens is looked at. */
+export const documentBatch = (ids: Int32Array): Batch => ({
+  rows: 1,
+  length: ids.length,
+  ids,
+  positions: Int32Array.from(ids.keys()),
+  documents: new Int32Array(ids.length).fill(1),
+  labels: ids,
+  tokens: ids.length,
+  labelled: ids.length,
+});
 
 /**
  * @param lanes run at the same time: there is a micro-batch for each where there are rows enough, and those of all lanes
@@ -77,7 +91,7 @@ function describeRow({ length, documents, labels }: Batch, row: number): Row {
   }
   return {
     row,
-    length: Math.max(LENGTH_STEP, Math.ceil(used / LENGTH_STEP) * LENGTH_STEP),
+    length: Math.max(LENGTH_STEP, roundedLength(used)),
     packed,
     labelled,
     firstRank: 0,

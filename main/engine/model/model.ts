@@ -1,30 +1,24 @@
-/** @file A base model in memory, and the same with something trainable: a LoRA adapter on it, or all its weights. */
+/** @file A base model in memory, and what can be trained on it. */
 import { FettleError } from '../../contract/errors.ts';
 import type { Precision } from '../../contract/recipe.ts';
 import type { HfConfig, WeightSource } from '../../formats/model.ts';
 import { scaleOf, type LoraSettings } from '../../formats/peft.ts';
 import { readSpec } from '../architectures/index.ts';
-import { modulesOf, type ModelSpec } from '../architectures/spec.ts';
+import { isTied, modulesOf, type ModelSpec } from '../architectures/spec.ts';
 import type { Device } from '../graph/op.ts';
 import type { Traffic } from '../segments/device-memory.ts';
-import { SessionCache, type Tensors } from '../segments/session.ts';
-import { AdamW } from '../train/adamw.ts';
-import { DeviceAdamW } from '../train/device-adamw.ts';
-import type { AdamWOptions, Batch, Decoder, Example, Optimizer, ParameterSet, Trainable } from '../types.ts';
-import type { TrainedShape } from '../layers/block.ts';
+import { SessionCache } from '../segments/session.ts';
+import type { Batch, Decoder, Example } from '../types.ts';
 import { BatchDecoder } from './batch-decoder.ts';
 import { calibrate, calibrationRows } from '../quantise/calibration.ts';
 import { freezer, type Rounding } from '../quantise/freeze.ts';
 import { saturates } from '../quantise/kernels.ts';
 import { CachedDecoder } from './decoder.ts';
-import { DeviceParameters } from './device-parameters.ts';
-import type { LaneModel } from './lane.ts';
 import { Lanes } from './lanes.ts';
-import { microBatches, type MicroBatch } from './microbatch.ts';
-import { Network, type Trained } from './network.ts';
-import { initialise, readParameters, trainedParameters, trainedTensors } from './parameters.ts';
+import { Network } from './network.ts';
 import { placeNetwork, type PlacedNetwork } from './place.ts';
-import { discardWeights, readWeights, weightsByName, type BaseWeights } from './weights.ts';
+import { TunedModel, type TrainOptions } from './tuned.ts';
+import { discardWeights, readWeights } from './weights.ts';
 
 export interface LoadOptions {
   /** Threads of the runtime; results are the same bits only for the same number. */
@@ -36,13 +30,6 @@ export interface LoadOptions {
   readonly rounding?: Rounding | undefined;
   /** Micro-batches that run at the same time, each with a share of the threads; as many as pay unless said. */
   readonly lanes?: number;
-}
-
-export interface TrainOptions {
-  /** Of an adapter's first values, and of what dropout drops. */
-  readonly seed: number;
-  /** Computes blocks again on the way back instead of keeping what they hold. */
-  readonly activationCheckpointing?: boolean;
 }
 
 /** The modules are those of the architecture, by PEFT's names: q_proj, down_proj. */
@@ -123,10 +110,7 @@ export class BaseModel {
       dora,
       dropout,
     } as const;
-    const inputs = saveable(this.spec);
-    const saved = new Set(modulesToSave.map((name) => inputs.get(name)!));
-    // What a tied head and its embedding share is trained once, for both.
-    if (isTied(this.spec) && saved.has('embedding')) saved.add('head');
+    const saved = savedInputs(this.spec, modulesToSave);
     return new TunedModel(this.#network, this.#lanes, this.#placed, shape, saved, options, options);
   }
 
@@ -173,6 +157,11 @@ export class BaseModel {
     return memory && { ...memory.traffic, held: memory.bytes };
   }
 
+  /** Micro-batches that run at the same time at most. */
+  get lanes(): number {
+    return this.#lanes.most;
+  }
+
   /** Negative log likelihood of each labelled token in nats, in the order of the batch's labels. */
   losses(batch: Batch): Promise<Float32Array> {
     return this.#lanes.losses(batch, undefined);
@@ -180,7 +169,7 @@ export class BaseModel {
 
   /** Logits [tokens, vocab] of one document. */
   logits(ids: Int32Array): Promise<Float32Array> {
-    return documentLogits(this.#network, ids, undefined);
+    return this.#network.documentLogits(ids, undefined);
   }
 
   /** Generates with a cache; several at a time may be open, but only one call may be under way. */
@@ -209,7 +198,13 @@ export function saveable(spec: ModelSpec): ReadonlyMap<string, string> {
   return new Map([[module(embedding), 'embedding'], ...(isTied(spec) ? [] : [[module(head), 'head'] as const])]);
 }
 
-const isTied = ({ names }: ModelSpec): boolean => names.head === names.embedding;
+/** Their inputs: what a tied head and its embedding share is trained once, for both. */
+export function savedInputs(spec: ModelSpec, modulesToSave: readonly string[]): Set<string> {
+  const inputs = saveable(spec);
+  const saved = new Set(modulesToSave.flatMap((name) => inputs.get(name) ?? []));
+  if (isTied(spec) && saved.has('embedding')) saved.add('head');
+  return saved;
+}
 
 /** Throws RECIPE_INVALID. */
 function checkModules(spec: ModelSpec, targets: readonly string[], saved: readonly string[]): void {
@@ -231,127 +226,4 @@ function checkModules(spec: ModelSpec, targets: readonly string[], saved: readon
       `${other} cannot be trained in whole beside an adapter of this model.`,
       `Choose from ${whole.join(', ')}.`,
     );
-}
-
-/** A base model with something on it that can be trained: an adapter (LoRA, Hu et al. 2021), or all its weights. */
-export class TunedModel implements Trainable {
-  /** Of an adapter; null where all weights are trained. */
-  readonly lora: LoraSettings | null;
-  readonly #network: Network;
-  readonly #lanes: Lanes;
-  readonly #model: LaneModel;
-  readonly #options: TrainOptions;
-  /** What is trained, where it is not trained on the host. */
-  readonly #there: DeviceParameters | undefined;
-  /** What is trained and measured: there, or the same as on the host. */
-  readonly #measured: LaneModel;
-
-  constructor(
-    network: Network,
-    lanes: Lanes,
-    placed: PlacedNetwork | undefined,
-    shape: TrainedShape,
-    saved: ReadonlySet<string>,
-    options: TrainOptions,
-    lora: LoraSettings | null,
-  ) {
-    this.lora = lora;
-    this.#options = options;
-    this.#network = network;
-    this.#lanes = lanes;
-    const parameters = trainedParameters(network.spec, shape, saved);
-    initialise(parameters, () => weightsByName(network.spec, network.weights), options.seed);
-    this.#model = { shape, saved, parameters, trained: { shape, ...trainedTensors(parameters) }, others: [] };
-    this.#there = placed && new DeviceParameters(parameters, placed.memory);
-    const there = this.#there;
-    this.#measured = there
-      ? { ...this.#model, trained: { shape, layers: there.layers, outer: there.outer } }
-      : this.#model;
-  }
-
-  get spec(): ModelSpec {
-    return this.#network.spec;
-  }
-
-  /** Where all weights are trained: they, as a base's. */
-  get weights(): BaseWeights {
-    const { values } = this.#model.trained.outer;
-    const { embedding, final } = this.#network.weights;
-    const own = (names: Tensors): Tensors =>
-      Object.fromEntries(Object.keys(names).map((name) => [name, values[name]!]));
-    return {
-      embedding: own(embedding),
-      final: own(final),
-      head: { head: values['head']! },
-      layers: this.#model.trained.layers.map((layer) => layer.values),
-    };
-  }
-
-  get parameters(): ParameterSet {
-    return this.#model.parameters;
-  }
-
-  optimizer(options: AdamWOptions): Optimizer {
-    return this.#there ? new DeviceAdamW(this.#there, options) : new AdamW(this.parameters, options);
-  }
-
-  async accumulate(batch: Batch, weight: number, draw = 0): Promise<number> {
-    await this.#there?.place();
-    const { seed, activationCheckpointing: recompute = false } = this.#options;
-    return this.#lanes.train(batch, this.#measured, (number) => ({
-      weight,
-      recompute,
-      seed: dropoutSeed(seed, draw, number),
-    }));
-  }
-
-  async losses(batch: Batch): Promise<Float32Array> {
-    await this.#there?.place();
-    return this.#lanes.losses(batch, this.#measured);
-  }
-
-  /** Logits [tokens, vocab] of one document. */
-  logits(ids: Int32Array): Promise<Float32Array> {
-    return documentLogits(this.#network, ids, this.#model.trained);
-  }
-
-  /** Generates with a cache; several at a time may be open, but only one call may be under way. */
-  generator(): Decoder {
-    return new CachedDecoder(this.#network, this.#model.trained);
-  }
-
-  /** Generates up to `rows` documents at a time, a token of each in one pass; nothing else may be under way. */
-  batchGenerator(rows: number): BatchDecoder {
-    return new BatchDecoder(this.#network, this.#model.trained, rows);
-  }
-
-  /** Fills the parameters from an adapter's file. Throws MODEL_INCOMPLETE; nothing is changed then. */
-  async load(source: WeightSource): Promise<void> {
-    // PEFT writes a tied head beside the embedding that it is.
-    await readParameters(this.#model.parameters, source, isTied(this.spec) ? ['lm_head.weight'] : []);
-    this.#there?.replace();
-  }
-}
-
-/** Apart for every micro-batch of a run; layers count on from it. */
-const dropoutSeed = (seed: number, draw: number, micro: number): number =>
-  Math.imul(seed ^ Math.imul(draw + 1, 0x9e3779b1), 0x85ebca6b) ^ Math.imul(micro + 1, 0xc2b2ae35);
-
-async function documentLogits(network: Network, ids: Int32Array, trained: Trained | undefined): Promise<Float32Array> {
-  const length = ids.length;
-  const positions = Int32Array.from(ids.keys());
-  const documents = new Int32Array(length).fill(1);
-  const batch: Batch = {
-    rows: 1,
-    length,
-    ids,
-    positions,
-    documents,
-    labels: new Int32Array(length),
-    tokens: length,
-    labelled: length,
-  };
-  const [micro]: MicroBatch[] = microBatches(batch);
-  if (!micro) return new Float32Array(0);
-  return network.logits(await network.forward(micro, trained), micro.places, trained);
 }

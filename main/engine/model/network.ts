@@ -5,28 +5,20 @@ import type { LayerKind, ModelSpec } from '../architectures/spec.ts';
 import { sizeOf } from '../graph/value.ts';
 import { tensorNames, type TrainedShape } from '../layers/block.ts';
 import { Random } from '../random.ts';
-import {
-  integers,
-  numbers,
-  tensor,
-  zeros,
-  type Session,
-  type SessionCache,
-  type Tensors,
-} from '../segments/session.ts';
+import { integers, numbers, tensor, type Session, type SessionCache, type Tensors } from '../segments/session.ts';
 import { HostMemory, type Memory } from '../segments/memory.ts';
 import {
   blockSegment,
   embedSegment,
   headSegment,
   maskSegment,
-  longTexts,
   trainingSegment,
   windowIn,
   type BlockShape,
 } from './segments.ts';
-import { documentLengths, packedMasks, type MicroBatch } from './microbatch.ts';
+import { documentBatch, microBatches, packedMasks, type MicroBatch } from './microbatch.ts';
 import type { TrainedTensors } from './parameters.ts';
+import { RotaryTables, setsFor, turnedPositions } from './rotary-tables.ts';
 import type { BaseWeights } from './weights.ts';
 
 /** What is trained on a model: its values take the place of the base's weights of the same names. */
@@ -50,14 +42,12 @@ export interface TrainSettings {
 export const HEAD_ROWS = 128;
 /** A head is compiled for multiples of this, and for one row. */
 const HEAD_STEP = 32;
-/** Rotary tables of so many lengths are kept for each kind of layer. */
-const TABLES_KEPT = 12;
 
 export class Network {
   readonly spec: ModelSpec;
   readonly cache: SessionCache;
+  readonly tables: RotaryTables;
   readonly #memory: Memory;
-  readonly #tables = new Map<string, Tensors>();
   /** Held once for all networks that stand beside each other. */
   readonly #held: { weights: BaseWeights };
 
@@ -66,6 +56,7 @@ export class Network {
     this.#held = held;
     this.cache = cache;
     this.#memory = memory;
+    this.tables = new RotaryTables(spec, memory);
   }
 
   /** The same model, to run at the same time with threads and working memory of its own. */
@@ -101,7 +92,7 @@ export class Network {
 
   /**
    * Forward and backward. Adds the gradient of `weight` times the summed loss to the gradients of what is trained.
-   * @returns the loss of each label, in the micro-batch's order.
+   * @returns losses that add up to those of all labels: each label's on the host, sums from elsewhere.
    */
   async train(micro: MicroBatch, trained: Trained, settings: TrainSettings): Promise<Float32Array> {
     const { spec } = this;
@@ -142,7 +133,7 @@ export class Network {
     const { 'd.embedding': dTable, 'd.embedding.positions': dPlaces } = trained.outer.gradients;
     if (dTable) addRows(numbers(dTable), micro.ids, numbers(dy), spec.embeddingScale);
     if (dPlaces) addRows(numbers(dPlaces), micro.positions, numbers(dy), 1);
-    return this.#read(losses, micro);
+    return this.cache.options.device === 'cpu' ? this.#read(losses, micro) : this.#readSums(losses, settings.weight);
   }
 
   /** What a layer's segment is fed: the base's weights, and over them what is trained. */
@@ -170,6 +161,13 @@ export class Network {
     return out;
   }
 
+  /** Logits [tokens, vocab] of one document. */
+  async documentLogits(ids: Int32Array, trained: Trained | undefined): Promise<Float32Array> {
+    const [micro] = microBatches(documentBatch(ids));
+    if (!micro) return new Float32Array(0);
+    return this.logits(await this.forward(micro, trained), micro.places, trained);
+  }
+
   /** The largest magnitudes [hidden] of what the head multiplies, over some rows of hidden states. */
   async headPeaks(hidden: Tensor, places: Int32Array): Promise<Float32Array> {
     const all = new Float32Array(this.spec.hidden);
@@ -182,7 +180,7 @@ export class Network {
   }
 
   release(): Promise<void> {
-    this.#tables.clear();
+    this.tables.clear();
     return this.#memory.release();
   }
 
@@ -242,6 +240,13 @@ export class Network {
     return losses;
   }
 
+  /** Sums that were weighted, as they are without. */
+  async #readSums(weighted: readonly Tensor[], weight: number): Promise<Float32Array> {
+    const sums = new Float32Array(weighted.length);
+    for (const [i, sum] of weighted.entries()) sums[i] = (await this.#memory.read(sum))[0]! / weight;
+    return sums;
+  }
+
   /** Embeddings [n, hidden] of ids [n] at their positions [n]; valid until the next call. Throws INPUT_INVALID. */
   async embed(ids: Int32Array, positions: Int32Array, trained: Trained | undefined): Promise<Tensor> {
     const { vocab } = this.spec;
@@ -267,7 +272,7 @@ export class Network {
     const { rows, length } = micro;
     const positions = integers(turnedPositions(kind, micro), [rows, length]);
     return {
-      ...(await this.#tablesFor(kind, length)),
+      ...(await this.tables.of(kind, length, setsFor(kind, length))),
       ...(micro.packed ? await this.#masks(kind, micro) : {}),
       ...(await this.#memory.put(`shared ${this.#kindOf(kind)}`, { positions })),
     };
@@ -283,26 +288,6 @@ export class Network {
     const { forward } = await maskSegment(this.cache, { kind, batch: rows, time: length });
     const from = { documents: tensor(Float32Array.from(documents), [rows, length]) };
     return this.#memory.run(forward, [from], `masks ${this.#kindOf(kind)}`);
-  }
-
-  /** Rotary tables stay where they are used, so that a step brings in what is its own alone. */
-  async #tablesFor(kind: LayerKind, length: number): Promise<Tensors> {
-    const slot = `tables ${this.#kindOf(kind)} ${length}`;
-    const known = this.#tables.get(slot);
-    this.#tables.delete(slot);
-    const tables =
-      known ??
-      (await this.#memory.put(
-        slot,
-        rotaryTables(kind, length, longTexts(kind, length) ? ['short', 'long'] : ['short']),
-      ));
-    this.#tables.set(slot, tables);
-    if (this.#tables.size > TABLES_KEPT * new Set(this.spec.kinds).size) {
-      const [oldest] = this.#tables.keys();
-      this.#tables.delete(oldest!);
-      await this.#memory.put(oldest!, {});
-    }
-    return tables;
   }
 
   #kindOf(kind: LayerKind): number {
@@ -364,31 +349,4 @@ export async function byLayer<T>(spec: ModelSpec, make: (kind: LayerKind) => Pro
   const made = new Map<LayerKind, T>();
   for (const kind of new Set(spec.kinds)) made.set(kind, await make(kind));
   return spec.kinds.map((kind) => made.get(kind)!);
-}
-
-/** Rows of the rotary tables: a token's position, in LongRoPE's second set where its document is long. */
-function turnedPositions(kind: LayerKind, micro: MicroBatch): Int32Array {
-  const { positions, length } = micro;
-  if (!longTexts(kind, length)) return positions;
-  const lengths = documentLengths(micro);
-  return positions.map((p, i) => (lengths[i]! > kind.rotary!.long!.after ? length + p : p));
-}
-
-/** cos and sin of each position's angles, [positions, pairs] for each set of frequencies, one after the other; none where positions are learned. */
-export function rotaryTables({ rotary }: LayerKind, positions: number, sets: readonly ('short' | 'long')[]): Tensors {
-  if (!rotary) return {};
-  const pairs = rotary.frequencies.length;
-  const shape = [sets.length * positions, pairs];
-  const [cos, sin] = [zeros(shape), zeros(shape)];
-  const [c, s] = [numbers(cos), numbers(sin)];
-  let at = 0;
-  for (const set of sets) {
-    const frequencies = set === 'long' ? rotary.long!.frequencies : rotary.frequencies;
-    for (let p = 0; p < positions; p++)
-      for (let i = 0; i < pairs; i++, at++) {
-        c[at] = rotary.factor * Math.cos(p * frequencies[i]!);
-        s[at] = rotary.factor * Math.sin(p * frequencies[i]!);
-      }
-  }
-  return { cos, sin };
 }

@@ -2,7 +2,7 @@
 import type { LayerKind, ModelSpec } from '../architectures/spec.ts';
 import { gradient } from '../autodiff/gradient.ts';
 import { emit, type Program } from '../graph/emit.ts';
-import { accumulate } from '../graph/ops/index.ts';
+import { accumulate, mul, reduceSum } from '../graph/ops/index.ts';
 import { Scope, type Value } from '../graph/value.ts';
 import {
   cachedAttention,
@@ -186,8 +186,9 @@ export const probabilityBytes = (spec: ModelSpec, batch: number, time: number): 
   4 * spec.layers * batch * spec.heads * queryBlocks(time).reduce((sum, [start, end]) => sum + (end - start) * end, 0);
 
 /**
- * Of `rows` rows: 'loss' gives `loss`; 'train' gives `loss` and `d.x` for `dy` [rows, 1], and for each of `trained` (its
- * weights by their input names) the gradient added to what is fed; 'logits' gives `logits`; 'peaks' gives `peaks` [hidden].
+ * Of `rows` rows: 'loss' gives `loss`; 'train' gives `loss` (on a graphics processor its sum, weighted by `dy`: what is
+ * not asked for is not carried) and `d.x` for `dy` [rows, 1], and for each of `trained` (its weights by their input names)
+ * the gradient added to what is fed; 'logits' gives `logits`; 'peaks' gives `peaks` [hidden].
  */
 export function headSegment(
   cache: SessionCache,
@@ -217,10 +218,12 @@ export function headProgram(
   else {
     const labels = scope.input('labels', [rows, 1], 'int64');
     const loss = crossEntropy(scope, spec, x, labels, { trained: trained.includes('head'), precision });
-    outputs.set('loss', loss);
-    if (kind === 'train') {
+    if (kind === 'loss') outputs.set('loss', loss);
+    else {
+      const dy = scope.input('dy', [rows, 1]);
+      outputs.set('loss', device === 'cpu' ? loss : reduceSum(mul(loss, dy), [0]));
       const own = trained.map((name) => scope.declared(name));
-      const [dx, ...gradients] = gradient(loss, scope.input('dy', [rows, 1]), [x, ...own]);
+      const [dx, ...gradients] = gradient(loss, dy, [x, ...own]);
       outputs.set('d.x', dx!);
       trained.forEach((name, i) =>
         outputs.set(`d.${name}`, accumulate(scope.input(`g.${name}`, own[i]!.shape), gradients[i]!)),

@@ -3,10 +3,10 @@ import { discard } from '../../formats/discard.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { HEAD } from '../layers/head.ts';
 import { blockShape, byLayer, type Network } from '../model/network.ts';
-import { LENGTH_STEP, microBatches } from '../model/microbatch.ts';
+import { documentBatch, LENGTH_STEP, microBatches } from '../model/microbatch.ts';
 import { observingSegment } from '../model/segments.ts';
 import { numbers, zeros } from '../segments/session.ts';
-import type { Batch, Example } from '../types.ts';
+import type { Example } from '../types.ts';
 
 /** Rows that are looked at (Xiao et al. 2023 take more; 16 kept the loss, docs/decisions/engine-speed.md). */
 const CALIBRATION_ROWS = 16;
@@ -44,7 +44,7 @@ export async function calibrate(network: Network, rows: readonly Int32Array[]): 
     else found.forEach((peak, i) => (known[i] = Math.max(known[i]!, peak)));
   };
   for (const ids of rows)
-    for (const micro of microBatches(batchOf(ids))) {
+    for (const micro of microBatches(documentBatch(ids))) {
       const layers = await byLayer(spec, async (kind) => ({
         forward: (await observingSegment(cache, spec, blockShape(kind, micro, undefined))).forward,
         shared: await network.shared(kind, micro),
@@ -62,14 +62,3 @@ export async function calibrate(network: Network, rows: readonly Int32Array[]): 
     }
   return peaks;
 }
-
-const batchOf = (ids: Int32Array): Batch => ({
-  rows: 1,
-  length: ids.length,
-  ids,
-  positions: Int32Array.from(ids.keys()),
-  documents: new Int32Array(ids.length).fill(1),
-  labels: ids,
-  tokens: ids.length,
-  labelled: ids.length,
-});

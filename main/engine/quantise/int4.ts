@@ -2,7 +2,7 @@
 import { Tensor } from 'onnxruntime-node';
 import { numbers, tensor, type Tensors } from '../segments/session.ts';
 
-/** Weights that share a scale. Smaller blocks follow outliers better and take more room: 32 makes 5.4 bits a weight. */
+/** Weights that share a scale. Smaller blocks follow outliers better and take more room: 32 makes 5.3 bits a weight. */
 export const BLOCK = 32;
 const LARGEST = 15;
 
@@ -12,9 +12,7 @@ export const int4Names = (weight: string) => ({
   bits: `${weight}.bits`,
   /** float32 [to * blocks] */
   scale: `${weight}.bits.scale`,
-  /** uint8 [to * ceil(blocks / 2)], two to a byte, as the forward product takes them. */
-  packedZero: `${weight}.bits.zero.packed`,
-  /** uint8 [to * blocks], one to a byte, as the way back takes them. */
+  /** uint8 [to * blocks] */
   zero: `${weight}.bits.zero`,
 });
 
@@ -26,8 +24,6 @@ export function int4Weight(name: string, given: Tensor): Tensors {
   const bits = new Uint8Array((to * blocks * BLOCK) / 2);
   const scale = new Float32Array(to * blocks);
   const zero = new Uint8Array(to * blocks);
-  const pairs = Math.ceil(blocks / 2);
-  const packedZero = new Uint8Array(to * pairs);
   for (let o = 0; o < to; o++)
     for (let b = 0; b < blocks; b++) {
       const start = o * from + b * BLOCK;
@@ -42,7 +38,6 @@ export function int4Weight(name: string, given: Tensor): Tensors {
       const at = Math.round(-low / step);
       scale[block] = step;
       zero[block] = at;
-      packedZero[o * pairs + (b >> 1)]! |= at << (4 * (b & 1));
       for (let i = 0; i < BLOCK; i++) {
         // What fills up the last block is zero.
         const value = i < length ? Math.round(weight[start + i]! / step) + at : at;
@@ -53,7 +48,6 @@ export function int4Weight(name: string, given: Tensor): Tensors {
   return {
     [names.bits]: new Tensor('uint8', bits, [to, blocks, BLOCK / 2]),
     [names.scale]: tensor(scale, [to * blocks]),
-    [names.packedZero]: new Tensor('uint8', packedZero, [to * pairs]),
     [names.zero]: new Tensor('uint8', zero, [to * blocks]),
   };
 }

@@ -2,12 +2,10 @@
 import { createHash } from 'node:crypto';
 import { FettleError } from '../../contract/errors.ts';
 import type { Recipe } from '../../contract/recipe.ts';
+import { roundedLength } from '../model/microbatch.ts';
 import { Random } from '../random.ts';
 import type { Batch, Example } from '../types.ts';
 import { fitExamples, labelledCount, packRows } from './packing.ts';
-
-/** Row lengths are rounded up to this many tokens, so that few shapes have to be compiled. */
-export const LENGTH_BUCKET = 32;
 
 /** What the data come to under a recipe. */
 export interface DataReport {
@@ -136,14 +134,14 @@ function hashExamples(examples: readonly Example[]): string {
 }
 
 /**
- * One micro-batch from rows of examples. The length is that of the longest row, rounded up to LENGTH_BUCKET, at most
+ * One micro-batch from rows of examples. The length is that of the longest row, rounded up as those of micro-batches are, at most
  * maxLength. The label at a position is the next token where that token carries loss and belongs to the same example.
  * Padding has id 0, position 0, document 0 and label -1.
  */
 export function assembleBatch(rows: readonly (readonly Example[])[], maxLength: number): Batch {
   const used = rows.map((row) => row.reduce((sum, example) => sum + example.ids.length, 0));
   const longest = Math.max(...used);
-  const length = Math.max(longest, Math.min(maxLength, Math.ceil(longest / LENGTH_BUCKET) * LENGTH_BUCKET));
+  const length = Math.max(longest, Math.min(maxLength, roundedLength(longest)));
   const size = rows.length * length;
   const ids = new Int32Array(size);
   const positions = new Int32Array(size);

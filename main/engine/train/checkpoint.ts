@@ -4,7 +4,7 @@ import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { FettleError } from '../../contract/errors.ts';
-import { PEFT_PREFIX } from '../../formats/peft.ts';
+import { ADAPTER_CONFIG_FILE, ADAPTER_FILE, PEFT_PREFIX } from '../../formats/peft.ts';
 import { WHOLE_FILE } from '../../formats/tuned.ts';
 import { openSafetensors, safetensorsBytes, writeSafetensors, type TensorToWrite } from '../../formats/safetensors.ts';
 import { fromFile, inFile, shapeInFile } from '../model/parameters.ts';
@@ -13,15 +13,12 @@ import { readRounding, roundingTensors } from '../quantise/stored.ts';
 import type { Optimizer, ParameterSet } from '../types.ts';
 import { removeFolder, verifyFolder, writeFolder } from './durable.ts';
 
-/** An adapter's weights, under PEFT's file name and tensor names. */
-const ADAPTER_FILE = 'adapter_model.safetensors';
 /** File of the trained weights, and what stands before their names in it. */
 const weightsFile = ({ whole = false }: Pick<ParameterSet, 'whole'>): { file: string; prefix: string } =>
   whole ? { file: WHOLE_FILE, prefix: '' } : { file: ADAPTER_FILE, prefix: PEFT_PREFIX };
 type Entry = ParameterSet['entries'][number];
 /** Names of an entry's two moments, as PyTorch calls them. */
 const moments = ({ name }: Entry): [string, string] => [`${name}.exp_avg`, `${name}.exp_avg_sq`];
-const ADAPTER_CONFIG_FILE = 'adapter_config.json';
 const OPTIMIZER_FILE = 'optimizer.safetensors';
 /** What an int8 base was rounded by. */
 const ROUNDING_FILE = 'rounding.safetensors';
@@ -190,8 +187,8 @@ async function readState(path: string): Promise<TrainingState> {
   return state;
 }
 
-/** The checkpoint with the lowest held-out loss; where nothing was measured, the last. Undefined where there is none. */
-export function bestCheckpoint(checkpoints: readonly Checkpoint[]): Checkpoint | undefined {
+/** Of the checkpoints of a folder the one with the lowest held-out loss; where nothing was measured, the last. Undefined where there is none. */
+export function bestOnDisk(checkpoints: readonly Checkpoint[]): Checkpoint | undefined {
   const last = checkpoints.at(-1);
   return checkpoints.find((it) => it.step === last?.state.best?.step) ?? last;
 }
@@ -259,7 +256,7 @@ export async function pruneCheckpoints(
   held: readonly string[] = [],
 ): Promise<string[]> {
   const { checkpoints } = await listCheckpoints(folder);
-  const spared = new Set([bestCheckpoint(checkpoints)?.name, checkpoints.at(-1)?.name, ...held]);
+  const spared = new Set([bestOnDisk(checkpoints)?.name, checkpoints.at(-1)?.name, ...held]);
   const rest = checkpoints.filter(({ name }) => !spared.has(name));
   const removed = rest.slice(0, Math.max(0, rest.length - others)).map(({ name }) => name);
   for (const name of removed) await removeFolder(folder, name);

@@ -45,6 +45,9 @@ export function recipeHash(recipe: Recipe): string {
   return createHash('sha256').update(JSON.stringify(settings)).digest('hex');
 }
 
+/** What a checkpoint was made with that does not say: it is from before that was written down. */
+const UNSAID: Readonly<Record<string, string>> = { device: 'cpu', fettle: 'an earlier one' };
+
 const isAsBefore = (key: string, value: unknown): boolean =>
   Object.hasOwn(AS_BEFORE, key) && JSON.stringify(AS_BEFORE[key as keyof Recipe]) === JSON.stringify(value);
 
@@ -105,9 +108,10 @@ export async function begin(
       `The checkpoint ${name} was made with ${other}, so this run cannot go on from it.`,
       'Start a new run; with initAdapter it can begin from this one’s adapter.',
     );
-  const changed = [...new Set([...Object.keys(state.environment), ...Object.keys(environment)])].filter(
-    (key) => state.environment[key] !== environment[key],
-  );
+  const changed = Object.keys(environment).filter((key) => {
+    const before = state.environment[key] ?? UNSAID[key];
+    return before !== undefined && before !== environment[key];
+  });
   if (changed.length > 0)
     notice(`Going on with other ${changed.join(', ')} than before: the last digits of the results may differ.`);
   await loadWeights(path, parameters);

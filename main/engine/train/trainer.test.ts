@@ -219,6 +219,32 @@ describe('going on', () => {
     await expect(run({}, { resume: true, train: rows(7) })).rejects.toMatchObject(refused);
   });
 
+  it('with other threads, lanes, device or Fettle says so', async () => {
+    const before = { fettle: '0.1.0', threads: 2, lanes: 2, device: 'cpu' };
+    const { fettle: _, lanes: __, device: ___, ...older } = before;
+    const said = async (
+      environment: Readonly<Record<string, string | number>>,
+      maxSteps: number,
+    ): Promise<string[]> => {
+      events.length = 0;
+      await run({ maxSteps }, { resume: true, environment });
+      return of('state').flatMap(({ stage }) => (stage?.startsWith('Going on with other') ? [stage] : []));
+    };
+    await run({ maxSteps: 2 }, { environment: older });
+    // Nobody knows how many lanes it had.
+    expect(await said(before, 3)).toEqual([
+      'Going on with other fettle than before: the last digits of the results may differ.',
+    ]);
+    expect(await said(before, 4)).toEqual([]);
+    expect(await said({ ...before, lanes: 1 }, 5)).toEqual([
+      'Going on with other lanes than before: the last digits of the results may differ.',
+    ]);
+    const other = { ...before, fettle: '0.2.0', lanes: 1, device: 'webgpu' };
+    expect(await said(other, 6)).toEqual([
+      'Going on with other fettle, device than before: the last digits of the results may differ.',
+    ]);
+  });
+
   it('further than planned keeps the optimiser and takes the longer schedule', async () => {
     await run({ maxSteps: 5, schedule: 'linear' });
     await run({ maxSteps: 10, schedule: 'linear' }, { resume: true });

@@ -6,7 +6,7 @@ import type { Rounding } from '../quantise/freeze.ts';
 import type { Example, Trainable } from '../types.ts';
 import { AdamW } from './adamw.ts';
 import { BatchPlan, type DataReport } from './batches.ts';
-import { bestCheckpoint, listCheckpoints, pruneCheckpoints, saveCheckpoint } from './checkpoint.ts';
+import { bestOnDisk, listCheckpoints, pruneCheckpoints, saveCheckpoint } from './checkpoint.ts';
 import { evaluate } from './evaluate.ts';
 import { begin } from './resume.ts';
 import { learningRateAt } from './schedule.ts';
@@ -238,7 +238,7 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
       heldOutLoss: progress.heldOut?.loss ?? null,
       heldOutLossStart: progress.heldOutStart,
       best: progress.best,
-      checkpoint: bestCheckpoint(checkpoints)?.name ?? null,
+      checkpoint: bestOnDisk(checkpoints)?.name ?? null,
       peakMemoryBytes: progress.peakMemoryBytes,
       seconds: progress.seconds + lap.total(),
       reason,

@@ -18,7 +18,6 @@ import {
   int8Rows,
   log,
   layerNorm,
-  logSoftmax,
   meanLast,
   mul,
   oneHot,
@@ -130,7 +129,6 @@ export const CASES: Readonly<Record<string, Case>> = {
   reduceSum: { ops: ['reduceSum'], inputs: { a: [2, 3, 4] }, build: (_, { a }) => reduceSum(mul(a!, a!), [0, 2]) },
   reduceMean: { ops: ['reduceMean'], inputs: A, build: (_, { a }) => meanLast(mul(a!, a!)) },
   softmax: { ops: ['softmax'], inputs: A, build: (_, { a }) => softmax(a!) },
-  logSoftmax: { ops: ['logSoftmax'], inputs: A, build: (_, { a }) => logSoftmax(a!) },
   rmsNorm: { ops: ['rmsNorm'], inputs: { a: [3, 8], w: [8] }, build: (_, { a, w }) => rmsNorm(a!, w!, 1e-5) },
   'a norm whose weight takes factors of the columns': {
     ops: ['rmsNorm'],
@@ -163,6 +161,18 @@ export const CASES: Readonly<Record<string, Case>> = {
       ),
     ),
     build: (_, { a }) => frozenInput('int4', 'p', a!).product('w', 5),
+  },
+  'products of one row with a weight of 4 bits': {
+    ops: ['int4Product', 'int4Gradient'],
+    inputs: { a: [1, 64] },
+    fed: int4Weight(
+      'w',
+      tensor(
+        Float32Array.from({ length: 192 }, (_, i) => Math.cos(i)),
+        [3, 64],
+      ),
+    ),
+    build: (_, { a }) => frozenInput('int4', 'p', a!).product('w', 3),
   },
   'rows of an int8 table': {
     ops: ['int8Rows'],

@@ -12,6 +12,6 @@ export { concat, pad, reshape, slice, split, transpose } from './layout.ts';
 export { layerNorm, oneHot, pick, rmsNorm, rotary, rows } from './model.ts';
 export { bmm, gemm } from './products.ts';
 export { columnPeaks, int4Gradient, int4Product, int8Product, int8Rows, scaleColumns } from './quantised.ts';
-export { logSoftmax, meanLast, reduceSum, softmax, sumLast } from './reduce.ts';
+export { meanLast, reduceSum, softmax, sumLast } from './reduce.ts';
 
 export const OPS: readonly Op[] = [...ELEMENTWISE, ...LAYOUT, ...MODEL, ...PRODUCTS, ...QUANTISED, ...REDUCE];

@@ -1,6 +1,6 @@
 /** @file Products with weights of 8 and 4 bits, rounded beforehand; against 8 bits the rows of activations are rounded as they come. Only on the CPU. */
-import { CONTRIB, ends, type Op } from '../op.ts';
-import { nodeOf, ShapeError, type Attrs, type Value } from '../value.ts';
+import { CONTRIB, ends, type Emitter, type Op } from '../op.ts';
+import { nodeOf, ShapeError, type Attrs, type Shape, type Value } from '../value.ts';
 import { mul } from './elementwise.ts';
 import { rmsNorm } from './model.ts';
 
@@ -127,7 +127,26 @@ interface Blocks extends Attrs {
   readonly from: number;
 }
 
-/** x [n, from] times a 4-bit weight: bits uint8 [to, blocks, block / 2], scales [to * blocks], zero points two to a byte. */
+/**
+ * The numbers of one half of a 4-bit weight's bytes, [outputs, bytes of an output]: the even inputs, or the odd ones.
+ * Whole runs of bytes are unpacked as they lie, so that nothing as large as the weight is put into another order.
+ */
+function half(to: Emitter, which: 'even' | 'odd', [bits, scale, zero]: readonly string[], shape: Shape): string {
+  const [outputs, blocks, bytes] = shape as [number, number, number];
+  const [steps, lines, numbers, weight] = [to.fresh(), to.fresh(), to.fresh(), to.fresh()];
+  if (which === 'even') to.node('BitwiseAnd', [bits!, to.bytes(15)], [steps]);
+  else to.node('BitShift', [bits!, to.bytes(4)], [steps], { direction: 'RIGHT' });
+  to.node('Reshape', [steps, to.ints([outputs * blocks, bytes])], [lines]);
+  to.node('DequantizeLinear', [lines, scale!, zero!], [numbers], { axis: 0 });
+  to.node('Reshape', [numbers, to.ints([outputs, blocks * bytes])], [weight]);
+  return weight;
+}
+
+/**
+ * x [n, from] times a 4-bit weight: bits uint8 [to, blocks, block / 2], scales and zero points [to * blocks]. The even
+ * inputs times one half of the bytes, plus the odd ones times the other. The runtime's own MatMulNBits takes as long for
+ * 512 rows, and up to six times as long for few, where a weight is an input (docs/decisions/engine-speed.md).
+ */
 const int4ProductOp: Op<Blocks> = {
   name: 'int4Product',
   backward: 'keep',
@@ -139,18 +158,36 @@ const int4ProductOp: Op<Blocks> = {
     return [{ shape: [x.shape[0]!, to], dtype: 'float32' }];
   },
   emit: (to, node) => {
+    const [[x, ...packed], [y]] = ends(to, node);
     const { block, from } = node.attrs;
-    const attributes = { K: from, N: node.inputs[1]!.shape[0]!, bits: 4, block_size: block };
-    to.node('MatMulNBits', ...ends(to, node), attributes, CONTRIB);
+    const [rows, shape] = [node.inputs[0]!.shape[0]!, node.inputs[1]!.shape];
+    const bytes = shape[1]! * shape[2]!;
+    let whole = x!;
+    if (shape[1]! * block !== from) {
+      whole = to.fresh();
+      to.node('Pad', [x!, to.ints([0, 0, 0, shape[1]! * block - from])], [whole]);
+    }
+    const [pairs, turned, evenRow, oddRow, even, odd, product] = Array.from({ length: 7 }, () => to.fresh()) as [
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+    ];
+    to.node('Reshape', [whole, to.ints([rows * bytes, 2])], [pairs]);
+    to.node('Transpose', [pairs], [turned], { perm: [1, 0] });
+    to.node('Split', [turned, to.ints([1, 1])], [evenRow, oddRow], { axis: 0 });
+    to.node('Reshape', [evenRow, to.ints([rows, bytes])], [even]);
+    to.node('Reshape', [oddRow, to.ints([rows, bytes])], [odd]);
+    to.node('Gemm', [even, half(to, 'even', packed, shape)], [product], { transB: 1 });
+    to.node('Gemm', [odd, half(to, 'odd', packed, shape), product], [y!], { transB: 1 });
   },
   vjp: () => [undefined, undefined, undefined, undefined],
 };
 
-/**
- * dy [n, to] times the same weight: [n, from]. The runtime has a product in one direction only, so the weight is unpacked,
- * low halves of a block's bytes before the high ones: that moves whole runs of bytes, and only the result, which is much
- * smaller than the weight, is put into the right order.
- */
+/** dy [n, to] times the same weight: [n, from]. Each half gives its inputs, and only the result is put into their order. */
 const int4GradientOp: Op<Blocks> = {
   name: 'int4Gradient',
   backward: 'keep',
@@ -161,45 +198,29 @@ const int4GradientOp: Op<Blocks> = {
     return [{ shape: [dy.shape[0]!, from], dtype: 'float32' }];
   },
   emit: (to, node) => {
-    const [[dy, bits, scale, zero], [dx]] = ends(to, node);
+    const [[dy, ...packed], [dx]] = ends(to, node);
     const { block, from } = node.attrs;
-    const [outputs, blocks] = node.inputs[1]!.shape as [number, number];
-    const rows = node.inputs[0]!.shape[0]!;
-    const name = (): string => to.fresh();
-    const [low, high, both, lines, numbers, weight, product, paired, ordered] = [
-      name(),
-      name(),
-      name(),
-      name(),
-      name(),
-      name(),
-      name(),
-      name(),
-      name(),
-    ];
-    to.node('BitwiseAnd', [bits!, to.bytes(15)], [low]);
-    to.node('BitShift', [bits!, to.bytes(4)], [high], { direction: 'RIGHT' });
-    to.node('Concat', [low, high], [both], { axis: 2 });
-    to.node('Reshape', [both, to.ints([outputs * blocks, block])], [lines]);
-    to.node('DequantizeLinear', [lines, scale!, zero!], [numbers], { axis: 0 });
-    to.node('Reshape', [numbers, to.ints([outputs, blocks * block])], [weight]);
-    to.node('Gemm', [dy!, weight], [product]);
-    to.node('Reshape', [product, to.ints([rows * blocks, 2, block / 2])], [paired]);
-    to.node('Transpose', [paired], [ordered], { perm: [0, 2, 1] });
-    if (blocks * block === from) return to.node('Reshape', [ordered, to.ints([rows, from])], [dx!]);
+    const [rows, shape] = [node.inputs[0]!.shape[0]!, node.inputs[1]!.shape];
+    const columns = (['even', 'odd'] as const).map((which) => {
+      const [product, column] = [to.fresh(), to.fresh()];
+      to.node('Gemm', [dy!, half(to, which, packed, shape)], [product]);
+      to.node('Reshape', [product, to.ints([rows * shape[1]! * shape[2]!, 1])], [column]);
+      return column;
+    });
+    const pairs = to.fresh();
+    to.node('Concat', columns, [pairs], { axis: 1 });
+    const width = shape[1]! * block;
+    if (width === from) return to.node('Reshape', [pairs, to.ints([rows, from])], [dx!]);
     const padded = to.fresh();
-    to.node('Reshape', [ordered, to.ints([rows, blocks * block])], [padded]);
+    to.node('Reshape', [pairs, to.ints([rows, width])], [padded]);
     to.node('Slice', [padded, to.ints([0]), to.ints([from]), to.ints([1])], [dx!]);
   },
   vjp: () => [undefined, undefined, undefined, undefined],
 };
-export const int4Product = (x: Value, bits: Value, scale: Value, packedZero: Value, block: number): Value =>
-  x.scope.apply(int4ProductOp, [x, bits, scale, packedZero], { block, from: x.shape[1]! })[0]!;
-export const int4Gradient = (
-  dy: Value,
-  [bits, scale, zero]: readonly [Value, Value, Value],
-  block: number,
-  from: number,
-): Value => dy.scope.apply(int4GradientOp, [dy, bits, scale, zero], { block, from })[0]!;
+type Int4 = readonly [bits: Value, scale: Value, zero: Value];
+export const int4Product = (x: Value, weight: Int4, block: number): Value =>
+  x.scope.apply(int4ProductOp, [x, ...weight], { block, from: x.shape[1]! })[0]!;
+export const int4Gradient = (dy: Value, weight: Int4, block: number, from: number): Value =>
+  dy.scope.apply(int4GradientOp, [dy, ...weight], { block, from })[0]!;
 
 export const QUANTISED = [quantiseRowsOp, int8ProductOp, columnPeaksOp, int8RowsOp, int4ProductOp, int4GradientOp];

@@ -1,7 +1,7 @@
-/** @file Sums and means over axes, kept as axes of length 1; softmax and its logarithm. */
+/** @file Sums and means over axes, kept as axes of length 1; softmax. */
 import { ends, type Emitter, type Op } from '../op.ts';
 import { ShapeError, sizeOf, type Node, type Value } from '../value.ts';
-import { exp, mul, sub } from './elementwise.ts';
+import { mul, sub } from './elementwise.ts';
 
 interface Axes extends Record<string, readonly number[]> {
   readonly axes: readonly number[];
@@ -34,25 +34,6 @@ const softmaxOp: Op<Record<string, never>> = {
   emit: (to, node) => to.node('Softmax', ...ends(to, node), { axis: -1 }),
   vjp: ({ outputs: [y] }, [dy]) => [mul(y!, sub(dy!, sumLast(mul(dy!, y!))))],
 };
-/** Over the last axis. WebGPU has no LogSoftmax: there as x - max - log(sum(exp(x - max))). */
-const logSoftmaxOp: Op<Record<string, never>> = {
-  name: 'logSoftmax',
-  backward: 'keep',
-  types: ([x]) => [{ shape: x!.shape, dtype: 'float32' }],
-  emit: (to, node) => {
-    if (to.device === 'cpu') return to.node('LogSoftmax', ...ends(to, node), { axis: -1 });
-    const [[x], [y]] = ends(to, node);
-    const last = to.ints([node.inputs[0]!.shape.length - 1]);
-    const [max, shifted, e, sum, log] = [to.fresh(), to.fresh(), to.fresh(), to.fresh(), to.fresh()];
-    to.node('ReduceMax', [x!, last], [max], { keepdims: 1 });
-    to.node('Sub', [x!, max], [shifted]);
-    to.node('Exp', [shifted], [e]);
-    to.node('ReduceSum', [e, last], [sum], { keepdims: 1 });
-    to.node('Log', [sum], [log]);
-    to.node('Sub', [shifted, log], [y!]);
-  },
-  vjp: ({ outputs: [y] }, [dy]) => [sub(dy!, mul(exp(y!), sumLast(dy!)))],
-};
 
 /** Sums over the given axes (counted from 0), which stay as axes of length 1. */
 export const reduceSum = (x: Value, axes: readonly number[]): Value => x.scope.apply(sumOp, [x], { axes })[0]!;
@@ -62,6 +43,5 @@ export const sumLast = (x: Value): Value => reduceSum(x, last(x));
 /** Mean over the last axis, kept as 1. */
 export const meanLast = (x: Value): Value => x.scope.apply(meanOp, [x], { axes: last(x) })[0]!;
 export const softmax = (x: Value): Value => x.scope.apply(softmaxOp, [x], {})[0]!;
-export const logSoftmax = (x: Value): Value => x.scope.apply(logSoftmaxOp, [x], {})[0]!;
 
-export const REDUCE = [sumOp, meanOp, softmaxOp, logSoftmaxOp];
+export const REDUCE = [sumOp, meanOp, softmaxOp];
