@@ -23,11 +23,13 @@ export const ERROR_CODES = {
   DATA_EMPTY: 2,
   DATA_SHAPE_UNKNOWN: 2,
   DATASET_NOT_FOUND: 2,
+  DATASET_IN_USE: 2,
   PROJECT_NOT_FOUND: 2,
   PROJECT_EXISTS: 2,
   PROJECT_IN_USE: 2,
   RECIPE_INVALID: 2,
   RUN_NOT_FOUND: 2,
+  RUN_IN_USE: 2,
   RUN_STATE: 2,
   CHECKPOINT_NOT_FOUND: 2,
   CHECKPOINT_INVALID: 1,
@@ -109,12 +111,15 @@ export class FettleError extends Error implements ErrorShape {
 
 const SYSTEM_ERRORS: Readonly<Record<string, readonly [ErrorCode, string, string]>> = {
   ENOSPC: ['DISK_FULL', 'The disk is full.', 'Free some space or choose another folder; nothing finished was lost.'],
+  EDQUOT: ['DISK_FULL', 'No more space may be taken on this disk.', 'Free some space or choose another folder.'],
+  EFBIG: ['DISK_FULL', 'A file grew larger than the disk takes.', 'Choose a folder on another disk, or fewer bits.'],
   SQLITE_FULL: ['DISK_FULL', 'The disk is full.', 'Free some space; what was written down before is safe.'],
   ENOENT: ['FILE_NOT_FOUND', 'A file or folder does not exist.', 'Check the path.'],
   EACCES: ['FILE_UNREADABLE', 'Access to a file or folder was denied.', 'Check its permissions.'],
   EPERM: ['FILE_UNREADABLE', 'Access to a file or folder was denied.', 'Check its permissions.'],
   EROFS: ['FILE_UNREADABLE', 'The target is read-only.', 'Choose a folder that can be written.'],
   EISDIR: ['FILE_UNREADABLE', 'A folder was given where a file is needed.', 'Name a file.'],
+  ENAMETOOLONG: ['INPUT_INVALID', 'A name is longer than the system takes.', 'Choose a shorter name or folder.'],
   EADDRINUSE: ['PORT_IN_USE', 'That port is already in use.', 'Choose another with --port, or leave it out.'],
 };
 

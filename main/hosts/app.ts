@@ -10,6 +10,7 @@ import type { Core } from '../core/context.ts';
 import { openDatabase } from '../core/database.ts';
 import { createEvents } from '../core/events.ts';
 import { openHome, sweepHome } from '../core/home.ts';
+import { createInUse } from '../core/in-use.ts';
 import { createJobs } from '../core/jobs.ts';
 import { takeLock } from '../core/lock.ts';
 import { openLog } from '../core/log.ts';
@@ -78,6 +79,7 @@ export function createApp({ home: root, kind, threads = availableParallelism(), 
       events,
       workers,
       jobs,
+      inUse: createInUse(db, jobs),
       threads,
       version: packageJson.version,
       host: kind,
@@ -132,8 +134,9 @@ function featuresOf(core: Core): {
   const talk = createTalk(core, { projects, models, datasets, runs });
   const endpoint = createEndpoint(core, talk);
   const curves = async (project: string): Promise<LearningCurve[]> => pilots.handlers['curves.list']({ project });
-  const evaluation = createEvaluation(core, { projects, models, datasets, runs, strategy, curves });
-  const exports = createExports(core, { projects, models, datasets, runs, evaluation });
+  const { makeRoom } = talk.generation;
+  const evaluation = createEvaluation(core, { projects, models, datasets, runs, strategy, curves, makeRoom });
+  const exports = createExports(core, { projects, models, datasets, runs, evaluation, makeRoom });
   const blind = async (project: string): Promise<BlindTest[]> => talk.handlers['blind.list']({ project });
   const desk = createDesk(core, { projects, models, datasets, runs, evaluation, exports, curves, blind });
   const handlers: AllHandlers = {

@@ -5,6 +5,7 @@ import { ErrorInfo, Time } from './common.ts';
 
 export const JobKind = z.enum([
   'train',
+  'adapter',
   'model',
   'starter',
   'import',
@@ -12,6 +13,7 @@ export const JobKind = z.enum([
   'tokens',
   'derive',
   'measure',
+  'calibrate',
   'pilot',
   'curve',
   'compare',

@@ -1,7 +1,7 @@
 /** @file What training holds in memory, counted from the programs that it would run: nothing is opened, nothing allocated. */
 import type { Precision, Recipe } from '../../contract/recipe.ts';
 import { scaleOf } from '../../formats/peft.ts';
-import type { ModelSpec } from '../architectures/spec.ts';
+import { isTied, type ModelSpec } from '../architectures/spec.ts';
 import type { Program } from '../graph/emit.ts';
 import { nodeOf, sizeOf, type Node, type TensorType, type Value } from '../graph/value.ts';
 import type { TrainedShape } from '../layers/block.ts';
@@ -76,7 +76,7 @@ export function trainedLayout(spec: ModelSpec, recipe: MemoryKeys): ReturnType<t
 export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, threads: number): Footprint {
   const options: ProgramOptions = { device: 'cpu', precision: recipe.precision };
   const shape = trainedShape(recipe);
-  const tied = spec.names.head === spec.names.embedding;
+  const tied = isTied(spec);
   const outer =
     shape.kind === 'whole'
       ? ['head', ...spec.finalVectors.map(({ name }) => name)]

@@ -316,14 +316,15 @@ interface HeadChunk {
   readonly count: number;
 }
 
-/** 0 with the probability `share`, to one part in 256, else what keeps the mean: four bytes of each draw decide four numbers. */
+/** 0 with the probability `share`, to one part in 65,536, else what keeps the mean: two halves of each draw decide two numbers. */
 function dropoutMask(random: Random, size: number, share: number): Float32Array {
-  const limit = Math.min(255, Math.round(share * 256));
-  const kept = 256 / (256 - limit);
+  const limit = Math.round(share * 65536);
+  const kept = 65536 / (65536 - limit);
   const mask = new Float32Array(size);
-  for (let i = 0; i < size; i += 4) {
-    let bits = random.bits();
-    for (let j = i; j < Math.min(i + 4, size); j++, bits >>>= 8) mask[j] = (bits & 255) < limit ? 0 : kept;
+  for (let i = 0; i < size; i += 2) {
+    const bits = random.bits();
+    mask[i] = (bits & 65535) < limit ? 0 : kept;
+    if (i + 1 < size) mask[i + 1] = bits >>> 16 < limit ? 0 : kept;
   }
   return mask;
 }

@@ -44,7 +44,13 @@ export async function evaluate(
   const { maxLength, batchSize } = options;
   const fitted = fitExamples(given, maxLength, options.strategy === 'instruct' ? 'cut' : 'split');
   if (fitted.examples.length === 0)
-    throw new FettleError('DATA_EMPTY', 'No held-out example has tokens to measure.', 'Hold out more rows.');
+    throw given.some((example) => labelledCount(example) > 0)
+      ? new FettleError(
+          'DATA_EMPTY',
+          `Of every held-out example what is measured lies beyond ${maxLength} tokens.`,
+          'Raise maxLength, or hold out shorter rows.',
+        )
+      : new FettleError('DATA_EMPTY', 'No held-out example has tokens to measure.', 'Hold out more rows.');
   const lengths = fitted.examples.map((example) => example.ids.length);
   const rows = options.packing ? packRows(lengths, maxLength) : lengths.map((_, index) => [index]);
   const examples = given.map(() => ({ sum: 0, count: 0 }));

@@ -61,6 +61,17 @@ describe('a conversation', () => {
     expect(loss.indexOf(1)).toBe(prompt.length);
   });
 
+  it('with a template that drops what was thought before the last question, is learned from its last answer', () => {
+    const source =
+      "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n\n</think>\n\n{% endif %}";
+    const by = { ...form, template: chatTemplate(source, { bosToken: null, eosToken: null }) };
+    const { ids, loss } = chatExample(talk('How?', 'So.', 'And?', 'Then.'), by);
+    const labelled = [...ids].filter((_, i) => loss[i] === 1);
+    expect(form.tokenizer.decode(labelled)).toContain('Then.');
+    expect(form.tokenizer.decode(labelled)).not.toContain('So.');
+    expect([...ids.subarray(0, loss.indexOf(1))]).toEqual(chatPrompt(talk('How?', 'So.', 'And?'), by));
+  });
+
   it('without an answer, or with a template that rewrites what was said, is refused', () => {
     expect(() => chatExample(talk('q'), form)).toThrow(expect.objectContaining({ code: 'DATA_EMPTY' }));
     const template = chatTemplate('{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}', {

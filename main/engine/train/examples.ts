@@ -17,7 +17,9 @@ export interface ChatOptions {
 
 /**
  * A conversation through the model's template. Loss lies on every assistant turn and on the token that ends it, on
- * nothing else. Each answer is tokenised from its first character, as it will be when the model answers.
+ * nothing else. Each answer is tokenised from its first character, as it will be when the model answers. Where the
+ * template writes earlier answers otherwise once there are later ones (Qwen3 drops their thoughts), the last ones alone
+ * can be told, and carry loss.
  * @throws TEMPLATE_FAILED, DATA_EMPTY for a conversation without an answer.
  */
 export function chatExample(
@@ -28,11 +30,16 @@ export function chatExample(
   const guard = guardSpecial(toldTo(template, messages, tools), tokenizer);
   const render = renderer(guard, template);
   const whole = render(guard.messages);
-  const answers = guard.messages.flatMap((message, i) =>
-    message.role === 'assistant' ? [spanOf(i, guard.messages, whole, render)] : [],
-  );
-  if (answers.length === 0)
+  const given = guard.messages.flatMap((message, i) => (message.role === 'assistant' ? [i] : []));
+  if (given.length === 0)
     throw new FettleError('DATA_EMPTY', 'A conversation has no answer to learn from.', 'Every row needs a response.');
+  const answers = given.flatMap((i) => spanOf(i, guard.messages, whole, render) ?? []);
+  if (answers.length === 0)
+    throw new FettleError(
+      'TEMPLATE_FAILED',
+      'The model’s chat template writes a conversation differently once its answer is there, so it cannot be told which tokens are the answer’s.',
+      'Choose another model.',
+    );
   const ids: number[] = [];
   const loss: number[] = [];
   const put = (text: string, isAnswer: boolean): void => {
@@ -53,7 +60,7 @@ export function chatExample(
     }
   };
   let at = 0;
-  for (const [start, end] of answers) {
+  for (const { start, end } of answers) {
     put(whole.slice(at, start), false);
     put(whole.slice(start, end), true);
     at = end;
@@ -94,22 +101,16 @@ export function documentExample(text: string, tokenizer: Tokenizer): Example {
   return { ids: Int32Array.from(ids), loss: new Uint8Array(ids.length).fill(1, tokenizer.startIds.length) };
 }
 
-/** Where answer number `i` stands in the whole text: from where the model is asked to speak to where its turn is over. */
+/** Where message `i`, an answer, stands in the whole text: from where the model is asked to speak to where its turn is over; undefined where the whole does not begin so. */
 function spanOf(
   i: number,
   messages: readonly ChatMessage[],
   whole: string,
   render: Render,
-): [start: number, end: number] {
+): { readonly start: number; readonly end: number } | undefined {
   const before = render(messages.slice(0, i), { addGenerationPrompt: true });
   const after = render(messages.slice(0, i + 1));
-  if (!after.startsWith(before) || !whole.startsWith(after))
-    throw new FettleError(
-      'TEMPLATE_FAILED',
-      'The model’s chat template writes earlier turns differently once there are later ones, so it cannot be told which tokens are the answer’s.',
-      'Train on rows with one question and one answer, or choose another model.',
-    );
-  return [before.length, after.length];
+  return after.startsWith(before) && whole.startsWith(after) ? { start: before.length, end: after.length } : undefined;
 }
 
 /** Ids of special tokens, and the text between them. */

@@ -214,6 +214,12 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
   }
 
   async function diverged(): Promise<FettleError> {
+    if (progress.step === 0)
+      return new FettleError(
+        'MODEL_INCOMPLETE',
+        'The model gives no numbers before it has learned anything: its files, or the adapter that it starts from, hold values that are none.',
+        'Get the files again: they may be damaged. Another tool that reads them will say the same.',
+      );
     const checkpoint = (await listCheckpoints(options.checkpointDir)).checkpoints.at(-1)?.name ?? null;
     return new FettleError(
       'TRAINING_DIVERGED',
