@@ -1,6 +1,7 @@
 /** @file Numbers and tables in words that people read in a terminal. */
 
 export { bytes } from '../contract/bytes.ts';
+export { count } from '../contract/figures.ts';
 
 export function duration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
@@ -9,7 +10,6 @@ export function duration(seconds: number): string {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
-export const count = (value: number): string => Math.round(value).toLocaleString('en-GB');
 export const loss = (value: number | null): string => (value === null ? '–' : value.toFixed(4));
 
 /** Columns as wide as their longest cell; the first row is the head. */

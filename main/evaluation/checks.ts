@@ -137,10 +137,22 @@ function lengthOf(text: string): number {
   return parted === signs ? parted : signs / 2;
 }
 
+const WANT_THE_ANSWER: ReadonlySet<Check['kind']> = new Set(['exact', 'number', 'choice']);
+
 /** What a check cannot judge in these data shows before any model is asked. @throws INPUT_INVALID */
-export function refuseUnfit(checks: readonly Check[], expected: readonly string[]): void {
+export function refuseUnfit(
+  checks: readonly Check[],
+  expected: readonly string[],
+  { prose = false }: { readonly prose?: boolean } = {},
+): void {
   for (const check of checks) {
     const { kind } = check;
+    if (prose && (WANT_THE_ANSWER.has(kind) || (kind === 'contains' && ownText(check) === null)))
+      throw new FettleError(
+        'INPUT_INVALID',
+        `The check “${kind}” looks for one right answer, and these data are documents: what is asked is to go on from their first words, and no way to go on is the only right one.`,
+        'Take a check of the words shared (f1, rouge-l), of the length, of a pattern, or of words that must be in it; or measure on questions with answers.',
+      );
     const looksFor = kind === 'choice' || (kind === 'contains' && ownText(check) === null);
     const empty = expected.filter((each) => (kind === 'choice' ? words(each).length === 0 : fold(each) === '')).length;
     if (looksFor && empty > 0)

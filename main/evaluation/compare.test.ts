@@ -6,9 +6,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeExamples } from '../../test/e2e/examples.ts';
 import { writeTinyModel } from '../../test/fixtures/tiny-model.ts';
 import type { InputOf } from '../contract/api.ts';
-import type { Comparison, Run } from '../contract/entities.ts';
+import type { Comparison, ComparisonResult, Run } from '../contract/entities.ts';
+import { readRows, ROWS_FILE, type StoredRow } from '../datasets/rows.ts';
 import { createApp, type App } from '../hosts/app.ts';
 import { cautionsOf } from './desk/cautions.ts';
+import { learnedBy } from './targets.ts';
 
 /** No report may hold any of it. */
 const UNMISTAKABLE = 'zqx-very-private-folder';
@@ -19,10 +21,14 @@ let first: Run;
 let second: Run;
 let measured: Comparison;
 
-const train = async (over?: string): Promise<Run> => {
+const train = async (over?: string, dataset?: string): Promise<Run> => {
   const set = { maxSteps: 8, evalEvery: 4, saveEvery: 4, maxLength: 64, batchSize: 2, learningRate: 0.02, rank: 4 };
   const request = { project: 'shop', model: 'tiny', strategy: 'instruct', set } as const;
-  const run = await app.client.call('runs.start', { ...request, ...(over ? { over } : {}) });
+  const run = await app.client.call('runs.start', {
+    ...request,
+    ...(over ? { over } : {}),
+    ...(dataset ? { dataset } : {}),
+  });
   await app.core.jobs.settled(app.core.jobs.of('train', run.id)!.id);
   return app.client.call('runs.show', { run: run.id });
 };
@@ -100,6 +106,22 @@ describe('a comparison', () => {
     expect(alone.verdicts).toEqual([]);
   });
 
+  it('keeps the loss of every row, of one length for all, and the hash of each stage', () => {
+    const { rows, maxLength, heldOutRows, heldOutTokens, losses, models, learned } = measured.result!;
+    expect(rows).toHaveLength(heldOutRows);
+    expect(rows.reduce((sum, { tokens }) => sum + tokens, 0)).toBe(heldOutTokens);
+    for (const [i, { loss }] of losses.entries())
+      expect(rows.reduce((sum, row) => sum + row.losses[i]! * row.tokens, 0) / heldOutTokens).toBeCloseTo(
+        loss.value,
+        9,
+      );
+    expect(rows[0]!.text).toMatch(/^\w+ writes that the /);
+    // That of the model: the runs were trained with 64.
+    expect(maxLength).toBe(512);
+    expect(models.map(({ under }) => under)).toEqual([[], [], [models[1]!.adapter]]);
+    expect(learned).toEqual({ rows: 0, unchecked: [] });
+  });
+
   it('is listed without what it measured', async () => {
     const list = await app.client.call('evaluation.list', { project: 'shop' });
     expect(list.at(-1)).toMatchObject({
@@ -108,6 +130,91 @@ describe('a comparison', () => {
       labels: measured.result!.models.map(({ label }) => label),
     });
     expect(JSON.stringify(list)).not.toContain('Dear');
+  });
+});
+
+describe('data that another run learned from', () => {
+  /** Some of the first data's rows, brought in again by themselves among others: other ones are held out. */
+  async function again(name: string, taken: readonly StoredRow[], others: number): Promise<string> {
+    const rows = [
+      ...taken.map(({ messages }) => ({ instruction: messages![0]!.content, response: messages![1]!.content })),
+      ...Array.from({ length: others }, (_, i) => ({ instruction: `${name} ${i}?`, response: `Answer ${i}.` })),
+    ];
+    const path = join(folder, `${name}.jsonl`);
+    writeFileSync(path, rows.map((each) => JSON.stringify(each)).join('\n'));
+    const { client } = app;
+    await app.core.jobs.settled(
+      (await client.call('datasets.import', { project: 'shop', paths: [path], heldOut: 0.01 })).id,
+    );
+    return (await client.call('datasets.list', { project: 'shop' }))[0]!.id;
+  }
+  const rowsOf = (dataset: string): Promise<StoredRow[]> =>
+    Array.fromAsync(readRows(join(home, 'projects/shop/datasets', dataset, ROWS_FILE)));
+
+  it('is left out of what is measured, also where a stage below learned from it, and it is said how much', async () => {
+    const held = (await rowsOf(first.dataset!)).filter(({ split }) => split === 'held-out');
+    const dataset = await again('some', held, 20);
+    const questions = new Set(held.map(({ messages }) => messages![0]!.content));
+    const trained = (await rowsOf(dataset)).filter(
+      ({ split, messages }) => split === 'train' && questions.has(messages![0]!.content),
+    ).length;
+    expect([trained > 0, trained < held.length]).toEqual([true, true]);
+    const left = held.length - trained;
+    const other = await train(undefined, dataset);
+    const { result } = await compare([first.id, other.id], { samples: 100 });
+    expect(result).toMatchObject({ learned: { rows: trained, unchecked: [] }, heldOutRows: left });
+    expect(result!.samples).toHaveLength(left);
+    const staged = await train(other.id, first.dataset!);
+    const below = await compare(['tiny', staged.id], { dataset: first.dataset!, suites: ['held-out'] });
+    expect(below.result).toMatchObject({ learned: { rows: trained }, heldOutRows: left });
+  });
+
+  it('is refused where nothing else is left', async () => {
+    const trained = (await rowsOf(first.dataset!)).filter(({ split }) => split === 'train').slice(0, 20);
+    const dataset = await again('trained', trained, 0);
+    expect(await compare(['tiny', first.id], { dataset })).toMatchObject({
+      state: 'failed',
+      result: null,
+      error: { code: 'DATA_EMPTY', message: expect.stringContaining('The only held-out row of these data') as string },
+    });
+    await app.client.call('datasets.delete', { project: 'shop', dataset });
+  });
+
+  it('may be unknown: of an adapter that was made elsewhere, and of a run that began from one', () => {
+    const parts = { runs: { show: () => first }, datasets: { rowsFile: (_: string, id: string) => id } };
+    const of = (run: Partial<Run>): unknown =>
+      learnedBy({ run: { ...first, ...run } } as Parameters<typeof learnedBy>[0], parts);
+    expect(of({})).toEqual({ files: [first.dataset], known: true });
+    expect(of({ dataset: null, over: { run: first.id, checkpoint: null } })).toEqual({
+      files: [first.dataset],
+      known: false,
+    });
+    expect(of({ recipe: { ...first.recipe!, initAdapter: '/x' } })).toMatchObject({ known: false });
+  });
+});
+
+describe('documents', () => {
+  it('are judged by the checks that are named, and not at all without; those that look for one answer are refused', async () => {
+    const { client } = app;
+    const path = join(folder, 'text.md');
+    const paragraph = (i: number): string => `Paragraph ${i} tells ${'of lamps and of chairs '.repeat(12)}in the shop.`;
+    writeFileSync(path, Array.from({ length: 12 }, (_, i) => paragraph(i)).join('\n\n'));
+    await app.core.jobs.settled(
+      (await client.call('datasets.import', { project: 'shop', paths: [path], heldOut: 0.3 })).id,
+    );
+    const [text] = await client.call('datasets.list', { project: 'shop' });
+    expect(text!.kind).toBe('prose');
+    const asked = { dataset: text!.id, suites: ['task'] } as const;
+    const plain = await compare(['tiny'], { ...asked, suites: ['task'] });
+    expect(plain.result).toMatchObject({ scorecard: null, samples: [{ prompt: expect.any(String) as string }] });
+    const judged = await compare(['tiny'], { ...asked, suites: ['task'], checks: [{ kind: 'f1' }] });
+    expect(judged.result!.scorecard!.goal!.items[0]!.expected).toContain('of lamps and of chairs');
+    const refused = await compare(['tiny'], { ...asked, suites: ['task'], checks: [{ kind: 'exact' }] });
+    expect(refused.error).toMatchObject({
+      code: 'INPUT_INVALID',
+      message: expect.stringContaining('these data are documents') as string,
+    });
+    await client.call('datasets.delete', { project: 'shop', dataset: text!.id });
   });
 });
 
@@ -225,6 +332,18 @@ describe('what goes wrong', () => {
     const shown = app.client.call('evaluation.show', { comparison: measured.id });
     await expect(shown).rejects.toMatchObject({ code: 'RESULT_NEWER' });
     expect(await app.client.call('evaluation.list', { project: 'shop' })).not.toEqual([]);
+    put.run(result, measured.id);
+  });
+
+  it('a result that was kept before single rows were is read, and says that nobody looked for learned rows', async () => {
+    const { result } = app.core.db.prepare('SELECT result FROM comparison WHERE id = ?').get(measured.id) as {
+      result: string;
+    };
+    const put = app.core.db.prepare('UPDATE comparison SET result = ? WHERE id = ?');
+    const { rows: _r, learned: _l, maxLength: _m, models, ...older } = JSON.parse(result) as ComparisonResult;
+    put.run(JSON.stringify({ ...older, models: models.map(({ under: _, ...model }) => model) }), measured.id);
+    const shown = await app.client.call('evaluation.show', { comparison: measured.id });
+    expect(shown.result).toMatchObject({ learned: null, maxLength: null, rows: [], models: [{ under: [] }, {}, {}] });
     put.run(result, measured.id);
   });
 

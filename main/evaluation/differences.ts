@@ -1,5 +1,6 @@
 /** @file A comparison in words: the verdict on each difference, and what differs between the runs behind it. */
 import type { ComparisonResult, DifferenceVerdict, Measured, Run } from '../contract/entities.ts';
+import { signed } from '../contract/figures.ts';
 import { hasMargin, lossMargin } from '../contract/margin.ts';
 import { measure, type RowLoss } from './bootstrap.ts';
 import { signFlip } from './significance.ts';
@@ -12,24 +13,23 @@ const LEVEL = 0.05;
 /**
  * Losses of models over the same rows, the first against each other one; lower is better. As with shares of answers a
  * difference needs both, a margin without zero and the test: of few rows the bootstrap's margin alone is too narrow.
+ * The verdicts are those of a question that is asked alone.
  */
 export function compareLosses(models: readonly (readonly RowLoss[])[]): {
   losses: Measured[];
   differences: Measured[];
   verdicts: DifferenceVerdict[];
+  ps: number[];
 } {
   const measured = measure(models);
   const [first, ...others] = models;
-  const verdicts = measured.differences.map(({ low, high }, i): DifferenceVerdict => {
-    if (low <= 0 && high >= 0) return 'no-difference';
-    // Sums, since a row counts by its tokens in the mean too.
-    const p = signFlip(others[i]!.map(({ sum }, row) => sum - first![row]!.sum));
-    return p > LEVEL ? 'no-difference' : high < 0 ? 'better' : 'worse';
-  });
-  return { ...measured, verdicts };
+  // Sums, since a row counts by its tokens in the mean too.
+  const ps = others.map((rows) => signFlip(rows.map(({ sum }, row) => sum - first![row]!.sum)));
+  const verdicts = measured.differences.map(({ low, high }, i): DifferenceVerdict =>
+    ps[i]! > LEVEL || (low <= 0 && high >= 0) ? 'no-difference' : high < 0 ? 'better' : 'worse',
+  );
+  return { ...measured, verdicts, ps };
 }
-
-const signed = (value: number): string => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(3)}`;
 
 export function sentenceOf(
   label: string,
@@ -38,8 +38,8 @@ export function sentenceOf(
   rows: number,
 ): string {
   const figures = hasMargin(rows)
-    ? `${signed(loss.value)} ${lossMargin(loss, rows)} nats a token, on ${rows} held-out rows`
-    : `${signed(loss.value)} nats a token, on one held-out row, which gives no margin`;
+    ? `${signed(loss.value, 3)} ${lossMargin(loss, rows)} nats a token, on ${rows} held-out rows`
+    : `${signed(loss.value, 3)} nats a token, on one held-out row, which gives no margin`;
   switch (verdict) {
     case 'better':
       return `${label} is better than ${against} on rows it has not seen (${figures}).`;

@@ -18,14 +18,15 @@ import type { Datasets } from '../datasets/index.ts';
 import type { Models } from '../models/index.ts';
 import type { Projects } from '../projects/index.ts';
 import type { Runs } from '../runs/index.ts';
-import type { CompareEvent, CompareJob, CompareResult } from '../workers/compare.ts';
+import type { CompareEvent, CompareJob } from '../workers/compare.ts';
 import type { StrategyService } from '../strategy/index.ts';
 import type { Generation } from '../talk/generation.ts';
 import { validate } from './checks.ts';
 import { settingsOf } from './differences.ts';
+import type { Outcome } from './outcome.ts';
 import { probesFolder } from './probes.ts';
 import { readResult } from './stored.ts';
-import { compared, resolveTarget, type ResolvedTarget } from './targets.ts';
+import { compared, learnedBy, resolveTarget, type ResolvedTarget } from './targets.ts';
 import { verdictsOf } from './verdict/index.ts';
 
 type Names = 'evaluation.compare' | 'evaluation.list' | 'evaluation.show';
@@ -46,6 +47,9 @@ interface Parts {
   /** Learning curves of a project, newest first. */
   readonly curves: (project: string) => Promise<LearningCurve[]>;
 }
+
+/** Tokens of a held-out row that are measured. It depends on no recipe: a run's loss is the same beside whichever other. */
+const LENGTH = 1024;
 
 const Request = z.object({
   targets: z.array(z.string()),
@@ -155,6 +159,7 @@ export function createEvaluation(core: Core, parts: Parts): Evaluation {
     const data = dataset === null ? null : datasets.show(project, dataset);
     await parts.makeRoom(targets.map(({ model }) => model));
     control.update({ state: 'running', stage: 'Loading' });
+    const learned = targets.map((target) => learnedBy(target, parts));
     let cancelled = false;
     const job: CompareJob = {
       targets: targets.map(({ target, label, modelPath, adapter, under }) => ({
@@ -168,13 +173,15 @@ export function createEvaluation(core: Core, parts: Parts): Evaluation {
       rows: data && datasets.rowsFile(project, data.id),
       dataset: data?.id ?? '',
       prose: data?.kind === 'prose',
-      maxLength: Math.max(...targets.map((target) => target.run?.recipe?.maxLength ?? 0)) || 512,
+      learned: learned.flatMap(({ files }) => files),
+      unchecked: targets.filter((_, i) => !learned[i]!.known).map(({ label }) => label),
+      maxLength: Math.min(LENGTH, ...(await readAtMost(targets))),
       samples,
       checks,
       probes: probesFolder(),
       threads: core.threads,
     };
-    const worker = core.workers.run<CompareEvent, CompareResult>('compare', job, ({ stage, progress }) =>
+    const worker = core.workers.run<CompareEvent, Outcome>('compare', job, ({ stage, progress }) =>
       control.update({ stage, progress }),
     );
     control.onAsk(() => {
@@ -199,6 +206,12 @@ export function createEvaluation(core: Core, parts: Parts): Evaluation {
       throw error;
     }
   });
+
+  /** Positions of each model. */
+  const readAtMost = async (targets: readonly ResolvedTarget[]): Promise<number[]> =>
+    (await Promise.all(targets.map(({ model }) => parts.models.spec(model.id)))).map(
+      ({ maxPositions }) => maxPositions,
+    );
 
   /** Null where the data were deleted since. */
   function trainRowsOf({ run }: ResolvedTarget): number | null {

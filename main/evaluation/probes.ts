@@ -45,15 +45,40 @@ export interface ProbeSuite {
 
 export const probesFolder = (): string => resource('probes');
 
-/** @throws SUITE_NEWER, FILE_NOT_FOUND */
+/** @throws FORMAT_INVALID in words, whatever is wrong with the text. */
+function readAs<T>(schema: z.ZodType<T>, text: string, where: string): T {
+  const broken = (what: string): FettleError =>
+    new FettleError(
+      'FORMAT_INVALID',
+      `The general probe suite cannot be read: ${where} ${what}.`,
+      'Put the suite of this Fettle back (resources/probes), by installing it again.',
+    );
+  let found: unknown;
+  try {
+    found = JSON.parse(text);
+  } catch {
+    throw broken('is no JSON');
+  }
+  const read = schema.safeParse(found);
+  if (read.success) return read.data;
+  const [first] = read.error.issues;
+  throw broken(`does not hold what it must (${first?.path.join('.') || 'as a whole'}: ${first?.message ?? 'unknown'})`);
+}
+
+const Form = z.looseObject({ format: z.int() });
+
+/** @throws SUITE_NEWER, FORMAT_INVALID, FILE_NOT_FOUND */
 export async function readProbes(folder: string): Promise<ProbeSuite> {
-  const manifest = Manifest.parse(JSON.parse(await readFile(join(folder, 'suite.json'), 'utf8')));
-  if (manifest.format > FORMAT)
+  const stated = await readFile(join(folder, 'suite.json'), 'utf8');
+  const { format } = readAs(Form, stated, 'suite.json');
+  // Before the rest is looked at: a newer form may hold anything else.
+  if (format > FORMAT)
     throw new FettleError(
       'SUITE_NEWER',
-      `The general probe suite was written for a newer Fettle (form ${manifest.format}; this one reads ${FORMAT}).`,
+      `The general probe suite was written for a newer Fettle (form ${format}; this one reads ${FORMAT}).`,
       'Use the newer Fettle, or put the suite of this one back (resources/probes).',
     );
+  const { version } = readAs(Manifest, stated, 'suite.json');
   const hash = createHash('sha256');
   const read = async (path: string): Promise<string> => {
     const text = await readFile(join(folder, path), 'utf8');
@@ -63,10 +88,11 @@ export async function readProbes(folder: string): Promise<ProbeSuite> {
   const skills: ProbeSuite['skills'][number][] = [];
   for (const name of (await readdir(folder)).filter((each) => each.endsWith('.jsonl')).sort()) {
     const lines = (await read(name)).split('\n').filter((line) => line.trim() !== '');
-    skills.push({ skill: name.replace(/\.jsonl$/, ''), probes: lines.map((line) => Probe.parse(JSON.parse(line))) });
+    const probes = lines.map((line, i) => readAs(Probe, line, `line ${i + 1} of ${name}`));
+    skills.push({ skill: name.replace(/\.jsonl$/, ''), probes });
   }
   const prose: ProbeSuite['prose'][number][] = [];
   for (const name of (await readdir(join(folder, 'prose'))).filter((each) => each.endsWith('.md')).sort())
     prose.push({ domain: name.replace(/\.md$/, ''), text: await read(`prose/${name}`) });
-  return { version: manifest.version, sha256: hash.digest('hex'), skills, prose };
+  return { version, sha256: hash.digest('hex'), skills, prose };
 }

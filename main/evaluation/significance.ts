@@ -44,13 +44,33 @@ function flipped(values: Float64Array, bits: () => number): number {
   return sum;
 }
 
-/** Which of several hypotheses fall at a family-wise level (Holm 1979), in the order given. */
-export function holm(ps: readonly number[], level = 0.05): boolean[] {
-  const order = ps.map((p, i) => ({ p, i })).sort((a, b) => a.p - b.p);
+/**
+ * Which of several hypotheses fall at a family-wise level, in the order given (Holm 1979, with weights as in his section 5:
+ * a hypothesis of twice the weight may spend twice the errors, and what fell leaves its share to those that are left).
+ */
+export function holm(ps: readonly number[], weights: readonly number[] = ps.map(() => 1), level = 0.05): boolean[] {
+  const order = ps.map((p, i) => ({ p, i, weight: weights[i]! })).sort((a, b) => a.p / a.weight - b.p / b.weight);
   const fallen = ps.map(() => false);
-  for (const [rank, { p, i }] of order.entries()) {
-    if (p > level / (ps.length - rank)) break;
+  let left = order.reduce((sum, { weight }) => sum + weight, 0);
+  for (const { p, i, weight } of order) {
+    if (p > (level * weight) / left) break;
     fallen[i] = true;
+    left -= weight;
   }
   return fallen;
+}
+
+/** Hypotheses by the questions that they belong to: of axes their parts, of those their hypotheses. */
+type Axes = readonly (readonly (readonly number[])[])[];
+
+/** All at once, the errors shared equally: first among the axes, then among the parts of each, then within a part. Empty ones take none. */
+export function holmByAxes(axes: Axes): boolean[] {
+  const asked = axes.map((parts) => parts.filter((ps) => ps.length > 0)).filter((parts) => parts.length > 0);
+  const weighted = asked.flatMap((parts) =>
+    parts.flatMap((ps) => ps.map((p) => ({ p, weight: 1 / (asked.length * parts.length * ps.length) }))),
+  );
+  return holm(
+    weighted.map(({ p }) => p),
+    weighted.map(({ weight }) => weight),
+  );
 }

@@ -15,7 +15,19 @@ export function readResult(stored: string): ComparisonResult {
       `This comparison was kept by a newer Fettle (form ${version}; this one reads ${VERSION}).`,
       'Look at it with the newer Fettle, or compare again. Nothing was changed.',
     );
-  return ComparisonResult.parse(withTextVerdicts(version === 1 ? fromFirst(found as First) : found));
+  return ComparisonResult.parse(withTextVerdicts(withRows(version === 1 ? fromFirst(found as First) : found)));
+}
+
+/** Once single rows, their greatest length and the stages below were not kept, and nobody looked for rows that were learned from. */
+function withRows(result: object): object {
+  const { models = [] } = result as { readonly models?: readonly object[] };
+  return {
+    learned: null,
+    maxLength: null,
+    rows: [],
+    ...result,
+    models: models.map((model) => ({ under: [], ...model })),
+  };
 }
 
 interface WithText {
@@ -25,14 +37,14 @@ interface WithText {
 }
 
 /** Once the verdict on other text was not kept: it was read off the margin alone, and its sentence was written by that. */
-function withTextVerdicts(result: unknown): unknown {
+function withTextVerdicts(result: object): object {
   const { scorecard } = result as WithText;
   const prose = scorecard?.prose;
   if (!prose || prose.verdicts) return result;
   const verdicts = (prose.differences ?? []).map(({ low, high }) =>
     high < 0 ? 'better' : low > 0 ? 'worse' : 'no-difference',
   );
-  return { ...(result as object), scorecard: { ...scorecard, prose: { ...prose, verdicts } } };
+  return { ...result, scorecard: { ...scorecard, prose: { ...prose, verdicts } } };
 }
 
 /** What the first form held and the second holds otherwise. */
@@ -47,7 +59,7 @@ interface First {
 }
 
 /** It named no model but by its label, one check, and no suite. */
-function fromFirst(first: First): unknown {
+function fromFirst(first: First): object {
   const { scorecard, losses } = first;
   const unnamed = { id: '', name: '', hash: '' };
   const models: ComparedModel[] = losses.map(({ target, label }) => ({
@@ -55,6 +67,7 @@ function fromFirst(first: First): unknown {
     label,
     model: unnamed,
     adapter: null,
+    under: [],
     run: null,
   }));
   const { goal, general, prose } = scorecard ?? {};

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { ComparedModel, Model, Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
+import type { Datasets } from '../datasets/index.ts';
 import { ADAPTER_FILE } from '../formats/peft.ts';
 import { sha256 } from '../formats/sha256.ts';
 import { WHOLE_FILE } from '../formats/tuned.ts';
@@ -60,6 +61,29 @@ export function resolveTarget(
   return { target, label: base.model.name, ...base, run: null, checkpoint: null, adapter: null, under: [] };
 }
 
+/** What a target was trained on, with the stages that it stands on. */
+export interface Learned {
+  /** rows.jsonl of each version. */
+  readonly files: readonly string[];
+  /** All of it is known. */
+  readonly known: boolean;
+}
+
+export function learnedBy(
+  { run: tuned }: ResolvedTarget,
+  { runs, datasets }: { readonly runs: Pick<Runs, 'show'>; readonly datasets: Pick<Datasets, 'rowsFile'> },
+): Learned {
+  const files: string[] = [];
+  let known = true;
+  for (let run = tuned; run; run = run.over && runs.show(run.over.run)) {
+    if (run.dataset === null) known = false;
+    else files.push(datasets.rowsFile(run.project, run.dataset));
+    // It began from an adapter whose own data nobody here knows.
+    if (run.recipe?.initAdapter !== undefined) known = false;
+  }
+  return { files, known };
+}
+
 function named(models: Models, target: string): Model {
   try {
     return models.show(target);
@@ -86,20 +110,23 @@ function modelOf(models: Models, id: string): { readonly model: Model; readonly 
   );
 }
 
+const hashesOf = (folders: readonly string[]): Promise<string[]> =>
+  Promise.all(folders.flatMap((folder) => weightsIn(folder) ?? []).map((file) => sha256(file)));
+
 type Kept = NonNullable<ComparedModel['run']>;
 
 /** What is kept of a target with what was measured: it may be gone when that is looked at. */
 export async function compared(
-  { label, target, model, run, checkpoint, adapter }: ResolvedTarget,
+  { label, target, model, run, checkpoint, adapter, under }: ResolvedTarget,
   trainRows: number | null,
 ): Promise<ComparedModel> {
-  const file = adapter === null ? undefined : weightsIn(adapter);
   const at = run?.checkpoints.find(({ name }) => name === checkpoint);
   return {
     target,
     label,
     model: { id: model.id, name: model.name, hash: model.hash },
-    adapter: file === undefined ? null : await sha256(file),
+    adapter: (await hashesOf(adapter === null ? [] : [adapter]))[0] ?? null,
+    under: await hashesOf(under),
     run:
       // Of an adapter that was made elsewhere nothing is known that a verdict could rest on.
       run === null || !at || run.recipe === null || run.strategy === null

@@ -8,6 +8,7 @@ import { FettleError, toFettleError } from '../contract/errors.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
 import type { Datasets } from '../datasets/index.ts';
+import { openingOf } from '../datasets/opening.ts';
 import { readRows } from '../datasets/rows.ts';
 import { resolveTarget } from '../evaluation/targets.ts';
 import { countVotes } from '../evaluation/votes.ts';
@@ -67,8 +68,6 @@ export type BlindItem = z.infer<typeof Item>;
 const AHEAD = 3;
 /** In each block of so many, each model has the first place as often as the other. */
 const BLOCK = 4;
-/** Words of a document that the models are to go on from. */
-const OPENING_WORDS = 30;
 
 export function createBlind(
   core: Core,
@@ -180,13 +179,7 @@ export function createBlind(
     for await (const { split, messages, text } of readRows(datasets.rowsFile(project, data.id))) {
       if (split !== 'held-out') continue;
       const first = messages?.findIndex((turn) => turn.role === 'assistant') ?? -1;
-      if (text !== undefined)
-        found.push(
-          text
-            .split(/(?<=\s)/, OPENING_WORDS)
-            .join('')
-            .trim(),
-        );
+      if (text !== undefined) found.push(openingOf(text));
       else if (messages && first > 0) found.push(messages.slice(0, first));
     }
     return { source: `unseen rows of ${data.name}`, prompts: shuffled(found).slice(0, most) };

@@ -10,6 +10,7 @@ import type { Example } from '../engine/types.ts';
 import type { Tokenizer } from '../formats/model.ts';
 import { answerAll } from './together.ts';
 
+type Choice = Extract<Probe, { kind: 'choice' }>;
 type Answered = ScoredItem['answers'][number];
 export interface ProbeScores {
   /** By skill, in the order of the suite's probes. */
@@ -30,25 +31,26 @@ export async function scoreProbes(
   { skills, prose }: Pick<ProbeSuite, 'skills' | 'prose'>,
   tell: Tell,
 ): Promise<ProbeScores> {
-  const chosen = await chooseAll(
-    model,
-    tokenizer,
-    skills.flatMap(({ probes }) => probes),
-    (share) => tell(0.7 * share),
+  const choices = skills.flatMap(({ probes }) => probes).filter((probe) => probe.kind === 'choice');
+  const worth = await chooseAll(model, tokenizer, choices, (share) => tell(0.7 * share));
+  const answered = new Map<string, Answered>(
+    choices.map(({ id, choices: each, answer }, i) => {
+      const best = worth[i]!.indexOf(Math.max(...worth[i]!));
+      return [id, { text: each[best]!, score: Number(best === answer), why: 'the likeliest of its choices' }];
+    }),
   );
-  const generated = new Map<string, Answered>();
   const open = skills.flatMap(({ probes }) => probes).filter((probe) => probe.kind === 'generate');
   const prompts = open.map(({ prompt, maxTokens }) => ({ ids: textPrompt(prompt, tokenizer), maxTokens }));
   const said = await answerAll(model, prompts, {
     tokenizer,
     ...ends,
-    tell: (answered) => tell(0.7 + (0.2 * answered) / open.length),
+    tell: (done) => tell(0.7 + (0.2 * done) / open.length),
   });
   for (const [i, probe] of open.entries()) {
     // It goes on after its answer, with another sentence or another sum: what counts is the first line, or the first number.
     const line = said[i]!.text.trim().split('\n', 1)[0]!.trim();
     const counts = probe.check === 'number' ? (/^\D*\d+/.exec(line)?.[0] ?? line) : line;
-    generated.set(probe.id, { text: counts, ...judge({ kind: probe.check }, counts, probe.answer) });
+    answered.set(probe.id, { text: counts, ...judge({ kind: probe.check }, counts, probe.answer) });
   }
   const losses = await lossesOf(
     model,
@@ -57,42 +59,40 @@ export async function scoreProbes(
     (share) => tell(0.9 + 0.1 * share),
   );
   return {
-    skills: skills.map(({ probes }) => probes.map(({ id }) => (chosen.get(id) ?? generated.get(id))!)),
+    skills: skills.map(({ probes }) => probes.map(({ id }) => answered.get(id)!)),
     prose: losses,
   };
 }
 
-/** lm-evaluation-harness's rule for multiple choice (acc_norm): the choice follows the prompt after a blank; the highest log likelihood by characters of the choice wins. */
-async function chooseAll(
+/** What each choice of a probe is worth: the log likelihood of its tokens by its characters, in nats. */
+export type Worth = readonly number[];
+
+/**
+ * lm-evaluation-harness's rule for multiple choice (acc_norm): the choice follows the prompt after a blank; the highest
+ * log likelihood by characters of the choice wins. Held against transformers by test/numerics/grades.test.ts.
+ * @returns of each probe that is a choice, in their order.
+ */
+export async function chooseAll(
   model: BaseModel | TunedModel,
   tokenizer: Tokenizer,
-  probes: readonly Probe[],
+  probes: readonly Choice[],
   tell: Tell,
-): Promise<Map<string, Answered>> {
-  const choices = probes.flatMap((probe) =>
-    probe.kind === 'choice' ? probe.choices.map((choice, i) => ({ probe, choice, i })) : [],
+): Promise<Worth[]> {
+  const examples = probes.flatMap(({ prompt, choices }) =>
+    choices.map((choice) => continuation(tokenizer, prompt, ` ${choice}`)),
   );
-  const losses = await lossesOf(
-    model,
-    choices.map(({ probe, choice }) => continuation(tokenizer, probe.prompt, ` ${choice}`)),
-    'instruct',
-    tell,
-  );
-  const answers = new Map<string, Answered>();
-  const best = new Map<string, number>();
-  for (const [k, { probe, choice, i }] of choices.entries()) {
-    const each = -losses[k]!.sum / choice.length;
-    if (each <= (best.get(probe.id) ?? -Infinity)) continue;
-    best.set(probe.id, each);
-    answers.set(probe.id, { text: choice, score: Number(i === probe.answer), why: 'the likeliest of its choices' });
-  }
-  return answers;
+  const losses = await lossesOf(model, examples, 'instruct', tell);
+  let at = 0;
+  return probes.map(({ choices }) => choices.map((choice) => -losses[at++]!.sum / [...choice].length));
 }
 
-/** The whole is cut into tokens at once, and what the prompt's own tokens do not cover carries loss. Exported for its oracle. */
-export function continuation(tokenizer: Tokenizer, prompt: string, text: string): Example {
+/**
+ * The whole is cut into tokens at once, and what the prompt's own tokens do not cover carries loss. Blanks at the end of
+ * the prompt belong to what follows, as that harness has it.
+ */
+function continuation(tokenizer: Tokenizer, prompt: string, text: string): Example {
   const ids = Int32Array.from(textPrompt(prompt + text, tokenizer));
-  const from = textPrompt(prompt, tokenizer).length;
+  const from = textPrompt(prompt.trimEnd(), tokenizer).length;
   return { ids, loss: Uint8Array.from(ids, (_, i) => Number(i >= from)) };
 }
 

@@ -1,5 +1,7 @@
 /** @file Numbers, sizes and times as people read them: always with a unit, a margin where there is one. */
 
+export { percent } from '../../main/contract/figures.ts';
+
 const groups = new Intl.NumberFormat('en');
 export const count = (value: number): string => groups.format(value);
 
@@ -9,9 +11,6 @@ export const plural = (value: number, one: string, many = `${one}s`): string =>
 
 export const loss = (value: number | null | undefined): string =>
   value === null || value === undefined ? 'none yet' : value.toFixed(3);
-
-/** A share of one as a whole percentage. */
-export const percent = (share: number): string => `${Math.round(share * 100)}%`;
 
 export function bytes(value: number): string {
   const units = ['bytes', 'KB', 'MB', 'GB', 'TB'];

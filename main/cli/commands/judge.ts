@@ -17,6 +17,7 @@ import {
 import { otherReader, proofInWords, textInWords, TYPES_OF } from '../../contract/export-types.ts';
 import { FettleError, toFettleError } from '../../contract/errors.ts';
 import { hasMargin } from '../../contract/margin.ts';
+import { rowsInWords } from '../../contract/measured-on.ts';
 import { needed, number, text, type Command, type Context } from '../command.ts';
 import { bytes, count, table, wrap } from '../format.ts';
 import { SAMPLING_HELP, SAMPLING_OPTIONS, samplingOf } from '../sampling.ts';
@@ -94,7 +95,8 @@ const HELP = `--suite, which may be given several times:
   general   Fettle's own probes, 14 general skills: some minutes a model
   prose     loss on text of eight kinds that nobody tunes for here
 --check may be given several times, and an answer is right that meets them all: ${Check.shape.kind.options.join(', ')}
-(contains:TEXT, pattern:REGEX, json:SCHEMA, length:10-80). Left out: what fits the expected answers.`;
+(contains:TEXT, pattern:REGEX, json:SCHEMA, length:10-80). Left out: what fits the expected answers; of documents, nothing.
+Held-out rows that a compared model or a stage under it was trained on are left out, and it is said how many.`;
 
 export const judgeCommands: readonly Command[] = [
   {
@@ -284,6 +286,7 @@ export function describeAll(context: Context, comparison: Comparison, samples = 
   say(
     `\n${wrap(`Measured on ${result.suites.map(({ name, version, items }) => `${name} (${count(items)}; ${version})`).join(', ')}; greedy, up to ${result.decoding.maxTokens} tokens an answer.`, '  ')}`,
   );
+  for (const sentence of rowsInWords(result)) say(wrap(sentence, '  '));
   for (const { prompt, answers } of result.samples.slice(0, samples ? SHOWN : 0)) {
     say(`\n${wrap(prompt, '  > ')}`);
     for (const [i, answer] of answers.entries()) say(`\n  ${labels[i]}:\n${wrap(answer.text, '    ')}`);

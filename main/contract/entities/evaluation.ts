@@ -85,6 +85,8 @@ export const ComparedModel = z.object({
   model: z.object({ id: z.string(), name: z.string(), hash: z.string() }),
   /** SHA-256 of the adapter's weights, or of all where all were trained; null for a base model as it is. */
   adapter: z.string().nullable(),
+  /** The same of each stage that it stands on, first to last. */
+  under: z.array(z.string()),
   run: z
     .object({
       id: z.string(),
@@ -141,8 +143,17 @@ export const ComparisonResult = z.object({
   decoding: Sampling,
   /** What the person said of the goal then. */
   answers: Answers,
+  /**
+   * Held-out rows that were left out of all suites because a compared model, or a stage under it, was trained on the
+   * same content; and models of which it is not known what all they were trained on. Null where nobody looked.
+   */
+  learned: z.object({ rows: z.int(), unchecked: z.array(z.string()) }).nullable(),
   heldOutRows: z.int(),
   heldOutTokens: z.int(),
+  /** Rows of more tokens than this were cut, documents split, whatever the runs were trained with; null where it was not kept. */
+  maxLength: z.int().nullable(),
+  /** Each row that the losses rest on: its number in the data, how it begins, and each model's mean loss a token, in nats. */
+  rows: z.array(z.object({ row: z.int(), text: z.string(), tokens: z.int(), losses: z.array(z.number()) })),
   /** In the order of `targets`: mean loss a token, in nats. Empty where the held-out rows were not asked for. */
   losses: z.array(z.object({ target: z.string(), label: z.string(), loss: Measured, perplexity: z.number() })),
   /** Each further target against the first: loss, with its margin from a paired bootstrap over rows. */

@@ -1,7 +1,6 @@
 /** @file What a person must read before the tuned model is used: from what was measured and what was not. Pure. */
 import type { Comparison, Model, Run } from '../../contract/entities.ts';
-
-const percent = (share: number): string => `${Math.round(100 * share)}%`;
+import { percent } from '../../contract/figures.ts';
 
 /** @param model the base; null where it is no longer here. @param which of the comparison's further models is reported. */
 export function cautionsOf(

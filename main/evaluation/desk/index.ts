@@ -1,5 +1,6 @@
 /** @file The report for the desk: gathers what is known of a run and its comparison, and writes it as one HTML document. */
 import type { BlindTest, Comparison, LearningCurve, Run, TrainedRun } from '../../contract/entities.ts';
+import { curveFor } from '../../contract/curves.ts';
 import { FettleError } from '../../contract/errors.ts';
 import { lineageOf } from '../../contract/lineage.ts';
 import type { Core } from '../../core/context.ts';
@@ -9,7 +10,6 @@ import type { Exports } from '../../exports/index.ts';
 import type { Models } from '../../models/index.ts';
 import type { Projects } from '../../projects/index.ts';
 import type { Runs } from '../../runs/index.ts';
-import { curveFor } from '../verdict/index.ts';
 import type { Evaluation } from '../index.ts';
 import { deskPage, type DeskFacts } from './page.ts';
 

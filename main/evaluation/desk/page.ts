@@ -9,11 +9,14 @@ import type {
   Project,
   TrainedRun,
 } from '../../contract/entities.ts';
+import { checkName } from '../../contract/checks.ts';
 import { inPercent } from '../../contract/export-types.ts';
+import { count, points } from '../../contract/figures.ts';
 import type { LineageNode } from '../../contract/lineage.ts';
+import { rowsInWords } from '../../contract/measured-on.ts';
 import { WAYS } from '../verdict/rules.ts';
 import { cautionsOf } from './cautions.ts';
-import { count, facts, forest, lossDelta, masked, passage, points, safe, section, type Row } from './parts.ts';
+import { facts, forest, lossDelta, masked, passage, safe, section, type Row } from './parts.ts';
 import { curvePicture, lineagePicture, lossPicture, type Looks } from './pictures.ts';
 import { STYLE } from './style.ts';
 
@@ -164,17 +167,6 @@ const minutes = (seconds: number): string =>
       ? `${Math.round(seconds / 60)} min`
       : `${(seconds / 3600).toFixed(1)} h`;
 
-const CHECK_NAMES: Readonly<Record<string, string>> = {
-  exact: 'The very answer',
-  contains: 'Holds the words',
-  number: 'The right number',
-  choice: 'The right choice',
-  json: 'Valid JSON',
-  length: 'The right length',
-  pattern: 'Fits the pattern',
-  f1: 'Words shared (F1)',
-  'rouge-l': 'Words in order (ROUGE-L)',
-};
 const fromTo = (scores: readonly { readonly value: number }[], which: number): string =>
   `${Math.round(100 * scores[0]!.value)} → ${Math.round(100 * scores[which + 1]!.value)}`;
 
@@ -195,7 +187,7 @@ function precision({ comparison, which }: DeskFacts): string {
     verdict: scores.verdicts[which]!,
   });
   const named = ({ check }: (typeof goal.checks)[number]): string =>
-    `${CHECK_NAMES[check.kind] ?? check.kind}${check.kind === 'contains' && check.text ? `: ${masked(check.text, 24)}` : ''}`;
+    checkName(check.text === undefined ? check : { ...check, text: masked(check.text, 24) });
   const rows =
     goal.checks.length === 1
       ? [row(named(goal.checks[0]!), goal)]
@@ -368,10 +360,15 @@ const SUITES: Readonly<Record<string, string>> = {
 
 function measuredOn({ comparison, which }: DeskFacts): string {
   const { suites, decoding, models } = comparison.result;
-  const adapters = [models[0]!, models[which + 1]!].filter(({ adapter }) => adapter !== null);
+  const hashes = [models[0]!, models[which + 1]!].flatMap(({ label, adapter, under }) =>
+    adapter === null ? [] : { label, stages: [...under, adapter] },
+  );
   return `<p class="small soft">${safe(
     suites.map(({ name, version, items }) => `${count(items)} ${SUITES[name]} (${version})`).join('; '),
-  )}. ${decoding.temperature === 0 ? 'Greedy decoding' : `Temperature ${decoding.temperature}`}, up to ${decoding.maxTokens} tokens, seed ${decoding.seed}. Base <span class="mono">${safe(models[0]!.model.hash.slice(0, 16) || 'hash not kept')}</span>${adapters
-    .map(({ label, adapter }) => `, ${safe(label)} <span class="mono">${adapter!.slice(0, 16)}</span>`)
+  )}. ${safe(rowsInWords(comparison.result).join(' '))} ${decoding.temperature === 0 ? 'Greedy decoding' : `Temperature ${decoding.temperature}`}, up to ${decoding.maxTokens} tokens, seed ${decoding.seed}. Base <span class="mono">${safe(models[0]!.model.hash.slice(0, 16) || 'hash not kept')}</span>${hashes
+    .map(
+      ({ label, stages }) =>
+        `, ${safe(label)} ${stages.map((hash) => `<span class="mono">${hash.slice(0, 16)}</span>`).join(' over it ')}`,
+    )
     .join('')} (SHA-256).</p>`;
 }

@@ -1,5 +1,6 @@
 /** @file Parts of the report: text made safe, figures with margins, rows of differences. */
 import type { DifferenceVerdict, Measured } from '../../contract/entities.ts';
+import { signed } from '../../contract/figures.ts';
 import { lossMargin } from '../../contract/margin.ts';
 import { escapeXml } from '../../contract/plot.ts';
 import { maskPersonal } from '../../datasets/quality/personal.ts';
@@ -14,8 +15,6 @@ export function masked(text: string, most: number): string {
 }
 export const passage = (text: string, most: number): string => safe(masked(text, most));
 
-export const count = (value: number): string => Math.round(value).toLocaleString('en-GB');
-const signed = (value: number, digits: number): string => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(digits)}`;
 const half = ({ low, high }: Measured, digits: number): string => ((high - low) / 2).toFixed(digits);
 
 /** Coloured only where the verdict tells it from chance. */
@@ -45,12 +44,6 @@ export function forest(rows: readonly Row[]): string {
     .join('')}</ul>`;
 }
 
-/** Shares as points. */
-export const points = ({ value, low, high }: Measured): Measured => ({
-  value: 100 * value,
-  low: 100 * low,
-  high: 100 * high,
-});
 /** @param rows that it was measured on. */
 export const lossDelta = (difference: Measured, verdict: DifferenceVerdict, rows: number): string =>
   `<span class="delta ${tone(verdict)}">${signed(difference.value, 3)} <small>${lossMargin(difference, rows)}</small></span>`;

@@ -1,5 +1,6 @@
 /** @file What to change next: a table read from the top, of which the first few that fit are told. */
 import type { StrategyVerdict } from '../../contract/entities.ts';
+import { percent } from '../../contract/figures.ts';
 import { lostElsewhere, onGoal, type Seen } from './seen.ts';
 
 interface Change {
@@ -22,7 +23,6 @@ const ENOUGH_QUESTIONS = 100;
 /** Below it a check is met by chance at most. Reasoning: one answer in fifty. */
 const FLOOR = 0.02;
 
-const percent = (share: number): string => `${Math.round(100 * share)}%`;
 const rounded = (value: number): number => Number(value.toPrecision(2));
 
 export const CHANGES: readonly Change[] = [

@@ -1,6 +1,7 @@
 /** @file The verdict on a strategy: the rules, the figures in one plain sentence, and what to change next. Deterministic. */
 import type { ComparisonResult, LearningCurve, Measured, StrategyVerdict } from '../../contract/entities.ts';
-import type { Way } from '../../contract/recipe.ts';
+import { curveFor } from '../../contract/curves.ts';
+import { points, signed } from '../../contract/figures.ts';
 import { nextOf } from './changes.ts';
 import { RULES, RULES_AGAINST } from './rules.ts';
 import { seenOf, type Seen } from './seen.ts';
@@ -11,14 +12,6 @@ export const verdictsOf = (result: ComparisonResult, curves: readonly LearningCu
     const seen = run && seenOf(result, i, curveFor(run.strategy, curves));
     return seen ? [{ target, ...judgeStrategy(seen) }] : [];
   });
-
-/** The newest that was measured on the kind of data that the run, or its last stage, learned from. */
-export const curveFor = (
-  strategy: Way,
-  curves: readonly LearningCurve[],
-): NonNullable<LearningCurve['result']> | null =>
-  curves.find(({ result }) => result?.strategy === (strategy === 'non-instruct' ? 'non-instruct' : 'instruct'))
-    ?.result ?? null;
 
 export function judgeStrategy(seen: Seen): Omit<StrategyVerdict, 'target'> {
   const rule = (seen.toBase ? RULES : RULES_AGAINST).find(({ when }) => when(seen))!;
@@ -31,10 +24,7 @@ export function judgeStrategy(seen: Seen): Omit<StrategyVerdict, 'target'> {
   };
 }
 
-const signed = (share: number): string => {
-  const points = Math.round(100 * share);
-  return `${points < 0 ? '−' : '+'}${Math.abs(points)}`;
-};
+const inWhole = (share: Measured): string => signed(points(share).value, 0);
 const margin = ({ low, high }: Measured): string => `± ${Math.round((100 * (high - low)) / 2)}`;
 
 /** "+31 ± 9 points on your task, −4 ± 3 on general skills, most of it arithmetic." */
@@ -44,23 +34,23 @@ function inPoints({ goal, loss, general, text }: Seen): string {
   if (goal)
     parts.push(
       goal.verdict === 'no-difference'
-        ? `no difference that we can measure on your task (${signed(goal.difference.value)} ${margin(goal.difference)} points)`
-        : `${signed(goal.difference.value)} ${margin(goal.difference)} points on your task`,
+        ? `no difference that we can measure on your task (${inWhole(goal.difference)} ${margin(goal.difference)} points)`
+        : `${inWhole(goal.difference)} ${margin(goal.difference)} points on your task`,
     );
   else if (loss) parts.push(`${lossWords[loss]} loss on unseen rows`);
   if (general) {
     const mostly = general.lost[0] ? `, most of it ${general.lost[0]}` : '';
     const { lost, gained, verdict, difference } = general;
-    if (verdict === 'worse') parts.push(`${signed(difference.value)} ${margin(difference)} on general skills${mostly}`);
-    else if (verdict === 'better') parts.push(`${signed(difference.value)} ${margin(difference)} on general skills`);
+    if (verdict === 'worse') parts.push(`${inWhole(difference)} ${margin(difference)} on general skills${mostly}`);
+    else if (verdict === 'better') parts.push(`${inWhole(difference)} ${margin(difference)} on general skills`);
     else if (lost.length > 0)
       parts.push(`${lost.slice(0, 3).join(', ')} worse among general skills, the whole not measurably`);
     else
       parts.push(
-        `no difference that we can measure on general skills (${signed(difference.value)} ${margin(difference)})${gained[0] ? `, though ${gained[0]} gained` : ''}`,
+        `no difference that we can measure on general skills (${inWhole(difference)} ${margin(difference)})${gained[0] ? `, though ${gained[0]} gained` : ''}`,
       );
   }
   if (text === 'worse') parts.push('other text is read worse');
-  const whole = parts.join('; ');
-  return whole === '' ? '' : `${whole.charAt(0).toUpperCase()}${whole.slice(1)}.`;
+  const all = parts.join('; ');
+  return all === '' ? '' : `${all.charAt(0).toUpperCase()}${all.slice(1)}.`;
 }

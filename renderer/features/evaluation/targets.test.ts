@@ -1,7 +1,7 @@
 /** @file What is offered to compare: a run that saved nothing must not be among it, and the pair that people expect comes first. */
 import { describe, expect, it } from 'vitest';
 import type { Model, Run } from '../../../main/contract/entities.ts';
-import { runOf, targetsOf, usualPair } from './targets.ts';
+import { dataFor, runOf, targetsOf, usualPair } from './targets.ts';
 
 const checkpoint = (step: number, best: boolean): Run['checkpoints'][number] => ({
   name: `step-${step}`,
@@ -34,6 +34,14 @@ describe('targets', () => {
     expect(usualPair(runs, [model('small')])).toEqual(['small', 'letters-3']);
     expect(usualPair(runs, [model('large')])).toBeNull();
     expect(usualPair([run(2, [])], [model('small')])).toBeNull();
+  });
+  it('are measured on what the first run among them learned from', () => {
+    const some = [
+      { ...run(1, []), dataset: 'old' },
+      { ...run(2, []), dataset: 'new' },
+    ];
+    expect(dataFor(['small', 'letters-1@step-20', 'letters-2'], some)).toBe('old');
+    expect(dataFor(['small'], some)).toBeNull();
   });
   it('know the run of a checkpoint', () => {
     expect(runOf('letters-1@step-20', runs)?.number).toBe(1);

@@ -44,6 +44,10 @@ export function targetsOf(
 export const runOf = (target: string, runs: readonly Run[]): Run | undefined =>
   runs.find((run) => run.id === target.split('@', 1)[0]);
 
+/** The data that are measured on when nobody chose: those of the first run among the targets. */
+export const dataFor = (targets: readonly string[], runs: readonly Run[]): string | null =>
+  targets.map((target) => runOf(target, runs)).find((run) => run !== undefined)?.dataset ?? null;
+
 /** What is compared when nobody chose: the newest run against its base model. */
 export function usualPair(runs: readonly Run[], models: readonly Model[]): [string, string] | null {
   const run = runs.filter((each) => each.checkpoints.length > 0).toSorted((a, b) => b.number - a.number)[0];

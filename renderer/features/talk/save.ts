@@ -1,15 +1,5 @@
-/** @file What was said or chosen, as a file of the person's own. */
+/** @file A conversation as text for a file of the person's own. */
 import type { Chat } from '../../../main/contract/entities.ts';
-
-/** Gives the browser, or the window, a file to keep. */
-export function saveText(name: string, text: string): void {
-  const address = URL.createObjectURL(new Blob([text], { type: 'text/plain' }));
-  const link = document.createElement('a');
-  link.href = address;
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(address);
-}
 
 /** A conversation as people read it. */
 export function chatAsText({ title, system, turns }: Chat): string {

@@ -1,5 +1,5 @@
-/** @file The checks and the suites in plain words. */
-import type { Check, SuiteName } from '../../../main/contract/entities.ts';
+/** @file The checks in plain words: names for people, what each calls right, and what it asks for. */
+import type { Check } from './entities.ts';
 
 export const CHECKS: Readonly<
   Record<Check['kind'], { readonly name: string; readonly says: string; readonly detail?: string }>
@@ -28,11 +28,4 @@ export const checkName = ({ kind, text, least, most }: Check): string => {
   const { name } = CHECKS[kind];
   if (kind === 'length') return `${name}: ${[least ?? 0, most ?? 'any'].join(' to ')} words`;
   return text && kind !== 'json' ? `${name}: ${text.length > 32 ? `${text.slice(0, 32)}…` : text}` : name;
-};
-
-export const SUITES: Readonly<Record<SuiteName, { readonly name: string; readonly says: string }>> = {
-  'held-out': { name: 'Loss on unseen rows', says: 'of this project; half a minute a model' },
-  task: { name: 'Unseen questions', says: 'answered by each and judged; some seconds a question' },
-  general: { name: 'General skills', says: '504 questions over 14 skills; some minutes a model' },
-  prose: { name: 'Other text', says: 'loss on text of eight kinds; half a minute a model' },
 };

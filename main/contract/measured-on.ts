@@ -1,0 +1,27 @@
+/** @file What the held-out rows of a comparison were, in sentences that the page, the command and the report share. */
+import type { ComparisonResult } from './entities.ts';
+import { count } from './figures.ts';
+
+type Measured = Pick<ComparisonResult, 'learned' | 'maxLength' | 'suites'>;
+
+/** None where no row of the project's data was measured on. */
+export function rowsInWords({ learned, maxLength, suites }: Measured): string[] {
+  if (!suites.some(({ name }) => name === 'held-out' || name === 'task')) return [];
+  return [
+    ...learnedInWords(learned),
+    ...(maxLength === null ? [] : [`Of each held-out row, up to ${count(maxLength)} tokens count for the loss.`]),
+  ];
+}
+
+function learnedInWords(learned: Measured['learned']): string[] {
+  if (!learned) return ['Nobody looked whether a compared model had learned from these rows: compare again.'];
+  const { rows, unchecked } = learned;
+  return [
+    rows === 0
+      ? ''
+      : `${rows === 1 ? 'One held-out row was' : `${count(rows)} held-out rows were`} left out, since a compared model, or a stage under it, was trained on the same content.`,
+    unchecked.length === 0
+      ? ''
+      : `Not all that ${unchecked.join(' and ')} learned from is known here: rows that it has seen may be among them.`,
+  ].filter((sentence) => sentence !== '');
+}
