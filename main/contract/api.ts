@@ -302,10 +302,10 @@ export const api = {
     Run,
   ),
   'runs.delete': of(z.strictObject({ run: slug }), done),
-  /** Brings an adapter in that was made elsewhere: the folder of a PEFT LoRA adapter of this model. */
+  /** Brings an adapter in that was made elsewhere, the folder of a PEFT LoRA adapter of this model; the job's subject is the run that comes of it. */
   'runs.import': of(
     z.strictObject({ project: slug, model: slug, path: z.string().min(1), name: z.string().max(120).optional() }),
-    Run,
+    Job,
   ),
 
   'jobs.list': of(z.strictObject({ active: z.boolean().default(false) }), z.array(Job)),

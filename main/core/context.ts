@@ -1,7 +1,7 @@
 /** @file What every feature is given. Nothing ambient: paths, clock, log, events, jobs and child processes come from here. */
 import type Database from 'better-sqlite3';
 import type { ChangedEvent, EventOf, Topic } from '../contract/api.ts';
-import type { ErrorShape } from '../contract/errors.ts';
+import type { ErrorCode, ErrorShape } from '../contract/errors.ts';
 import type { Job, JobKind } from '../contract/entities.ts';
 
 export type Db = Database.Database;
@@ -107,6 +107,21 @@ export interface Jobs {
   settled(id: string): Promise<Job>;
 }
 
+/** What a job reads while it works: by its name, a version of data by `<project>/<id>`. */
+export type Thing = `${'run' | 'model' | 'dataset'}:${string}`;
+/** Somebody at work, in words, and what they read. */
+export interface Work {
+  readonly title: string;
+  readonly reads: readonly Thing[];
+}
+/** Asked before anything is deleted. */
+export interface InUse {
+  /** Tells of work that is no job with a row. */
+  add(source: () => readonly Work[]): void;
+  /** @param name of what is to be deleted, in words. @throws the code, naming who is at work on any of the things. */
+  check(code: Extract<ErrorCode, `${string}_IN_USE`>, name: string, things: readonly Thing[]): void;
+}
+
 export interface Core {
   readonly home: Home;
   readonly db: Db;
@@ -115,6 +130,7 @@ export interface Core {
   readonly events: Events;
   readonly workers: Workers;
   readonly jobs: Jobs;
+  readonly inUse: InUse;
   /** CPU threads that training and generation use. */
   readonly threads: number;
   readonly version: string;

@@ -33,9 +33,9 @@ export interface OwnedJobs extends Jobs {
   close(): Promise<void>;
 }
 
-/** Data comes in beside a training that takes hours; in each lane one job works at a time. */
+/** Data and adapters come in beside a training that takes hours; in each lane one job works at a time. */
 const laneOf = (kind: JobKind): 'data' | 'model' =>
-  ['import', 'inspect', 'tokens', 'derive'].includes(kind) ? 'data' : 'model';
+  ['import', 'inspect', 'tokens', 'derive', 'adapter'].includes(kind) ? 'data' : 'model';
 
 interface Working {
   readonly lane: ReturnType<typeof laneOf>;

@@ -1,6 +1,6 @@
 /** @file Datasets: immutable versions of a project's rows and documents. The only writer of table dataset. */
 import { randomUUID } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import type { ParsedInputOf } from '../contract/api.ts';
@@ -88,7 +88,7 @@ export function createDatasets(
             ? ` (${of === 'prose' ? 'documents' : of === 'preference' ? 'preferences' : 'examples'})`
             : '';
           const steps = [step('import', importInWords(facts))];
-          table.put(project, {
+          put(project, {
             id,
             hash,
             kind: of,
@@ -101,6 +101,17 @@ export function createDatasets(
         }
       },
     });
+  }
+
+  /** @throws INTERRUPTED where the same content was there already, and was deleted while the rest was written. */
+  function put(project: string, version: Parameters<typeof table.put>[1]): void {
+    if (!existsSync(rowsFile(project, version.id)))
+      throw new FettleError(
+        'INTERRUPTED',
+        `${version.name} was there already, and was deleted in the same moment.`,
+        'Do it again.',
+      );
+    table.put(project, version);
   }
 
   const step = (what: VersionStep['what'], words: string): VersionStep => ({ what, words, at: core.clock.now() });
@@ -152,12 +163,13 @@ export function createDatasets(
     const from = show(project, id);
     return jobs.start('derive', {
       project,
-      subject: randomUUID(),
+      // What it reads stands in its subject.
+      subject: `${subjectOf(project, id)}/${randomUUID()}`,
       title: `Making a new version of ${from.name}`,
       job: { task: 'derive', request: { ...request, rows: rowsFile(project, id), folder: folderOf(project) }, lengths },
       done(made, job) {
         const { id: next, hash, left: _l, changed: _c, added: _a, masked: _m, ...facts } = made;
-        table.put(project, {
+        put(project, {
           id: next,
           hash,
           kind: request.chosen ? 'instruction' : from.kind,
@@ -255,10 +267,17 @@ export function createDatasets(
           : { stats: null, job: countTokens(project, dataset, model) };
       },
       'datasets.delete': async ({ project, dataset }) => {
+        const { name } = show(project, dataset);
+        core.inUse.check('DATASET_IN_USE', name, [`dataset:${project}/${dataset}`]);
         table.remove(project, dataset);
-        await jobs.end(subjectOf(project, dataset));
-        await rm(versionFolder(project, dataset), { recursive: true, force: true });
         changed(project, dataset);
+        await jobs.end(subjectOf(project, dataset));
+        // The same content may have come in again meanwhile.
+        if (table.has(project, dataset)) return { ok: true };
+        // At once: what comes in from now on finds nothing there, and writes its own.
+        const leaving = join(core.home.temporary, `deleted-${randomUUID()}`);
+        if (existsSync(versionFolder(project, dataset))) renameSync(versionFolder(project, dataset), leaving);
+        await rm(leaving, { recursive: true, force: true });
         return { ok: true };
       },
     },

@@ -19,6 +19,7 @@ export interface DatasetTable {
   list(project: string): Dataset[];
   /** @throws DATASET_NOT_FOUND */
   show(project: string, id: string): Dataset;
+  has(project: string, id: string): boolean;
   /** The same content again is the same version: its name and what is known of it are renewed. */
   put(
     project: string,
@@ -58,6 +59,7 @@ export function createDatasetTable({ db, clock }: Core): DatasetTable {
   return {
     list: (project) => all.all(project).map(view),
     show,
+    has: (project, id) => one.get(project, id) !== undefined,
     put: (project, { id, name, kind, hash, parent, facts }) =>
       void insert.run(project, id, name, kind, hash, parent, JSON.stringify(facts), clock.now()),
     remove(project, id) {

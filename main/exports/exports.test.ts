@@ -35,6 +35,12 @@ const ended = async (begun: Export): Promise<Export> => {
   return app.client.call('exports.show', { export: begun.id });
 };
 const make = async (request: Omit<InputOf<'exports.start'>, 'run'>): Promise<Export> => ended(await begin(request));
+/** An adapter that was made elsewhere. */
+const bring = async (adapter: { path: string; model: string; name?: string }): Promise<Run> => {
+  const { id, subject } = await app.client.call('runs.import', { project: 'shop', ...adapter });
+  await app.core.jobs.settled(id);
+  return app.client.call('runs.show', { run: subject });
+};
 /** Nothing half-written lies where exports go. */
 const leftovers = (): string[] => readdirSync(out('.')).filter((name) => name.endsWith('.exporting'));
 
@@ -287,12 +293,7 @@ describe('what goes wrong', () => {
     await expect(begin({ format: 'safetensors', dtype: 'q4_0' })).rejects.toMatchObject({ code: 'INPUT_INVALID' });
     const base = await writeTinyModel(join(folder, 'base'), { base: true });
     await app.core.jobs.settled((await app.client.call('models.add', { path: base, name: 'base' })).id);
-    const imported = await app.client.call('runs.import', {
-      project: 'shop',
-      model: 'base',
-      path: out('checkpoint-best'),
-      name: 'Elsewhere',
-    });
+    const imported = await bring({ model: 'base', path: out('checkpoint-best'), name: 'Elsewhere' });
     // It has no form of conversation, and Ollama wants one.
     const begun = await app.client.call('exports.start', { run: imported.id, format: 'ollama', out: out('formless') });
     expect(await ended(begun)).toMatchObject({ state: 'failed', error: { code: 'EXPORT_UNSUPPORTED' }, proof: null });
@@ -303,7 +304,7 @@ describe('what goes wrong', () => {
 describe('an adapter that was brought in', () => {
   it('is a run that was not trained here: asked, compared and stood on, but not resumed, cloned or told figures of', async () => {
     const { client } = app;
-    const own = await client.call('runs.import', { project: 'shop', model: 'tiny', path: out('checkpoint-last') });
+    const own = await bring({ model: 'tiny', path: out('checkpoint-last') });
     expect(own).toMatchObject({
       state: 'completed',
       imported: { name: 'checkpoint-last', rank: 4 },
@@ -340,7 +341,7 @@ describe('an adapter that was brought in', () => {
     await client.call('runs.delete', { run: over.id });
     await client.call('runs.delete', { run: own.id });
     // Comparisons still name it: its number is not given again.
-    const next = await client.call('runs.import', { project: 'shop', model: 'tiny', path: out('checkpoint-last') });
+    const next = await bring({ model: 'tiny', path: out('checkpoint-last') });
     expect(next.number).toBeGreaterThan(own.number);
   });
 });

@@ -10,6 +10,7 @@ import type { Core } from '../core/context.ts';
 import { openDatabase } from '../core/database.ts';
 import { createEvents } from '../core/events.ts';
 import { openHome, sweepHome } from '../core/home.ts';
+import { createInUse } from '../core/in-use.ts';
 import { createJobs } from '../core/jobs.ts';
 import { takeLock } from '../core/lock.ts';
 import { openLog } from '../core/log.ts';
@@ -78,6 +79,7 @@ export function createApp({ home: root, kind, threads = availableParallelism(), 
       events,
       workers,
       jobs,
+      inUse: createInUse(db, jobs),
       threads,
       version: packageJson.version,
       host: kind,

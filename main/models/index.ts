@@ -210,18 +210,7 @@ export function createModels(core: Core): Models {
         return { model: null, job: core.jobs.enqueue({ kind: 'starter', project: null, subject: id, title }) };
       },
       'models.delete': async ({ model }) => {
-        const found = row(model);
-        const used = db
-          .prepare<[string], { id: string }>(
-            "SELECT run.id FROM run JOIN job ON job.subject = run.id AND job.kind = 'train' WHERE run.model = ? AND job.state IN ('queued','starting','running','pausing','stopping') LIMIT 1",
-          )
-          .get(model);
-        if (used)
-          throw new FettleError(
-            'MODEL_IN_USE',
-            `${found.name} is being trained on by run ${used.id}.`,
-            'Stop that run first.',
-          );
+        core.inUse.check('MODEL_IN_USE', row(model).name, [`model:${model}`]);
         db.prepare('DELETE FROM model WHERE id = ?').run(model);
         await rm(join(core.home.models, model), { recursive: true, force: true });
         core.events.changed('model', model, null);

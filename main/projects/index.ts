@@ -105,6 +105,13 @@ export function createProjects(core: Core, guide: { readonly questions: number }
         `${busy.title} is still at work in this project.`,
         'Stop it first, then delete the project.',
       );
+    const runs = db.prepare<[string], { id: string }>('SELECT id FROM run WHERE project = ?').all(slug);
+    // Another project may compare them, or answer with them.
+    core.inUse.check(
+      'PROJECT_IN_USE',
+      'a run of this project',
+      runs.map(({ id }) => `run:${id}` as const),
+    );
     // The row goes first: a folder without a row is only waste, a row without its folder would be a broken project.
     db.prepare('DELETE FROM project WHERE slug = ?').run(slug);
     rmSync(core.home.project(slug), { recursive: true, force: true });
@@ -178,7 +185,8 @@ function readFacts(
       (SELECT count(*) FROM run WHERE project = :slug) AS runs,
       (SELECT count(*) FROM run WHERE project = :slug AND (imported IS NOT NULL OR json_extract(result, '$.state') = 'completed')) AS finished,
       (SELECT count(*) FROM comparison WHERE project = :slug AND result IS NOT NULL) AS comparisons,
-      (SELECT count(*) FROM export WHERE project = :slug AND result IS NOT NULL) AS exports
+      -- Of one that failed, what its proof found is kept.
+      (SELECT count(*) FROM export WHERE project = :slug AND json_extract(result, '$.failed') IS NULL AND result IS NOT NULL) AS exports
   `);
   const training = core.db.prepare<[string], { number: number; progress: number | null }>(`
     SELECT run.number, job.progress FROM job JOIN run ON run.id = job.subject

@@ -1,4 +1,8 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { createApp } from '../hosts/app.ts';
 import { derivePath, type PathFacts } from './path.ts';
 import { freeSlug, slugify } from './index.ts';
 
@@ -44,6 +48,28 @@ describe('the path of a project', () => {
     const note = (facts: Partial<PathFacts>): string => derivePath({ ...empty, ...facts }).path[1]!.note;
     expect(note({ pairs: 1186, documents: 1 })).toBe('1,186 pairs, 1 document');
   });
+});
+
+it('an export counts once its proof held', async () => {
+  const home = mkdtempSync(join(tmpdir(), 'fettle-path-'));
+  const app = createApp({ home, kind: 'command', threads: 1 });
+  try {
+    const { db } = app.core;
+    await app.client.call('projects.create', { name: 'Shop' });
+    db.exec(`
+      INSERT INTO run (id, project, number, model, model_name, model_hash, dataset, dataset_name, dataset_hash, strategy, recipe, versions, created_at)
+      VALUES ('shop-1', 'shop', 1, 'm', 'm', 'h', 'd', 'd', 'h', 'instruct', '{}', '{}', '');
+      INSERT INTO export (id, project, run, checkpoint, format, dtype, folder, result, created_at)
+      VALUES ('shop-export-1', 'shop', 'shop-1', 'c', 'gguf', 'f16', '/x', '{"failed":true,"proof":{}}', '')`);
+    const last = async (): Promise<string> =>
+      (await app.client.call('projects.show', { project: 'shop' })).path.at(-1)!.state;
+    expect(await last()).not.toBe('done');
+    db.prepare('UPDATE export SET result = ?').run('{"files":[]}');
+    expect(await last()).toBe('done');
+  } finally {
+    await app.close();
+    rmSync(home, { recursive: true, force: true });
+  }
 });
 
 describe('slugs', () => {

@@ -21,7 +21,7 @@ import { needsExact, type ModelSize } from '../recipes/memory.ts';
 import type { StrategyService } from '../strategy/index.ts';
 import { checkpointsOf } from './folders.ts';
 import { createHistory } from './history.ts';
-import { importAdapter } from './import.ts';
+import { createImports } from './import.ts';
 import { checkMemory, createPlanner, type PlanRequest } from './plan.ts';
 import { createRunTable, trained, type NewRun, type RunRow, type TrainedRow } from './table.ts';
 import type { MeasuredSpeeds } from '../recipes/speeds.ts';
@@ -104,6 +104,8 @@ export function createRuns(
     under,
   });
 
+  const imports = createImports(core, { table, models, projects });
+
   /** Puts a run into the queue and says so. */
   function queue(run: RunRow, title: string): Run {
     training.enqueue(run, title);
@@ -113,7 +115,12 @@ export function createRuns(
     return show(run.id);
   }
 
+  /** @throws PROJECT_NOT_FOUND, MODEL_NOT_FOUND, DATASET_NOT_FOUND, RUN_NOT_FOUND where it was deleted while this was planned */
   function begin(run: NewRun): Run {
+    projects.show(run.project);
+    models.show(run.model);
+    if (run.dataset !== null) datasets.show(run.project, run.dataset);
+    if (run.over_run !== null) table.row(run.over_run);
     const added = table.add(run);
     mkdirSync(core.home.run(added.project, added.id), { recursive: true });
     return queue(added, `Training run ${added.number}`);
@@ -303,9 +310,8 @@ export function createRuns(
 
   async function remove(id: string): Promise<{ ok: true }> {
     const run = table.row(id);
-    const job = core.jobs.of('train', id);
-    if (job && ACTIVE.includes(job.state)) throw state(run, job.state, 'so it cannot be deleted');
     free(run, 'deleted');
+    core.inUse.check('RUN_IN_USE', `run ${run.number}`, [`run:${id}`]);
     table.remove(id);
     await rm(core.home.run(run.project, id), { recursive: true, force: true });
     core.events.changed('run', id, run.project);
@@ -351,7 +357,7 @@ export function createRuns(
       'runs.cancel': (input) => ask(input.run, 'cancel'),
       'runs.continue': (input) => goOn(input.run, input),
       'runs.delete': (input) => remove(input.run),
-      'runs.import': (input) => importAdapter(core, { table, models, projects }, input),
+      'runs.import': imports.start,
     },
   };
 }

@@ -57,6 +57,7 @@ export function trained(run: RunRow): TrainedRow {
   );
 }
 
+export type RunName = Pick<RunRow, 'id' | 'number'>;
 export type NewRun = Omit<RunRow, 'id' | 'number' | 'result' | 'created_at'>;
 
 export interface RunTable {
@@ -64,7 +65,9 @@ export interface RunTable {
   row(id: string): RunRow;
   /** Newest first. */
   rows(project?: string): RunRow[];
-  add(run: NewRun): RunRow;
+  /** The name that the next run of a project has. */
+  next(project: string): RunName;
+  add(run: NewRun, name?: RunName): RunRow;
   setRecipe(id: string, recipe: Recipe): void;
   setResult(id: string, result: ResultEvent | null): void;
   /** Which checkpoint of the run under it a run stands on, for good. */
@@ -90,12 +93,13 @@ export function createRunTable(core: Core, history: History): RunTable {
     return Row.parse(found);
   };
 
-  // A number is never given twice, not even where its run was deleted: comparisons may still name it.
+  // A number is never given twice, not even where its run was deleted: comparisons and conversations may still name it.
+  // Each was some job's, but for those that were brought in before that was one: of them comparisons may tell.
   const nextNumber = db.prepare<[{ project: string }], { number: number }>(
     `SELECT 1 + coalesce(max(number), 0) AS number FROM (
        SELECT number FROM run WHERE project = :project
        UNION ALL
-       SELECT CAST(substr(subject, length(:project) + 2) AS INTEGER) FROM job WHERE kind = 'train' AND project = :project
+       SELECT CAST(substr(subject, length(:project) + 2) AS INTEGER) FROM job WHERE kind IN ('train', 'adapter') AND project = :project
        UNION ALL
        SELECT CAST(substr(target.value, length(:project) + 2) AS INTEGER)
        FROM comparison, json_each(comparison.request, '$.targets') AS target
@@ -106,9 +110,11 @@ export function createRunTable(core: Core, history: History): RunTable {
     `INSERT INTO run (id, project, number, model, model_name, model_hash, dataset, dataset_name, dataset_hash, strategy, recipe, imported, cloned_from, over_run, over_checkpoint, advice, choice, versions, created_at)
      VALUES (:id, :project, :number, :model, :model_name, :model_hash, :dataset, :dataset_name, :dataset_hash, :strategy, :recipe, :imported, :cloned_from, :over_run, :over_checkpoint, :advice, :choice, :versions, :created_at)`,
   );
-  const add = db.transaction((run: NewRun): RunRow => {
-    const number = nextNumber.get({ project: run.project })?.number ?? 1;
-    const id = `${run.project}-${number}`;
+  const next = (project: string): RunName => {
+    const number = nextNumber.get({ project })?.number ?? 1;
+    return { id: `${project}-${number}`, number };
+  };
+  const add = db.transaction((run: NewRun, { id, number }: RunName = next(run.project)): RunRow => {
     insert.run({
       ...run,
       id,
@@ -160,6 +166,7 @@ export function createRunTable(core: Core, history: History): RunTable {
 
   return {
     row,
+    next,
     add,
     view,
     rows: (project) =>

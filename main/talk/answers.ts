@@ -1,6 +1,7 @@
 /** @file Files of inputs that are answered in the background, row by row: what was answered stays, and they can go on. The only writer of table answer_file. */
-import { existsSync, statSync } from 'node:fs';
-import { access, constants, rename, rm, stat } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { access, constants, rename, rm, stat, truncate } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import type { ParsedInputOf } from '../contract/api.ts';
@@ -18,6 +19,10 @@ import { besideInput, freeBeside, freeColumn, outputForm } from './outputs.ts';
 
 type Names = 'look' | 'start' | 'resume' | 'list' | 'show';
 
+/** What tells a file from one that came in its place or was edited. */
+const Stamp = z.object({ size: z.number(), changedAt: z.number() });
+type Stamp = z.infer<typeof Stamp>;
+
 const Request = z.object({
   target: z.string(),
   label: z.string(),
@@ -26,6 +31,10 @@ const Request = z.object({
   size: z.number(),
   changedAt: z.number(),
   out: z.string(),
+  /** What is written while it is not whole: a name that nobody else has. Those that were begun without one had `<out>.part`. */
+  partial: z.string().optional(),
+  /** What lay at `out` when it was begun and may be written over: that file and no other. */
+  replaces: Stamp.nullable().default(null),
   columns: z.array(z.string()),
   column: z.string(),
   more: z.string().nullable(),
@@ -34,11 +43,13 @@ const Request = z.object({
   system: z.string(),
   sampling: Sampling,
   rows: z.int(),
-  force: z.boolean(),
 });
 type Request = z.infer<typeof Request>;
 const Progress = z.object({ done: z.int(), empty: z.int(), failed: z.int(), bytes: z.int() });
 type Progress = z.infer<typeof Progress>;
+/** Of one that has ended: what it put down under the final name, to be known again when it goes on. */
+const Kept = Progress.extend({ put: Stamp.nullable().default(null) });
+type Kept = z.infer<typeof Kept>;
 interface Row {
   readonly id: string;
   readonly project: string | null;
@@ -47,8 +58,15 @@ interface Row {
   readonly created_at: string;
 }
 
-/** While it is written. */
-const partialOf = (out: string): string => `${out}.part`;
+const partialOf = ({ out, partial }: Request): string => partial ?? `${out}.part`;
+/** Null where there is nothing. */
+const stampOf = (path: string): Promise<Stamp | null> =>
+  stat(path).then(
+    ({ size, mtimeMs }) => ({ size, changedAt: mtimeMs }),
+    () => null,
+  );
+const same = (one: Stamp | null, other: Stamp | null): boolean =>
+  one !== null && one.size === other?.size && one.changedAt === other.changedAt;
 
 export function createAnswers(
   core: Core,
@@ -71,11 +89,11 @@ export function createAnswers(
     return found;
   };
   const requestOf = (found: Row): Request => Request.parse(JSON.parse(found.request));
-  const progressOf = (found: Row): Progress => Progress.parse(JSON.parse(found.progress));
+  const keptOf = (found: Row): Kept => Kept.parse(JSON.parse(found.progress));
   const view = (found: Row): AnswerFile => {
     const job = core.jobs.of('answer', found.id);
     const { target, label, input, out, column, answerColumn, system, sampling, rows } = requestOf(found);
-    const { bytes: _, ...progress } = progressOf(found);
+    const { bytes: _b, put: _p, ...progress } = keptOf(found);
     return {
       id: found.id,
       project: found.project,
@@ -108,7 +126,7 @@ export function createAnswers(
       );
     const out = resolve(input.out ?? besideInput(path));
     outputForm(out, columns);
-    await checkTarget(path, out, input.force);
+    const replaces = await checkTarget(path, out, input.force);
     const { size, mtimeMs } = await stat(path);
     const answerColumn = freeColumn('answer', columns);
     const request: Request = {
@@ -118,6 +136,8 @@ export function createAnswers(
       size,
       changedAt: mtimeMs,
       out,
+      partial: `${out}.${randomUUID().slice(0, 8)}.part`,
+      replaces,
       columns,
       column,
       more: moreColumn(column, columns),
@@ -126,7 +146,6 @@ export function createAnswers(
       system: input.system,
       sampling: input.sampling,
       rows: found.rows,
-      force: input.force,
     };
     const number =
       db.prepare<[], { n: number }>('SELECT coalesce(max(number), 0) + 1 AS n FROM answer_file').get()?.n ?? 1;
@@ -149,8 +168,20 @@ export function createAnswers(
     return view(row(found.id));
   }
 
-  /** @throws TARGET_EXISTS, INPUT_INVALID, FILE_UNREADABLE, and where another job is writing it. */
-  async function checkTarget(input: string, out: string, force: boolean): Promise<void> {
+  /** @throws TARGET_EXISTS where another job is writing it */
+  function checkIdle(out: string): void {
+    const writing = core.jobs
+      .list({ active: true })
+      .some((job) => job.kind === 'answer' && requestOf(row(job.subject)).out === out);
+    if (writing)
+      throw new FettleError('TARGET_EXISTS', `${out} is being written already.`, 'Wait for it, or name another file.');
+  }
+
+  /**
+   * @returns what is there and may be written over.
+   * @throws TARGET_EXISTS, INPUT_INVALID, FILE_UNREADABLE, and where another job is writing it.
+   */
+  async function checkTarget(input: string, out: string, force: boolean): Promise<Stamp | null> {
     if (input === out)
       throw new FettleError('INPUT_INVALID', 'The answers would be written over the inputs.', 'Name another file.');
     const folder = dirname(out);
@@ -162,13 +193,11 @@ export function createAnswers(
         cause,
       });
     });
-    const writing = core.jobs
-      .list({ active: true })
-      .some((job) => job.kind === 'answer' && requestOf(row(job.subject)).out === out);
-    if (writing)
-      throw new FettleError('TARGET_EXISTS', `${out} is being written already.`, 'Wait for it, or name another file.');
-    if (existsSync(out) && (!force || statSync(out).isDirectory()))
+    checkIdle(out);
+    const there = await stat(out).catch(() => null);
+    if (there && (!force || there.isDirectory()))
       throw new FettleError('TARGET_EXISTS', `${out} is there already.`, 'Name another file, or add --force.');
+    return stampOf(out);
   }
 
   async function resume(id: string): Promise<AnswerFile> {
@@ -176,42 +205,63 @@ export function createAnswers(
     const { state } = view(found);
     if (!['cancelled', 'interrupted', 'failed'].includes(state))
       throw new FettleError('INPUT_INVALID', `${id} is ${state}, so there is nothing to go on with.`);
-    const { input, size, changedAt, target } = requestOf(found);
+    const request = requestOf(found);
+    const { input, out, size, changedAt, target } = request;
     resolveTarget(parts, target);
-    const is = await stat(input).catch(() => null);
-    if (is?.size !== size || is.mtimeMs !== changedAt)
+    checkIdle(out);
+    if (!same(await stampOf(input), { size, changedAt }))
       throw new FettleError(
         'INPUT_INVALID',
         `${basename(input)} is not the file any more that was begun with.`,
         'Answer it anew, into another file.',
       );
+    await whereIs(request, keptOf(found));
     return queue(found);
   }
 
-  /** What is written so far, to be gone on with under its unfinished name. @throws INPUT_INVALID where it was changed or removed. */
-  async function takeUp({ out }: Request, progress: Progress): Promise<Progress> {
-    const partial = partialOf(out);
-    if (progress.bytes === 0) return NOTHING;
-    if (!existsSync(partial) && existsSync(out)) await rename(out, partial);
-    const size = (await stat(partial).catch(() => null))?.size ?? 0;
-    if (size >= progress.bytes) return progress;
+  /**
+   * Where the rows lie that were answered: a file that is not as it was put down is somebody's own by now.
+   * @throws INPUT_INVALID where they were changed or removed
+   */
+  async function whereIs(request: Request, { done, bytes, put }: Kept): Promise<string> {
+    const partial = partialOf(request);
+    const unfinished = await stampOf(partial);
+    if (bytes === 0 || (unfinished && unfinished.size >= bytes)) return partial;
+    const there = unfinished ? null : await stampOf(request.out);
+    if (same(there, put)) return request.out;
     throw new FettleError(
       'INPUT_INVALID',
-      `The ${progress.done} rows that were answered are not at ${out} any more.`,
-      'Answer the file anew.',
+      there
+        ? `${request.out} was changed since ${done} answered rows were put there, so it is left as it is.`
+        : `The ${done} rows that were answered are not at ${request.out} any more.`,
+      'Answer the file anew, into another one.',
     );
   }
-  /** An orderly end gives what was answered its name; a file that came there meanwhile is left alone. */
-  async function putDown({ out, force }: Request, { done }: Progress): Promise<void> {
-    const partial = partialOf(out);
-    if (!existsSync(partial)) return;
-    if (done === 0) return rm(partial, { force: true });
-    if (existsSync(out) && !force)
+  /** What is written so far, to be gone on with under its unfinished name. */
+  async function takeUp(request: Request, kept: Kept): Promise<Progress> {
+    const at = await whereIs(request, kept);
+    if (kept.bytes === 0) return NOTHING;
+    if (at === request.out) await rename(at, partialOf(request));
+    return Progress.parse(kept);
+  }
+  /** Whatever ended it, the rows that are known to be whole get their name; a file that came there meanwhile is left alone. */
+  async function putDown(id: string, request: Request, progress: Progress): Promise<void> {
+    const { out, replaces } = request;
+    const partial = partialOf(request);
+    const is = await stampOf(partial);
+    if (!is) return;
+    if (progress.done === 0) return rm(partial, { force: true });
+    // Of a child that was killed, or that found the disk full, a piece of a row may lie behind them.
+    if (is.size > progress.bytes) await truncate(partial, progress.bytes);
+    const there = await stampOf(out);
+    if (there && !same(there, replaces))
       throw new FettleError(
         'TARGET_EXISTS',
         `${out} came to be there meanwhile.`,
         `The answers lie beside it, in ${basename(partial)}.`,
       );
+    // Kept before it has that name: a crash in between leaves it under the other one.
+    keep.run(JSON.stringify({ ...progress, put: await stampOf(partial) }), id);
     await rename(partial, out);
   }
 
@@ -219,14 +269,14 @@ export function createAnswers(
     const found = row(control.job.subject);
     const request = requestOf(found);
     const target = resolveTarget(parts, request.target);
-    let progress = await takeUp(request, progressOf(found));
+    let progress = await takeUp(request, keptOf(found));
     const job: AnswerJob = {
       model: target.modelPath,
       adapter: target.adapter,
       under: target.under,
       threads: core.threads,
       ...request,
-      partial: partialOf(request.out),
+      partial: partialOf(request),
       from: progress,
     };
     const began = progress.done;
@@ -255,7 +305,7 @@ export function createAnswers(
       return cancelled && progress.done < request.rows ? 'cancelled' : 'completed';
     } finally {
       speeds.delete(found.id);
-      await putDown(request, progress);
+      await putDown(found.id, request, progress);
     }
   }
   core.jobs.handle('answer', work);

@@ -75,6 +75,13 @@ export function createGeneration(core: Core): Generation {
   /** Asked, and not handed to a model yet, in order: there is no room for theirs. */
   const waiting: Open[] = [];
 
+  core.inUse.add(() =>
+    [...waiting, ...[...loaded.values()].flatMap(({ open }) => [...open.values()])].map(({ target }) => ({
+      title: `Asking ${target.label}`,
+      reads: [`model:${target.model.id}`, ...(target.run ? [`run:${target.run.id}` as const] : [])],
+    })),
+  );
+
   function finish(entry: Loaded, id: string): Open | undefined {
     const open = entry.open.get(id);
     entry.open.delete(id);

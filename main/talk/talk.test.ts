@@ -2,8 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { basename, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { writeExamples } from '../../test/e2e/examples.ts';
 import { writeTinyModel } from '../../test/fixtures/tiny-model.ts';
 import type { GenerationEvent, InputOf } from '../contract/api.ts';
@@ -198,6 +198,33 @@ const answered = async (input: Partial<InputOf<'answers.start'>>): Promise<Answe
   await app.core.jobs.settled(begun.job!);
   return app.client.call('answers.show', { answers: begun.id });
 };
+/** Until the first rows of 240 are written. */
+async function begin(input: Partial<InputOf<'answers.start'>>): Promise<AnswerFile> {
+  const begun = await app.client.call('answers.start', { target: 'first', input: '', ...input });
+  await new Promise<void>((resolve) => {
+    app.client.subscribe(
+      'jobs',
+      0,
+      (_, { job }) => job.id === begun.job && /[1-9]\d* of 240/.test(job.stage) && resolve(),
+    );
+  });
+  return begun;
+}
+async function cancelled(input: Partial<InputOf<'answers.start'>>): Promise<AnswerFile> {
+  const begun = await begin(input);
+  await app.client.call('jobs.cancel', { job: begun.job! });
+  await app.core.jobs.settled(begun.job!);
+  return app.client.call('answers.show', { answers: begun.id });
+}
+/** What one is written to while it is not whole. */
+function partialOf({ id }: AnswerFile): string {
+  const { request } = app.core.db.prepare('SELECT request FROM answer_file WHERE id = ?').get(id) as {
+    request: string;
+  };
+  return (JSON.parse(request) as { partial: string }).partial;
+}
+const childOf = (entry: string): number =>
+  Number(execFileSync('pgrep', ['-n', '-P', String(process.pid), '-f', `workers/${entry}`]).toString());
 const write = (name: string, text: string): string => {
   const path = join(folder, name);
   writeFileSync(path, text);
@@ -245,36 +272,99 @@ describe('a file of inputs', () => {
     const input = write('long.jsonl', rows.join('\n'));
     const sampling = { maxTokens: 40, temperature: 1, seed: 2 };
     const straight = await answered({ input, out: join(folder, 'straight.jsonl'), sampling });
-    const begun = await app.client.call('answers.start', {
-      target: 'first',
-      input,
-      out: join(folder, 'cut.jsonl'),
-      sampling,
-    });
-    await new Promise<void>((resolve) => {
-      app.client.subscribe(
-        'jobs',
-        0,
-        (_, { job }) => job.id === begun.job && /[1-9]\d* of 240/.test(job.stage) && resolve(),
-      );
-    });
-    await app.client.call('jobs.cancel', { job: begun.job! });
-    await app.core.jobs.settled(begun.job!);
-    const cut = await app.client.call('answers.show', { answers: begun.id });
+    const cut = await cancelled({ input, out: join(folder, 'cut.jsonl'), sampling });
     expect(cut.state).toBe('cancelled');
     expect(cut.done).toBeGreaterThan(0);
     expect(jsonl(cut.out)).toEqual(jsonl(straight.out).slice(0, cut.done));
     // As a power cut leaves it: under its unfinished name, with a piece of a row behind what is known to be written.
-    renameSync(cut.out, `${cut.out}.part`);
-    appendFileSync(`${cut.out}.part`, '{"text":"torn');
+    const partial = partialOf(cut);
+    renameSync(cut.out, partial);
+    appendFileSync(partial, '{"text":"torn');
     const resumed = await app.client.call('answers.resume', { answers: cut.id });
     await app.core.jobs.settled(resumed.job!);
     expect(readFileSync(cut.out, 'utf8')).toBe(readFileSync(straight.out, 'utf8'));
-    expect(existsSync(`${cut.out}.part`)).toBe(false);
+    expect(existsSync(partial)).toBe(false);
     await expect(app.client.call('answers.resume', { answers: cut.id })).rejects.toMatchObject({
       code: 'INPUT_INVALID',
     });
   });
+
+  it('never touches a file that is not as it was put down, nor one of another’s', async () => {
+    const input = write('owned.jsonl', Array.from({ length: 240 }, (_, i) => `{"text":"Tell me of ${i}"}`).join('\n'));
+    const out = join(folder, 'owned-out.jsonl');
+    // A file of one’s own that has the name which an unfinished one might have.
+    write('owned-out.jsonl.part', 'my own');
+    const cut = await cancelled({ input, out, sampling: { maxTokens: 40 } });
+    const put = readFileSync(out, 'utf8');
+    expect(cut.done).toBeGreaterThan(0);
+
+    // Edited; and the output of another, which is longer.
+    for (const text of [put.replace('answer', 'edited'), put + put]) {
+      writeFileSync(out, text);
+      await expect(app.client.call('answers.resume', { answers: cut.id })).rejects.toMatchObject({
+        code: 'INPUT_INVALID',
+        message: expect.stringContaining('was changed since') as unknown,
+        hint: expect.stringContaining('anew') as unknown,
+      });
+      expect(readFileSync(out, 'utf8')).toBe(text);
+    }
+    rmSync(out);
+    await expect(app.client.call('answers.resume', { answers: cut.id })).rejects.toMatchObject({
+      message: expect.stringContaining('not at') as unknown,
+    });
+
+    // One that waits to go on keeps its rows while another is written to the same place.
+    const waiting = await cancelled({ input, out, sampling: { maxTokens: 40 } });
+    renameSync(out, partialOf(waiting));
+    const kept = readFileSync(partialOf(waiting), 'utf8');
+    const other = await answered({ input: write('few.jsonl', '{"text":"One"}'), out });
+    expect(other.state).toBe('completed');
+    expect(readFileSync(partialOf(waiting), 'utf8')).toBe(kept);
+    const finished = readFileSync(out, 'utf8');
+    const late = await app.client.call('answers.resume', { answers: waiting.id });
+    await app.core.jobs.settled(late.job!);
+    expect(await app.client.call('answers.show', { answers: waiting.id })).toMatchObject({
+      state: 'failed',
+      done: 240,
+      error: { code: 'TARGET_EXISTS', hint: expect.stringContaining(basename(partialOf(waiting))) as unknown },
+    });
+    expect(readFileSync(out, 'utf8')).toBe(finished);
+    // Moved away, the rows get their name.
+    rmSync(out);
+    const last = await app.client.call('answers.resume', { answers: waiting.id });
+    await app.core.jobs.settled(last.job!);
+    expect(jsonl(out)).toHaveLength(240);
+    expect(readFileSync(join(folder, 'owned-out.jsonl.part'), 'utf8')).toBe('my own');
+  });
+
+  it('writes over the file that was there when it was asked to, and over no later one', async () => {
+    const input = write('forced.jsonl', '{"text":"One"}');
+    const out = write('forced-out.jsonl', 'old');
+    expect((await answered({ input, out, force: true })).state).toBe('completed');
+    expect(jsonl(out)).toHaveLength(1);
+    const begun = await app.client.call('answers.start', { target: 'first', input, out, force: true });
+    writeFileSync(out, 'came meanwhile');
+    expect((await app.core.jobs.settled(begun.job!)).error).toMatchObject({ code: 'TARGET_EXISTS' });
+    expect(readFileSync(out, 'utf8')).toBe('came meanwhile');
+  });
+
+  it.skipIf(process.platform === 'win32')(
+    'whose process dies in the middle of a row holds whole rows only',
+    async () => {
+      const input = write(
+        'dying.jsonl',
+        Array.from({ length: 240 }, (_, i) => `{"text":"Tell me of ${i}"}`).join('\n'),
+      );
+      const begun = await begin({ input, out: join(folder, 'dying-out.jsonl'), sampling: { maxTokens: 40 } });
+      // A piece of a row that nobody was told of, as a write that was cut leaves it.
+      appendFileSync(partialOf(begun), `{"text":"torn${'x'.repeat(1e6)}`);
+      process.kill(childOf('answer'), 'SIGKILL');
+      await app.core.jobs.settled(begun.job!);
+      const file = await app.client.call('answers.show', { answers: begun.id });
+      expect(file).toMatchObject({ state: 'failed', error: { code: 'WORKER_CRASHED' } });
+      expect(jsonl(file.out)).toHaveLength(file.done);
+    },
+  );
 
   it.each([
     ['an empty file', () => ({ input: write('empty.csv', '') }), 'FILE_EMPTY'],
@@ -465,7 +555,8 @@ describe('a blind test', () => {
       sampling: { maxTokens: 4 },
     });
     await ready(id);
-    await app.client.call('models.delete', { model: 'going' });
+    // Not while it answers.
+    await vi.waitFor(() => app.client.call('models.delete', { model: 'going' }), { timeout: 60_000 });
     let error: BlindTest['error'] = null;
     while (!error) {
       const test = await app.client.call('blind.show', { blind: id });

@@ -19,12 +19,19 @@ export interface AdapterJob {
   /** Folder that is made, whole or not at all. */
   readonly to: string;
 }
+export interface AdapterEvent {
+  readonly stage: string;
+  readonly share: number;
+}
 export interface AdapterFound {
   readonly imported: Omit<Imported, 'name'>;
   readonly bytes: number;
 }
 
-runChild<AdapterJob, never, AdapterFound>(async ({ from, model, modelName, to }) => {
+/** How far it is, is told once in so many tensors. */
+const TOLD = 16;
+
+runChild<AdapterJob, AdapterEvent, AdapterFound>(async ({ from, model, modelName, to }, { emit, signal }) => {
   const found = await stat(from).catch(() => null);
   if (!found?.isDirectory())
     throw new FettleError(
@@ -39,7 +46,15 @@ runChild<AdapterJob, never, AdapterFound>(async ({ from, model, modelName, to })
       const spec = readSpec(opened.config);
       const { targetModules, tensors } = fitAdapter(spec, adapter, stated.tied);
       const { rank, alpha, useRslora = false, useDora = false, modulesToSave = [] } = adapter.lora;
-      await writeAdapter(to, tensors, {
+      const told = tensors.map(({ data, ...tensor }, i) => ({
+        ...tensor,
+        async data(): Promise<Float32Array> {
+          if (signal.aborted) throw new FettleError('CANCELLED', 'Bringing the adapter in was cancelled.');
+          if (i % TOLD === 0) emit({ stage: 'Writing the adapter', share: i / tensors.length });
+          return typeof data === 'function' ? data() : Float32Array.from(data);
+        },
+      }));
+      await writeAdapter(to, told, {
         ...adapter.lora,
         targetModules,
         baseModel: modelName,

@@ -46,8 +46,12 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const bring = (name: string): Promise<Run> =>
-  app.client.call('runs.import', { project: 'shop', model: 'tiny', path: at('peft', name) });
+const bring = async (name: string, model = 'tiny'): Promise<Run> => {
+  const { id } = await app.client.call('runs.import', { project: 'shop', model, path: at('peft', name) });
+  const { error, subject } = await app.core.jobs.settled(id);
+  if (error) throw FettleError.fromInfo(error);
+  return app.client.call('runs.show', { run: subject });
+};
 const checkpointOf = (run: Run): string => at('home', 'projects', 'shop', 'runs', run.id, 'checkpoints', 'imported');
 const refusal = async (bringing: Promise<Run>): Promise<string> => {
   const error: unknown = await bringing.then(
@@ -101,8 +105,7 @@ describe('adapters that peft made', () => {
     expect(await refusal(bring('pickle'))).toMatch(/FORMAT_INVALID.*adapter_model\.bin.*can run any program/);
     const wide = await writeTinyModel(at('wide'), { hidden: 128 });
     await app.core.jobs.settled((await app.client.call('models.add', { path: wide, name: 'wide' })).id);
-    const other = { project: 'shop', model: 'wide', path: at('peft', 'rslora') };
-    expect(await refusal(app.client.call('runs.import', other))).toMatch(/MODEL_UNSUPPORTED.*\[4, 64\].*\[4, 128\]/);
+    expect(await refusal(bring('rslora', 'wide'))).toMatch(/MODEL_UNSUPPORTED.*\[4, 64\].*\[4, 128\]/);
     expect(await refusal(bring('nowhere'))).toMatch(/FILE_NOT_FOUND/);
     // What was refused left nothing behind.
     expect(readdirSync(at('home', 'temporary')).filter((name) => name.startsWith('adapter-'))).toEqual([]);

@@ -49,13 +49,22 @@ async function nextPair({ client, signal }: Context, id: string): Promise<BlindT
   }
 }
 
+/** The sign test holds for one look, and votes are counted after each. */
+const CAUTION = 'Who stops as soon as it looks settled is misled more often.';
+
 function soFar({ count: { leads, trails, share, settled, more, ties } }: BlindTest): string {
   if (!share) return ties > 0 ? `${ties} without a difference.` : 'Nothing judged yet.';
   const percent = (value: number): string => `${Math.round(value * 100)}%`;
   const margin = `${percent(share.value)} (${percent(share.low)} to ${percent(share.high)})`;
-  const next = settled ? 'Settled.' : more === null ? 'Not settled.' : `Not settled: about ${more} more at this rate.`;
+  const next = settled
+    ? 'Settled, for one look.'
+    : more === null
+      ? 'Not settled.'
+      : `Not settled: about ${more} more at this rate.`;
   return `One leads ${leads} to ${trails}, ${margin}. ${next}`;
 }
+
+const toldSoFar = (test: BlindTest): string => `${soFar(test)}${test.count.settled ? ` ${CAUTION}` : ''}`;
 
 async function judge(context: Context, id: string): Promise<void> {
   const { client, say, signal } = context;
@@ -73,7 +82,7 @@ async function judge(context: Context, id: string): Promise<void> {
       break;
     }
     const vote = VOTES[key as string];
-    if (vote) say(soFar(await client.call('blind.vote', { blind: id, number: nth, vote })));
+    if (vote) say(toldSoFar(await client.call('blind.vote', { blind: id, number: nth, vote })));
     else if (key === 'u') await client.call('blind.undo', { blind: id }).catch((error: Error) => say(error.message));
     test = await nextPair(context, id);
   }
@@ -82,7 +91,8 @@ async function judge(context: Context, id: string): Promise<void> {
     test = await client.call('blind.reveal', { blind: id });
   context.result(test);
   if (test.reveal) describe(context, test);
-  else say(`\n${soFar(test)} \`fettle blind resume ${id}\` goes on, \`fettle blind reveal ${id}\` shows the names.`);
+  else
+    say(`\n${toldSoFar(test)} \`fettle blind resume ${id}\` goes on, \`fettle blind reveal ${id}\` shows the names.`);
 }
 
 function describe({ say }: Context, { id, reveal, count: { share } }: BlindTest): void {
@@ -90,7 +100,7 @@ function describe({ say }: Context, { id, reveal, count: { share } }: BlindTest)
   say(`\n${wrap(reveal.sentence)}`);
   if (share)
     say(
-      `  ${Math.round(share.value * 100)}%, 95% margin ${Math.round(share.low * 100)} to ${Math.round(share.high * 100)}%`,
+      `  ${Math.round(share.value * 100)}%, 95% margin ${Math.round(share.low * 100)} to ${Math.round(share.high * 100)}%, for one look at the end. If you stopped because it looked settled, read it a little wider.`,
     );
   const { one, two } = reveal.byPlace;
   say(`  As 1 it won ${one.won} of ${one.of}, as 2 ${two.won} of ${two.of}.`);

@@ -5,6 +5,7 @@ import { FettleError } from '../../contract/errors.ts';
 import { needed, number, pairs, text, type Command, type Context } from '../command.ts';
 import { describeEnd, followRun, runCurve } from '../follow.ts';
 import { bytes, count, duration, loss, table } from '../format.ts';
+import { waitForJob } from '../wait.ts';
 
 const one = (context: Context): { run: string } => ({ run: context.args[0]! });
 
@@ -70,12 +71,14 @@ export const runCommands: readonly Command[] = [
     async run(context) {
       const [project, folder] = context.args as [string, string];
       const name = text(context, 'name');
-      const run = await context.client.call('runs.import', {
+      const job = await context.client.call('runs.import', {
         project,
         path: resolve(folder),
         model: needed(context, 'model'),
         ...(name === undefined ? {} : { name }),
       });
+      await waitForJob(context, job.id);
+      const run = await context.client.call('runs.show', { run: job.subject });
       context.result(run);
       context.say(`Run ${run.id}`);
       if (run.imported) context.say(table(importedLines(run.imported)));

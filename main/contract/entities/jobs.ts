@@ -5,6 +5,7 @@ import { ErrorInfo, Time } from './common.ts';
 
 export const JobKind = z.enum([
   'train',
+  'adapter',
   'model',
   'starter',
   'import',
