@@ -10,7 +10,7 @@ import { doubts } from './questions.ts';
 
 export type { RecipeContext } from './preset.ts';
 export type { DataSize } from './data.ts';
-export type { Machine, Pace } from './estimate.ts';
+export type { Calibrated, Machine, Pace } from './estimate.ts';
 export { measureRows } from './data.ts';
 export { readOverrides } from './fields.ts';
 
