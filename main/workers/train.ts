@@ -70,6 +70,8 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
     stage('Preparing the examples');
     const spec = readSpec(files.config);
     const { train: training, heldOut, opening } = await readExamples(job.rows, recipe, text, spec.maxPositions);
+    const untold = training.reduce((sum, row) => sum + (row.untold ?? 0), 0);
+    if (untold > 0) stage(untoldWords(untold));
     // Those with a template of their own have learned to answer: that is what they rehearse.
     const general = recipe.rehearsal > 0 ? await generalExamples(text, files.chatTemplate !== null) : [];
     const rehearsal = rehearse(training, general, recipe);
@@ -132,6 +134,10 @@ function rehearsalWords(own: readonly Example[], rehearsal: { examples: readonly
   const count = (value: number): string => value.toLocaleString('en-GB');
   return `${count(rehearsal.tokens)} of ${count(all)} tokens of a pass are general data (${count(rehearsal.examples.length)} examples of Fettle’s own)`;
 }
+
+/** How much of the data teaches nothing, for the log. */
+const untoldWords = (count: number): string =>
+  `${count} earlier ${count === 1 ? 'answer teaches' : 'answers teach'} nothing: the model’s chat template writes them otherwise once there are later ones`;
 
 interface Opening {
   readonly prompt: string;

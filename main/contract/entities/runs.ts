@@ -46,6 +46,8 @@ export const Plan = z.object({
   model: z.string(),
   /** The model's linear layers: what targetModules may name. */
   modules: z.array(z.string()),
+  /** What stands before and after its blocks, by its own names: what modulesToSave may name. */
+  saveable: z.array(z.string()),
   estimate: Estimate,
 });
 export type Plan = z.infer<typeof Plan>;
