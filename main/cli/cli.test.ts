@@ -161,6 +161,12 @@ describe('the path by command', () => {
       code: 0,
       out: expect.stringContaining('replies-1') as unknown,
     });
+    const [{ id }] = (await json('export', 'list', 'replies')) as [{ id: string }];
+    expect(await json('export', 'show', id)).toMatchObject({ id, proof: { verdict: 'equal' } });
+    const told = await fettle('export', 'show', id);
+    expect(told.out).toContain('Proof: read by Fettle');
+    expect(told.out).toContain('transformers');
+    expect(await fettle('export', 'show', 'replies-export-99')).toMatchObject({ code: 2 });
     expect(await fettle('export', 'replies-1', '--format', 'adapter', '--out', join(folder, 'adapter'))).toMatchObject({
       code: 2,
       err: expect.stringContaining('TARGET_EXISTS') as unknown,

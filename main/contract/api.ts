@@ -259,6 +259,17 @@ export const api = {
     }),
     Plan,
   ),
+  /** Takes the first steps of what would be started, keeps nothing of them, and from then on `runs.plan` tells the time by them. */
+  'runs.calibrate': of(
+    z.strictObject({
+      project: slug,
+      model: slug,
+      dataset: slug.optional(),
+      strategy: Strategy.optional(),
+      set: overrides.default({}),
+    }),
+    Job,
+  ),
   /** With way 'staged' two runs: non-instruct on the prose, and over it, after it, instruct on the examples. The first comes back. */
   'runs.start': of(
     z.strictObject({
@@ -491,6 +502,7 @@ export const ChangedEvent = z.object({
     'export',
     'pilot',
     'curve',
+    'calibration',
     'chat',
     'answers',
     'blind',

@@ -111,12 +111,15 @@ export class FettleError extends Error implements ErrorShape {
 
 const SYSTEM_ERRORS: Readonly<Record<string, readonly [ErrorCode, string, string]>> = {
   ENOSPC: ['DISK_FULL', 'The disk is full.', 'Free some space or choose another folder; nothing finished was lost.'],
+  EDQUOT: ['DISK_FULL', 'No more space may be taken on this disk.', 'Free some space or choose another folder.'],
+  EFBIG: ['DISK_FULL', 'A file grew larger than the disk takes.', 'Choose a folder on another disk, or fewer bits.'],
   SQLITE_FULL: ['DISK_FULL', 'The disk is full.', 'Free some space; what was written down before is safe.'],
   ENOENT: ['FILE_NOT_FOUND', 'A file or folder does not exist.', 'Check the path.'],
   EACCES: ['FILE_UNREADABLE', 'Access to a file or folder was denied.', 'Check its permissions.'],
   EPERM: ['FILE_UNREADABLE', 'Access to a file or folder was denied.', 'Check its permissions.'],
   EROFS: ['FILE_UNREADABLE', 'The target is read-only.', 'Choose a folder that can be written.'],
   EISDIR: ['FILE_UNREADABLE', 'A folder was given where a file is needed.', 'Name a file.'],
+  ENAMETOOLONG: ['INPUT_INVALID', 'A name is longer than the system takes.', 'Choose a shorter name or folder.'],
   EADDRINUSE: ['PORT_IN_USE', 'That port is already in use.', 'Choose another with --port, or leave it out.'],
 };
 

@@ -63,6 +63,12 @@ export const otherReader = (format: ExportFormat): { readonly name: string; read
 /** A share as percent with two decimals; what rounds to nothing has no sign. */
 export const inPercent = (share: number): string => `${(100 * share).toFixed(2).replace(/^-(0\.0+)$/, '$1')}%`;
 
+/** What the files' own tokenizer, template and stops were found to do. */
+export const textInWords = ({ texts, faults }: NonNullable<Proof['text']>): string =>
+  faults.length === 0
+    ? `${texts} texts and conversations are cut, framed and ended by the files as by the run`
+    : `The files treat text otherwise than the run: ${faults.join('; ')}`;
+
 /** The proof in one sentence. */
 export function proofInWords({
   tokensEqual,

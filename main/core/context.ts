@@ -65,6 +65,8 @@ export interface WorkerHandle<Result> {
   errors(): string;
   /** Rejects with FettleError: what the child reported, or WORKER_CRASHED with the end of its stderr. */
   readonly result: Promise<Result>;
+  /** Resolves once the process is no more, however it ended: then nothing is written any more. */
+  readonly gone: Promise<void>;
   readonly pid: number | undefined;
 }
 export interface Workers {

@@ -10,9 +10,20 @@ import { pilots } from './migrations/005-pilots.ts';
 import { curves } from './migrations/006-curves.ts';
 import { talk } from './migrations/007-talk.ts';
 import { importedAdapters } from './migrations/008-imported-adapters.ts';
+import { calibrations } from './migrations/009-calibrations.ts';
 
 /** In order; the number of a migration is its place, from 1, and is kept in user_version. */
-const MIGRATIONS: readonly string[] = [initial, datasets, measurements, stages, pilots, curves, talk, importedAdapters];
+const MIGRATIONS: readonly string[] = [
+  initial,
+  datasets,
+  measurements,
+  stages,
+  pilots,
+  curves,
+  talk,
+  importedAdapters,
+  calibrations,
+];
 
 /** @throws DATABASE_NEWER, DATABASE_BROKEN, FILE_UNREADABLE, DISK_FULL */
 export function openDatabase(path: string): Db {

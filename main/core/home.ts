@@ -23,7 +23,7 @@ export function sweepHome({ projects, models, temporary }: Home): void {
       if (unfinished.test(name)) rmSync(join(folder, name), { recursive: true, force: true });
   };
   // What a browser handed over belongs to nobody any more.
-  sweep(temporary, /^(?:uploads$|preview-|adapter-|deleted-)/);
+  sweep(temporary, /^(?:uploads$|preview-|adapter-|calibration-|deleted-)/);
   sweep(models, /\.adding$/);
   for (const project of readdirSync(projects)) {
     sweep(join(projects, project, 'datasets'), /^\.(?:importing|unpacking)-/);

@@ -222,7 +222,11 @@ describe('an adapter that is brought in', () => {
   });
 
   it('that fails says why and leaves nothing', async () => {
-    expect((await settled((await bring(join(folder, 'nowhere'))).id)).error).toMatchObject({ code: 'FILE_NOT_FOUND' });
+    await expect(bring(join(folder, 'nowhere'))).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' });
+    // A base model is no adapter.
+    expect((await settled((await bring(join(folder, 'tiny'))).id)).error).toMatchObject({
+      message: expect.stringContaining('adapter_config.json') as unknown,
+    });
     expect(left()).toEqual([]);
   });
 

@@ -66,6 +66,9 @@ function readsOf(db: Db): Readonly<Record<JobKind, (job: Job) => Thing[]>> {
   const curve = db.prepare<[string], { model: string; project: string; dataset: string }>(
     `SELECT model, project, json_extract(request, '$.dataset') AS dataset FROM curve WHERE id = ?`,
   );
+  const calibrated = db.prepare<[string], { model: string; project: string; dataset: string }>(
+    'SELECT model, project, dataset FROM calibration WHERE id = ?',
+  );
   const compared = db.prepare<[string], { project: string; targets: string; dataset: string | null }>(
     `SELECT project, json_extract(request, '$.targets') AS targets, json_extract(request, '$.dataset') AS dataset
      FROM comparison WHERE id = ?`,
@@ -89,6 +92,8 @@ function readsOf(db: Db): Readonly<Record<JobKind, (job: Job) => Thing[]>> {
     pilot: ({ subject }) => pilot.all(subject).flatMap(({ model, project }) => [base(model), ...versions({ project })]),
     curve: ({ subject }) =>
       curve.all(subject).flatMap(({ model, project, dataset }) => [base(model), version(project, dataset)]),
+    calibrate: ({ subject }) =>
+      calibrated.all(subject).flatMap(({ model, project, dataset }) => [base(model), version(project, dataset)]),
     // Their subjects are paths: project, versions, model.
     measure({ subject }) {
       const [project = '', pairs = '', prose = '', model = ''] = subject.split('/');

@@ -4,6 +4,8 @@
 export interface Example {
   readonly ids: Int32Array;
   readonly loss: Uint8Array;
+  /** Answers that carry no loss, because they could not be told from the rest; none where it is left out. */
+  readonly untold?: number;
 }
 
 /** One micro-batch. All arrays are [rows * length], row-major. */

@@ -441,4 +441,10 @@ describe('the report for the desk', () => {
     });
     expect(readdirSync(join(home, 'temporary'))).toEqual([]);
   });
+
+  it('is still made once the base was removed', async () => {
+    await app.client.call('models.delete', { model: 'tiny' });
+    const { html } = await app.client.call('evaluation.report', { run: first.id, comparison: measured.id });
+    for (const words of ['tiny', 'not known here', 'removed from Fettle']) expect(html).toContain(words);
+  });
 });

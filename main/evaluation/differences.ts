@@ -1,6 +1,7 @@
 /** @file A comparison in words: the verdict on each difference, and what differs between the runs behind it. */
 import type { ComparisonResult, DifferenceVerdict, Measured, Run } from '../contract/entities.ts';
 import { signed } from '../contract/figures.ts';
+import { hasMargin, lossMargin } from '../contract/margin.ts';
 import { measure, type RowLoss } from './bootstrap.ts';
 import { signFlip } from './significance.ts';
 
@@ -36,8 +37,9 @@ export function sentenceOf(
   { loss, verdict }: Pick<Result['differences'][number], 'loss' | 'verdict'>,
   rows: number,
 ): string {
-  const margin = (loss.high - loss.low) / 2;
-  const figures = `${signed(loss.value, 3)} ± ${margin.toFixed(3)} nats a token, on ${rows} held-out rows`;
+  const figures = hasMargin(rows)
+    ? `${signed(loss.value, 3)} ${lossMargin(loss, rows)} nats a token, on ${rows} held-out rows`
+    : `${signed(loss.value, 3)} nats a token, on one held-out row, which gives no margin`;
   switch (verdict) {
     case 'better':
       return `${label} is better than ${against} on rows it has not seen (${figures}).`;

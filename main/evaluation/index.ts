@@ -20,6 +20,7 @@ import type { Projects } from '../projects/index.ts';
 import type { Runs } from '../runs/index.ts';
 import type { CompareEvent, CompareJob } from '../workers/compare.ts';
 import type { StrategyService } from '../strategy/index.ts';
+import type { Generation } from '../talk/generation.ts';
 import { validate } from './checks.ts';
 import { settingsOf } from './differences.ts';
 import type { Outcome } from './outcome.ts';
@@ -42,6 +43,7 @@ interface Parts {
   readonly datasets: Datasets;
   readonly runs: Runs;
   readonly strategy: Pick<StrategyService, 'answers'>;
+  readonly makeRoom: Generation['makeRoom'];
   /** Learning curves of a project, newest first. */
   readonly curves: (project: string) => Promise<LearningCurve[]>;
 }
@@ -155,6 +157,7 @@ export function createEvaluation(core: Core, parts: Parts): Evaluation {
     // What was there when it was asked for may be gone since: then this says so.
     const targets = names.map((name) => resolveTarget(parts, name));
     const data = dataset === null ? null : datasets.show(project, dataset);
+    await parts.makeRoom(targets.map(({ model }) => model));
     control.update({ state: 'running', stage: 'Loading' });
     const learned = targets.map((target) => learnedBy(target, parts));
     let cancelled = false;

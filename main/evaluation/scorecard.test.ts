@@ -1,7 +1,7 @@
 /** @file The scorecard does not call chance a difference, and calls a difference by its name. */
 import { describe, expect, it } from 'vitest';
 import { Random } from '../engine/random.ts';
-import { compareLosses } from './differences.ts';
+import { compareLosses, sentenceOf } from './differences.ts';
 import { scorecardOf, type ScoredItem } from './scorecard.ts';
 import { holm, holmByAxes, signFlip } from './significance.ts';
 
@@ -108,6 +108,15 @@ describe('a scorecard', () => {
     const by = (more: number): typeof first =>
       first.map(({ count, sum }) => ({ count, sum: sum + more + random.next() }));
     expect(compareLosses([first, by(4), by(-5), first]).verdicts).toEqual(['worse', 'better', 'no-difference']);
+  });
+
+  it('gives a single row no margin, since it says nothing of others', () => {
+    const { differences, verdicts } = compareLosses([[{ count: 20, sum: 40 }], [{ count: 20, sum: 30 }]]);
+    const told = { loss: differences[0]!, verdict: verdicts[0]! };
+    expect(told.verdict).toBe('no-difference');
+    const sentence = sentenceOf('Run 1', 'the base', told, 1);
+    expect(sentence).toContain('(−0.500 nats a token, on one held-out row, which gives no margin)');
+    expect(sentenceOf('Run 1', 'the base', told, 2)).toContain('± 0.000');
   });
 
   it('says what was gained and what it cost, in points', () => {

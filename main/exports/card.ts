@@ -1,16 +1,10 @@
 /** @file The model card that travels with an export: lineage, recipe, data in numbers, measured results. Nothing of the data itself, no path of this machine. */
 import { howToInMarkdown, type Handed } from '../contract/clients.ts';
-import type {
-  AdviceStrategy,
-  Checkpoint,
-  Comparison,
-  Export,
-  Imported,
-  Measured,
-  Proof,
-} from '../contract/entities.ts';
-import { proofInWords } from '../contract/export-types.ts';
+import type { AdviceStrategy, Checkpoint, Comparison, Export, Imported, Proof } from '../contract/entities.ts';
+import { proofInWords, textInWords } from '../contract/export-types.ts';
 import type { Recipe, Strategy } from '../contract/recipe.ts';
+import { scorecard } from './card-scorecard.ts';
+import { code, count, nats, plain, table, yaml } from './markdown.ts';
 
 export interface CardFacts {
   readonly title: string;
@@ -163,6 +157,7 @@ export function modelCard(
             ['Loss on held-out rows of this checkpoint', nats(checkpoint?.heldOutLoss ?? null)],
           ] as const)),
       ['Proof of this export', proofInWords(proof)],
+      ...(proof.text ? [['Its text', textInWords(proof.text)] as const] : []),
       ...proof.readers.map(({ name, found }) => [`Read by ${name}`, found] as const),
     ]),
     '',
@@ -250,57 +245,3 @@ function baseNote(
       : `${widened} The base came as a folder, and llama.cpp takes the adapter on a GGUF: make a GGUF of the base first. The hash above is that of ${severalFiles ? 'the folder’s files together, as Fettle counts it' : 'the folder’s file of weights'}, not of a GGUF.`;
   return `${widened} The adapter fits exactly those weights; on another copy of the same model (of another precision) its results differ a little. The base is not part of these files: the hash above${severalFiles ? ', of all its files together as Fettle counts it,' : ''} tells whether yours is the same.`;
 }
-
-/** What was measured against others, with margins of 95%. */
-function scorecard({ self, result }: NonNullable<CardFacts['comparison']>): string[] {
-  const { models, losses, scorecard: card, heldOutRows } = result;
-  const margin = ({ value, low, high }: Measured, digits: number): string =>
-    `${value.toFixed(digits)} (${low.toFixed(digits)} to ${high.toFixed(digits)})`;
-  const share = ({ value, low, high }: Measured): string =>
-    `${Math.round(100 * value)}% (${Math.round(100 * low)} to ${Math.round(100 * high)})`;
-  const rows: string[][] = [
-    ...(losses.length > 0
-      ? [[`Loss on ${count(heldOutRows)} unseen rows, nats a token`, ...losses.map(({ loss }) => margin(loss, 3))]]
-      : []),
-    ...(card?.goal
-      ? [
-          [
-            `The task, by ${card.goal.checks.map(({ check }) => check.kind).join(', ')} (${card.goal.items.length} answers)`,
-            ...card.goal.scores.map(share),
-          ],
-        ]
-      : []),
-    ...(card?.general ? [[`General skills (${card.general.count} items)`, ...card.general.scores.map(share)]] : []),
-    ...(card?.skills ?? []).map(({ skill, items, scores }) => [`${skill} (${items.length})`, ...scores.map(share)]),
-    ...(card?.prose ? [['Other text, nats a token', ...card.prose.losses.map((loss) => margin(loss, 3))]] : []),
-  ];
-  const labels = models.map(({ label }, i) => (i === self ? '**this**' : plain(label)));
-  return [
-    '## Scorecard',
-    '',
-    `| | ${labels.join(' | ')} |`,
-    `|---|${labels.map(() => '---').join('|')}|`,
-    ...rows.map((cells) => `| ${cells.join(' | ')} |`),
-    '',
-    ...[...result.differences.map(({ sentence }) => sentence), ...(card?.sentences ?? [])].map(
-      (sentence) => `- ${plain(sentence)}`,
-    ),
-  ];
-}
-
-const table = (rows: readonly (readonly [string, string])[]): string[] => [
-  '| | |',
-  '|---|---|',
-  ...rows.map(([name, value]) => `| ${name} | ${value.replaceAll('|', '\\|')} |`),
-];
-const count = (value: number): string => value.toLocaleString('en-GB');
-const nats = (value: number | null): string =>
-  value === null ? 'not measured' : `${value.toFixed(4)} nats a token (perplexity ${Math.exp(value).toFixed(2)})`;
-const code = (value: string): string => `\`${value}\``;
-/** Names come from files and people: one line, no markup. */
-const plain = (value: string): string =>
-  value
-    .replaceAll(/\s+/g, ' ')
-    .replaceAll(/[<>`*_[\]]/g, (c) => `\\${c}`)
-    .trim();
-const yaml = (value: string): string => JSON.stringify(value.replaceAll(/\s+/g, ' '));

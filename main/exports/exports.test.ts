@@ -237,7 +237,8 @@ describe('what goes wrong', () => {
     chmodSync(folder, 0o755);
     if (root) process.seteuid!(65534);
     try {
-      if (process.platform !== 'win32') await expect(makeStaging(out('read-only/x'))).rejects.toMatchObject(unwritable);
+      if (process.platform !== 'win32')
+        await expect(makeStaging(out('read-only/x'), 'job')).rejects.toMatchObject(unwritable);
     } finally {
       if (root) process.seteuid!(0);
     }
@@ -255,12 +256,12 @@ describe('what goes wrong', () => {
 
   it('one that fails takes away what it made, and not what somebody else has put there', async () => {
     mkdirSync(out('kept'));
-    const clear = await makeStaging(out('kept/new/deeper/.x.exporting'));
+    const staging = await makeStaging(out('kept/new/deeper/x'), 'job');
     writeFileSync(out('kept/new/mine.txt'), 'mine');
-    await clear();
+    await staging.clear();
     expect(readdirSync(out('kept'), { recursive: true }).sort()).toEqual(['new', join('new', 'mine.txt')]);
-    const again = await makeStaging(out('kept/.y.exporting'));
-    await again();
+    const again = await makeStaging(out('kept/y'), 'job');
+    await again.clear();
     expect(existsSync(out('kept'))).toBe(true);
   });
 

@@ -6,6 +6,7 @@ import type { Evaluation } from '../evaluation/index.ts';
 import type { Models } from '../models/index.ts';
 import type { Projects } from '../projects/index.ts';
 import type { Runs } from '../runs/index.ts';
+import type { Generation } from '../talk/generation.ts';
 import type { CardFacts, PublicRecipe } from './card.ts';
 
 export interface Parts {
@@ -14,6 +15,7 @@ export interface Parts {
   readonly datasets: Datasets;
   readonly runs: Runs;
   readonly evaluation: Evaluation;
+  readonly makeRoom: Generation['makeRoom'];
 }
 
 function publicRecipe({ recipe }: Run): PublicRecipe | null {

@@ -1,5 +1,5 @@
 /** @file Exports: a run handed over as files that other programs load, proven before they are called done. The only writer of table export. */
-import { isAbsolute, join } from 'node:path';
+import { dirname, isAbsolute, join } from 'node:path';
 import { howToRun } from '../contract/clients.ts';
 import { Export, ExportFormat, type Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
@@ -11,7 +11,7 @@ import type { Handlers } from '../core/router.ts';
 import { checkpointNamed } from '../runs/train.ts';
 import type { ExportEvent, ExportJob, ExportResult } from '../workers/export.ts';
 import { cardFacts, stagesUnder, type Parts, type Stage } from './facts.ts';
-import { checkUntaken } from './room.ts';
+import { checkUntaken, clearInterrupted, makeStaging } from './room.ts';
 
 export interface Exports {
   readonly handlers: Handlers<'exports.start' | 'exports.list' | 'exports.show'>;
@@ -47,6 +47,8 @@ export function createExports(core: Core, parts: Parts): Exports {
   const one = db.prepare<[string], Row>('SELECT * FROM export WHERE id = ?');
   const all = db.prepare<[string], Row>('SELECT * FROM export WHERE project = ? ORDER BY created_at DESC, id DESC');
 
+  const unfinished = db.prepare<[], Row>('SELECT * FROM export WHERE result IS NULL');
+
   // As with runs, a number is never given twice: an export's folder may outlive its row.
   const nextNumber = db.prepare<[{ prefix: string; project: string }], { n: number }>(
     `SELECT 1 + coalesce(max(CAST(substr(id, length(:prefix) + 1) AS INTEGER)), 0) AS n FROM (
@@ -55,6 +57,8 @@ export function createExports(core: Core, parts: Parts): Exports {
        SELECT subject AS id FROM job WHERE kind = 'export' AND project = :project
      )`,
   );
+
+  const ownFolder = (project: string): string => join(core.home.project(project), 'exports');
 
   const view = (row: Row): Export => {
     const job = core.jobs.of('export', row.id);
@@ -69,7 +73,9 @@ export function createExports(core: Core, parts: Parts): Exports {
       format: row.format,
       dtype: row.dtype,
       withBase: row.with_base === 1,
+      alone: row.alone === 1,
       folder: row.folder,
+      named: dirname(row.folder) !== ownFolder(row.project),
       createdAt: row.created_at,
       state: row.result !== null && !('failed' in result) ? 'completed' : (job?.state ?? 'interrupted'),
       stage: job?.stage ?? '',
@@ -110,8 +116,7 @@ export function createExports(core: Core, parts: Parts): Exports {
     const folder =
       input.out ??
       join(
-        core.home.project(run.project),
-        'exports',
+        ownFolder(run.project),
         `${run.id}-${checkpoint.name}-${input.format}${types.length === 1 ? '' : `-${dtype}`}-${number}`,
       );
     if (!isAbsolute(folder))
@@ -154,7 +159,7 @@ export function createExports(core: Core, parts: Parts): Exports {
     const run = runs.show(runId);
     control.update({ state: 'running', stage: 'Loading the model' });
     let cancelled = false;
-    const job: ExportJob = {
+    const facts: Omit<ExportJob, 'staging'> = {
       format: ExportFormat.parse(format),
       dtype: Export.shape.dtype.parse(dtype),
       folder,
@@ -169,20 +174,28 @@ export function createExports(core: Core, parts: Parts): Exports {
       threads: core.threads,
       card: await cardFacts(core, run, { checkpoint, alone, withBase }, parts),
     };
-    const worker = core.workers.run<ExportEvent, ExportResult>('export', job, ({ stage, progress }) =>
-      control.update({ stage, progress }),
+    void core.jobs.settled(control.job.id).then(() => core.events.changed('export', id, project));
+    await parts.makeRoom([models.show(run.model)]);
+    const staging = await makeStaging(folder, control.job.id);
+    const worker = core.workers.run<ExportEvent, ExportResult>(
+      'export',
+      { ...facts, staging: staging.path } satisfies ExportJob,
+      ({ stage, progress }) => control.update({ stage, progress }),
     );
     control.onAsk(() => {
       cancelled = true;
       worker.ask('cancel');
     });
-    void core.jobs.settled(control.job.id).then(() => core.events.changed('export', id, project));
     try {
       const result = await worker.result;
+      await staging.name();
       db.prepare('UPDATE export SET result = ? WHERE id = ?').run(JSON.stringify(result), id);
       core.events.changed('project', project, project);
       return 'completed';
     } catch (error) {
+      // However it ended: killed, it could not take away what it had written.
+      await worker.gone;
+      await staging.clear().catch((fault: unknown) => leftBehind(folder, fault));
       if (cancelled) return 'cancelled';
       // What the proof found stays to be looked at.
       const proof =
@@ -192,6 +205,19 @@ export function createExports(core: Core, parts: Parts): Exports {
       throw error;
     }
   });
+
+  const leftBehind = (folder: string, fault: unknown): void =>
+    core.log.warn('what an export had written could not be removed', { folder, error: String(fault) });
+
+  /** What exports had written that ended with their host: by a power cut, or killed. Disks that are not there hold nobody up. */
+  async function clearAllInterrupted(): Promise<void> {
+    for (const { id, folder } of unfinished.all()) {
+      const job = core.jobs.of('export', id);
+      if (job?.state === 'interrupted')
+        await clearInterrupted(folder, job.id).catch((fault: unknown) => leftBehind(folder, fault));
+    }
+  }
+  void clearAllInterrupted();
 
   return {
     show: (id) => view(row(id)),

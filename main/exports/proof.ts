@@ -107,6 +107,7 @@ export function compareAnswers(expected: Answers, found: Answers, dtype: ExportT
     largestLogitDifference: largest,
     likelihood,
     readers: [],
+    text: null,
     template: null,
     // Of rounded numbers the likelihood decides: a text may turn at a word where two were as good.
     verdict: likelihood !== null && !near ? 'different' : equal ? 'equal' : within ? 'within' : 'different',

@@ -1,9 +1,10 @@
-/** @file Whether there is a place for an export: a folder that is not there yet, where one may write, with room enough. */
+/** @file The place of an export: a folder that is not there yet, where one may write, with room enough; where it grows until it has that name. */
 import { existsSync } from 'node:fs';
-import { mkdir, rm, rmdir, statfs } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, rename, rm, rmdir, statfs } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { bytes as inWords } from '../contract/bytes.ts';
 import { FettleError, toFettleError } from '../contract/errors.ts';
+import { flushFolder } from '../formats/flush.ts';
 
 /** Bytes that are free where a path lies. */
 export type FreeBytes = (path: string) => Promise<number>;
@@ -12,10 +13,12 @@ const freeOnDisk: FreeBytes = async (path) => {
   return bavail * bsize;
 };
 
+const taken = (folder: string): FettleError =>
+  new FettleError('TARGET_EXISTS', `${folder} exists already.`, 'Name a folder that does not exist yet.');
+
 /** @throws TARGET_EXISTS */
 export function checkUntaken(folder: string): void {
-  if (existsSync(folder))
-    throw new FettleError('TARGET_EXISTS', `${folder} exists already.`, 'Name a folder that does not exist yet.');
+  if (existsSync(folder)) throw taken(folder);
 }
 
 /** @throws TARGET_EXISTS, DISK_FULL, before anything is written */
@@ -32,37 +35,62 @@ export async function checkRoom(folder: string, needed: number, free: FreeBytes 
     );
 }
 
+/** Where an export grows until it has its name. */
+export interface Staging {
+  readonly path: string;
+  /** Gives it its name; nothing is overwritten. @throws TARGET_EXISTS */
+  name(): Promise<void>;
+  /** Takes away all that was made, and nothing that was there or came there meanwhile. */
+  clear(): Promise<void>;
+}
+
+/** Beside where the export will lie, so that naming it moves nothing; of one job alone, whatever home it belongs to. */
+const stagingPath = (folder: string, job: string): string => join(dirname(folder), `.${job}.exporting`);
+
+/** Files that a process held may be held a moment longer. */
+const remove = (path: string): Promise<void> => rm(path, { recursive: true, force: true, maxRetries: 5 });
+
 /**
- * Makes the folder in which an export grows beside where it will lie, and those above it that are missing.
- * @returns what takes away all that was made, and nothing that was there or came there meanwhile.
- * @throws FILE_UNREADABLE where nothing may be written
+ * Makes the folder in which an export grows, and those above it that are missing.
+ * @param job by whose id it is told from others. @throws FILE_UNREADABLE where nothing may be written
  */
-export async function makeStaging(staging: string): Promise<() => Promise<void>> {
-  const above = foldersAbove(staging).filter((folder) => !existsSync(folder));
+export async function makeStaging(folder: string, job: string): Promise<Staging> {
+  const path = stagingPath(folder, job);
+  const above = foldersAbove(path).filter((each) => !existsSync(each));
   const made: string[] = [];
   const clear = async (): Promise<void> => {
-    if (made.includes(staging)) await rm(staging, { recursive: true, force: true });
-    for (const folder of made.filter((each) => each !== staging).reverse()) await rmdir(folder).catch(() => undefined);
+    if (made.includes(path)) await remove(path);
+    for (const each of made.filter((each) => each !== path).toReversed()) await rmdir(each).catch(() => undefined);
+  };
+  const name = async (): Promise<void> => {
+    checkUntaken(folder);
+    await rename(path, folder).catch((error: NodeJS.ErrnoException) => {
+      // It came there in this very moment.
+      if (error.code === 'ENOTEMPTY' || error.code === 'EEXIST' || error.code === 'ENOTDIR') throw taken(folder);
+      throw toFettleError(error);
+    });
+    await flushFolder(dirname(folder));
   };
   try {
-    for (const folder of above) if (await makeFolder(folder)) made.push(folder);
-    // Of an export that was killed: only ours are named so.
-    await rm(staging, { recursive: true, force: true });
-    await mkdir(staging);
-    made.push(staging);
-    return clear;
+    for (const each of above) if (await makeFolder(each)) made.push(each);
+    await mkdir(path);
+    made.push(path);
+    return { path, name, clear };
   } catch (error) {
     await clear();
     const { code = '' } = error as NodeJS.ErrnoException;
     if (!['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST', 'ENOENT'].includes(code)) throw toFettleError(error);
     throw new FettleError(
       'FILE_UNREADABLE',
-      `Nothing can be written in ${dirname(staging)}.`,
+      `Nothing can be written in ${dirname(path)}.`,
       'Choose another folder, or change its permissions.',
       { cause: error },
     );
   }
 }
+
+/** Of an export whose host ended before it could: what had grown is taken away. */
+export const clearInterrupted = (folder: string, job: string): Promise<void> => remove(stagingPath(folder, job));
 
 /** From the root down. */
 const foldersAbove = (path: string): string[] =>

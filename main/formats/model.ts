@@ -63,6 +63,9 @@ export interface ChatTemplate {
   render(messages: readonly ChatMessage[], options?: RenderOptions): string;
 }
 
+/** How text is cut into tokens, a conversation put into text, and an answer ended. */
+export type TextFiles = Pick<ModelFiles, 'tokenizer' | 'chatTemplate' | 'stopIds'>;
+
 export interface ModelFiles {
   readonly format: 'huggingface' | 'gguf';
   readonly config: HfConfig;

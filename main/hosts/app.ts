@@ -134,8 +134,9 @@ function featuresOf(core: Core): {
   const talk = createTalk(core, { projects, models, datasets, runs });
   const endpoint = createEndpoint(core, talk);
   const curves = async (project: string): Promise<LearningCurve[]> => pilots.handlers['curves.list']({ project });
-  const evaluation = createEvaluation(core, { projects, models, datasets, runs, strategy, curves });
-  const exports = createExports(core, { projects, models, datasets, runs, evaluation });
+  const { makeRoom } = talk.generation;
+  const evaluation = createEvaluation(core, { projects, models, datasets, runs, strategy, curves, makeRoom });
+  const exports = createExports(core, { projects, models, datasets, runs, evaluation, makeRoom });
   const blind = async (project: string): Promise<BlindTest[]> => talk.handlers['blind.list']({ project });
   const desk = createDesk(core, { projects, models, datasets, runs, evaluation, exports, curves, blind });
   const handlers: AllHandlers = {

@@ -24,27 +24,60 @@ export function stepsOf(
   return Math.max(1, Math.ceil(recipe.epochs * Math.ceil(rows / (recipe.batchSize * recipe.gradientAccumulation))));
 }
 
-/** Training tokens a second measured here with a model, of a run as alike as there is; null where none was. */
-export type Pace = (recipe: Recipe) => number | null;
+/** Training tokens a second of a run with a model here, as alike as there is, and that run's id; null where none was. */
+export type Pace = (recipe: Recipe) => { readonly tokensPerSecond: number; readonly run: string } | null;
+
+/** What the first steps of a recipe took here, and what they told of its data. */
+export interface Calibrated {
+  /** That were measured, after one that was not. */
+  readonly steps: number;
+  readonly tokensPerSecond: number;
+  /** From the start of the process until its first look, what is made once included. */
+  readonly startSeconds: number;
+  /** A look at all held-out rows, with the sample text and the checkpoint after it. */
+  readonly lookSeconds: number;
+  /** Of one pass, counted by the model's tokenizer. */
+  readonly rows: number;
+  readonly tokens: number;
+}
 
 export interface Machine {
   readonly threads: number;
   readonly freeMemoryBytes: number;
   readonly freeDiskBytes: number;
   readonly tokensPerSecond: Pace;
+  /** Null where it was not measured. */
+  readonly calibrated?: (recipe: Recipe) => Calibrated | null;
 }
 
 export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machine: Machine): Estimate {
   const data = withRehearsal(own, recipe.rehearsal);
-  const rows = packedRows(data, recipe.maxLength, recipe.packing);
+  const measured = machine.calibrated?.(recipe) ?? null;
+  const rows = measured?.rows ?? packedRows(data, recipe.maxLength, recipe.packing);
+  const tokens = measured?.tokens ?? data.trainTokens;
   const steps = stepsOf(recipe, rows);
   const perPass = Math.max(1, Math.ceil(rows / (recipe.batchSize * recipe.gradientAccumulation)));
-  const tokensPerStep = Math.round(data.trainTokens / perPass);
+  const tokensPerStep = Math.round(tokens / perPass);
   const memoryBytes = trainingMemory(model, recipe, { threads: machine.threads, data });
   const diskBytes = checkpointsOnDisk(model, recipe, steps);
   const enoughDisk = diskBytes + RESERVE_BYTES <= machine.freeDiskBytes;
   const pace = machine.tokensPerSecond(recipe);
-  const looks = recipe.evalEvery === 0 ? 2 : 2 + Math.floor(steps / recipe.evalEvery);
+  const looks = recipe.evalEvery === 0 ? 2 : 2 + Math.floor((steps - 1) / recipe.evalEvery);
+  const time = measured
+    ? {
+        seconds:
+          measured.startSeconds + (steps * tokensPerStep) / measured.tokensPerSecond + looks * measured.lookSeconds,
+        secondsFrom: 'calibration' as const,
+        secondsWhy: `Measured here on ${measured.steps === 1 ? '1 step' : `${measured.steps} steps`} of this very recipe.`,
+      }
+    : pace
+      ? {
+          // A look at the held-out rows is a forward pass alone, a third of the work.
+          seconds: (steps * tokensPerStep + (looks * data.heldOutTokens) / 3) / pace.tokensPerSecond,
+          secondsFrom: 'run' as const,
+          secondsWhy: `As fast as run ${pace.run} went.`,
+        }
+      : { seconds: null, secondsFrom: null, secondsWhy: 'Nothing like it has run here with this model yet.' };
   return {
     steps,
     tokensPerStep,
@@ -53,8 +86,7 @@ export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machin
     freeMemoryBytes: machine.freeMemoryBytes,
     diskBytes,
     freeDiskBytes: machine.freeDiskBytes,
-    // A look at the held-out rows is a forward pass alone, a third of the work.
-    seconds: pace === null ? null : (steps * tokensPerStep + (looks * data.heldOutTokens) / 3) / pace,
+    ...time,
     fits: memoryBytes <= machine.freeMemoryBytes && enoughDisk,
     suggestions: [
       ...(memoryBytes <= machine.freeMemoryBytes ? [] : memorySuggestions(recipe, model, data, machine)),

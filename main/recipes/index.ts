@@ -1,6 +1,7 @@
 /** @file Recipes: what to train with and why, from strategy, data, model and machine. Pure; the runs keep what was used. */
 import type { Plan } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
+import { saveable } from '../engine/index.ts';
 import { estimate, type Machine } from './estimate.ts';
 import { readOverrides } from './fields.ts';
 import { guardsOf } from './guards.ts';
@@ -9,7 +10,7 @@ import { doubts } from './questions.ts';
 
 export type { RecipeContext } from './preset.ts';
 export type { DataSize } from './data.ts';
-export type { Machine, Pace } from './estimate.ts';
+export type { Calibrated, Machine, Pace } from './estimate.ts';
 export { measureRows } from './data.ts';
 export { readOverrides } from './fields.ts';
 
@@ -21,7 +22,7 @@ export function planRecipe(
   context: RecipeContext,
   machine: Machine,
   given: Readonly<Record<string, unknown>>,
-): Pick<Plan, 'recipe' | 'reasons' | 'questions' | 'guards' | 'modules' | 'estimate'> {
+): Pick<Plan, 'recipe' | 'reasons' | 'questions' | 'guards' | 'modules' | 'saveable' | 'estimate'> {
   const values = readOverrides(given);
   const { recipe, reasons } = preset(context, values, machine.freeMemoryBytes);
   if (context.data.prose && recipe.lossOn === 'response')
@@ -37,6 +38,7 @@ export function planRecipe(
     questions: doubts(recipe, context, expected.steps),
     guards: guardsOf(recipe, context, expected),
     modules: context.model.modules,
+    saveable: [...saveable(context.model.spec).keys()],
     estimate: expected,
   };
 }

@@ -60,7 +60,7 @@ function plan(
   given: Partial<RecipeContext>,
   set: Record<string, unknown> = {},
   freeMemoryBytes = 16 * GB,
-): Pick<Plan, 'recipe' | 'reasons' | 'questions' | 'guards' | 'estimate'> {
+): Pick<Plan, 'recipe' | 'reasons' | 'questions' | 'guards' | 'saveable' | 'estimate'> {
   const strategy = given.data?.prose ? 'non-instruct' : 'instruct';
   const machine = { threads: 2, freeMemoryBytes, freeDiskBytes: 100 * GB, tokensPerSecond: () => null };
   return planRecipe({ strategy, model, data: pairs, threads: 2, speeds: null, ...given }, machine, {
@@ -84,6 +84,8 @@ describe('a recommended recipe', () => {
     expect(plan({}, { modulesToSave: 'embed_tokens' }).recipe.modulesToSave).toEqual(['embed_tokens']);
     // The head of this model is its embedding.
     expect(() => plan({}, { modulesToSave: 'lm_head' })).toThrow(refused('modulesToSave takes embed_tokens, or none.'));
+    expect(plan({}).saveable).toEqual(['embed_tokens']);
+    expect(plan({ model: gpt2 }).saveable).toEqual(['wte']);
     expect(plan({ model: gpt2 }, { modulesToSave: 'wte' }).recipe.modulesToSave).toEqual(['wte']);
     expect(() => plan({ model: gpt2 }, { modulesToSave: 'embed_tokens' })).toThrow(
       refused('modulesToSave takes wte, or none.'),

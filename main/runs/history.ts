@@ -33,7 +33,7 @@ export interface History {
   epochAt(run: string, step: number): number;
   /** Forgets what lies beyond a step: a run that goes on from there reports it again. */
   rewind(run: string, step: number): void;
-  /** Training tokens a second of runs on a model that were alike, those of the nearest length first. */
+  /** Training tokens a second of runs on a model that were alike, on the device too, those of the nearest length first. */
   pace(model: string): Pace;
 }
 
@@ -49,6 +49,11 @@ export function createHistory(db: Db): History {
   const every = db.prepare<[string, string], EventRow>(
     'SELECT seq, at, event FROM run_event WHERE run = ? AND type = ? ORDER BY seq',
   );
+
+  const deviceOf = (run: string): Figures['device'] =>
+    newest.all(run, 'device', 1).map((row) => DeviceEvent.omit({ type: true }).parse(JSON.parse(row.event)))[0] ?? null;
+  /** Runs from when there was one device only name none. */
+  const usedBy = (run: string): DeviceEvent['device'] => deviceOf(run)?.device ?? 'cpu';
 
   const figures = (run: string): Figures => {
     const recent = newest.all(run, 'step', RECENT).map((row) => StepEvent.parse(JSON.parse(row.event)));
@@ -67,9 +72,7 @@ export function createHistory(db: Db): History {
       checkpoints: checkpointsOf(
         every.all(run, 'checkpoint').map((row) => CheckpointEvent.parse(JSON.parse(row.event))),
       ),
-      device:
-        newest.all(run, 'device', 1).map((row) => DeviceEvent.omit({ type: true }).parse(JSON.parse(row.event)))[0] ??
-        null,
+      device: deviceOf(run),
       memoryBytes: recent.length > 0 ? Math.max(...recent.map((step) => step.memoryBytes)) : null,
     };
   };
@@ -124,18 +127,20 @@ export function createHistory(db: Db): History {
         .all(model)
         .flatMap(({ id, recipe }) => {
           const read = Recipe.safeParse(JSON.parse(recipe));
-          return read.success ? [{ id, recipe: read.data }] : [];
+          return read.success ? [{ id, recipe: read.data, device: usedBy(id) }] : [];
         });
       return (wanted) => {
         const apart = ({ maxLength }: Recipe): number => Math.abs(Math.log(maxLength / wanted.maxLength));
-        const alike = runs
-          .filter(({ recipe }) => PACED_BY.every((key) => recipe[key] === wanted[key]))
-          .sort((a, b) => apart(a.recipe) - apart(b.recipe));
-        for (const { id } of alike) {
+        const alike = runs.filter(({ recipe }) => PACED_BY.every((key) => recipe[key] === wanted[key]));
+        // What was left to Fettle comes to what it came to last.
+        const device =
+          wanted.device === 'auto' ? alike.find(({ recipe }) => recipe.device === 'auto')?.device : wanted.device;
+        const there = alike.filter((run) => run.device === device).sort((a, b) => apart(a.recipe) - apart(b.recipe));
+        for (const { id } of there) {
           const speed = middleSpeed(
             newest.all(id, 'step', RECENT).map((row) => StepEvent.parse(JSON.parse(row.event))),
           );
-          if (speed !== null) return speed;
+          if (speed !== null) return { tokensPerSecond: speed, run: id };
         }
         return null;
       };

@@ -1,6 +1,6 @@
 /** @file Adapters that were made elsewhere, brought in as runs: a job looks at one in a process of its own, and keeps it as the run's one checkpoint. */
 import { mkdirSync, renameSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { basename, isAbsolute, join } from 'node:path';
 import type { ParsedInputOf } from '../contract/api.ts';
 import type { Job } from '../contract/entities.ts';
@@ -21,7 +21,7 @@ type Waiting = Request & { readonly as: RunName; readonly job: Job };
 export function createImports(
   core: Core,
   { table, models, projects }: { readonly table: RunTable; readonly models: Models; readonly projects: Projects },
-): { start(request: Request): Job } {
+): { start(request: Request): Promise<Job> } {
   /** What those that wait or work are to do, by the run that comes of them; one that is found without it was interrupted. */
   const requests = new Map<string, Waiting>();
   const coming = (): Waiting[] => {
@@ -31,13 +31,20 @@ export function createImports(
   };
   core.inUse.add(() => coming().map(({ job, model }) => ({ title: job.title, reads: [`model:${model}`] })));
 
-  /** @throws PROJECT_NOT_FOUND, MODEL_NOT_FOUND, INPUT_INVALID */
-  function start(request: Request): Job {
+  /** @throws PROJECT_NOT_FOUND, MODEL_NOT_FOUND, INPUT_INVALID, FILE_NOT_FOUND */
+  async function start(request: Request): Promise<Job> {
     const { project, path } = request;
-    projects.show(project);
-    models.show(request.model);
     if (!isAbsolute(path))
       throw new FettleError('INPUT_INVALID', `${path} is not a whole path.`, 'Give the folder by its whole path.');
+    const is = await stat(path).catch(() => null);
+    if (!is?.isDirectory())
+      throw new FettleError(
+        'FILE_NOT_FOUND',
+        is ? `${path} is a file.` : `There is no folder ${path}.`,
+        'Give the folder of a PEFT adapter, with adapter_config.json and adapter_model.safetensors in it.',
+      );
+    projects.show(project);
+    models.show(request.model);
     const as = table.next(project);
     const title = `Bringing in ${nameOf(request)}`;
     const job = core.jobs.enqueue({ kind: 'adapter', project, subject: as.id, title });
@@ -62,7 +69,7 @@ export function createImports(
     }
   });
 
-  /** @throws FILE_NOT_FOUND, FORMAT_INVALID, MODEL_UNSUPPORTED, MODEL_INCOMPLETE, DISK_FULL */
+  /** @throws FORMAT_INVALID, MODEL_UNSUPPORTED, MODEL_INCOMPLETE, DISK_FULL */
   async function bring(control: JobControl, request: Waiting, temporary: string): Promise<'completed' | 'cancelled'> {
     const { project, path, as } = request;
     const model = models.show(request.model);

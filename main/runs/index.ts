@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ParsedInputOf } from '../contract/api.ts';
-import { choiceFrom, type Advice, type Choice, type Run } from '../contract/entities.ts';
+import { choiceFrom, type Advice, type Choice, type Job, type Model, type Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { Recipe, type Strategy, type Way } from '../contract/recipe.ts';
 import type { JobState } from '../contract/training.ts';
@@ -14,11 +14,12 @@ import { readRows } from '../datasets/rows.ts';
 import { runtimeVersion } from '../engine/version.ts';
 import type { Models } from '../models/index.ts';
 import type { Projects } from '../projects/index.ts';
-import type { Devices } from '../recipes/devices.ts';
+import type { Chosen, Devices } from '../recipes/devices.ts';
 import { estimate } from '../recipes/estimate.ts';
 import { measureRows } from '../recipes/index.ts';
 import { needsExact, type ModelSize } from '../recipes/memory.ts';
 import type { StrategyService } from '../strategy/index.ts';
+import { createCalibrations, type Tried } from './calibrate.ts';
 import { checkpointsOf } from './folders.ts';
 import { createHistory } from './history.ts';
 import { createImports } from './import.ts';
@@ -29,6 +30,7 @@ import { checkpointNamed, handleTraining, tellEnd } from './train.ts';
 
 type Names =
   | 'plan'
+  | 'calibrate'
   | 'start'
   | 'clone'
   | 'list'
@@ -73,7 +75,9 @@ export function createRuns(
   const { projects, models, datasets, strategy, speeds, devices } = parts;
   const history = createHistory(core.db);
   const table = createRunTable(core, history);
-  const planner = createPlanner(core, { models, datasets, strategy, history, speeds });
+  const deviceFor = async ({ recipe, model }: Tried): Promise<Chosen> => devices.choose(recipe, await sized(model));
+  const calibrations = createCalibrations(core, { models, datasets, checkMemory: checkMemoryNow, deviceFor });
+  const planner = createPlanner(core, { models, datasets, strategy, history, speeds, calibrations });
   const show = (id: string): Run => table.view(table.row(id));
 
   function under({ over_run: first, over_checkpoint: checkpoint }: RunRow): string[] {
@@ -82,25 +86,23 @@ export function createRuns(
     return [...under(row), join(checkpointsOf(core.home.run(row.project, row.id)), checkpoint)];
   }
 
-  const sized = async (model: string): Promise<ModelSize> => ({
-    ...models.show(model),
-    spec: await models.spec(model),
-  });
+  async function sized(model: string): Promise<Model & ModelSize> {
+    return { ...models.show(model), spec: await models.spec(model) };
+  }
 
-  async function checkRunMemory(run: TrainedRow): Promise<void> {
-    const size = await measureRows(
-      readRows(datasets.rowsFile(run.project, run.dataset)),
-      datasets.show(run.project, run.dataset).rows,
-    );
-    checkMemory(estimate(run.recipe, await sized(run.model), size, await planner.free(run.model)));
+  async function checkMemoryNow({ project, ...tried }: Tried): Promise<void> {
+    const dataset = datasets.show(project, tried.dataset);
+    const size = await measureRows(readRows(datasets.rowsFile(project, dataset.id)), dataset.rows);
+    const model = await sized(tried.model);
+    checkMemory(estimate(tried.recipe, model, size, await planner.free(model, dataset)));
   }
   const training = handleTraining(core, {
     table,
     history,
     models,
     datasets,
-    checkMemory: checkRunMemory,
-    deviceFor: async ({ recipe, model }) => devices.choose(recipe, await sized(model)),
+    checkMemory: checkMemoryNow,
+    deviceFor,
     under,
   });
 
@@ -183,6 +185,8 @@ export function createRuns(
    */
   async function start(request: PlanRequest, over: Run['over'], way: Way | undefined): Promise<Run> {
     projects.show(request.project);
+    // Looking for a graphics processor takes a process of its own, which starts while this one plans; the job will ask for it.
+    if (request.set['device'] !== 'cpu') void devices.graphics();
     const planned = await planner.plan(request);
     planner.check(planned);
     const { plan, model, dataset } = planned;
@@ -212,6 +216,13 @@ export function createRuns(
     const chosen = strategy.choice(project);
     if (way === undefined || chosen?.strategy === way) return chosen;
     return choiceFrom({ strategy: way, reason: '', advised, at: core.clock.now() });
+  }
+
+  async function calibrate(request: PlanRequest): Promise<Job> {
+    projects.show(request.project);
+    const planned = await planner.plan(request);
+    planner.check(planned);
+    return calibrations.start(request.project, planned.model, planned.dataset, planned.plan.recipe);
   }
 
   async function clone(id: string, set: Readonly<Record<string, unknown>>): Promise<Run> {
@@ -336,6 +347,7 @@ export function createRuns(
     checkpointFolder: (run, checkpoint) => join(checkpointsOf(core.home.run(run.project, run.id)), checkpoint),
     handlers: {
       'runs.plan': async (input) => (projects.show(input.project), (await planner.plan(input)).plan),
+      'runs.calibrate': calibrate,
       'runs.start': ({ over, strategy, stages, ...input }) => {
         const request = { ...input, set: requested(input) };
         return strategy === 'staged'

@@ -17,6 +17,7 @@ import { measureRows, planRecipe, readOverrides, type DataSize, type Machine } f
 import { RESERVE_BYTES } from '../recipes/estimate.ts';
 import type { MeasuredSpeeds } from '../recipes/speeds.ts';
 import type { StrategyService } from '../strategy/index.ts';
+import type { Calibrations } from './calibrate.ts';
 import type { History } from './history.ts';
 
 export interface PlanRequest {
@@ -36,7 +37,7 @@ export interface Planner {
   /** @throws what keeps a run from being started: DATA_EMPTY, MEMORY_SHORT, DISK_FULL, RECIPE_INVALID. */
   check(planned: Planned): void;
   /** What a recipe takes on this machine now. */
-  free(model: string): Promise<Machine>;
+  free(model: Model, dataset: Dataset): Promise<Machine>;
 }
 
 export function createPlanner(
@@ -47,9 +48,10 @@ export function createPlanner(
     readonly strategy: StrategyService;
     readonly history: History;
     readonly speeds: MeasuredSpeeds;
+    readonly calibrations: Pick<Calibrations, 'of'>;
   },
 ): Planner {
-  const { models, datasets, history } = parts;
+  const { models, datasets, history, calibrations } = parts;
   /** Datasets never change, so their sizes stay true. By project and dataset id. */
   const sizes = new Map<string, DataSize>();
 
@@ -102,7 +104,7 @@ export function createPlanner(
     const placed = located({ ...request.set, strategy });
     const given = { ...placed, ...(await adapterSettings(placed, spec)) };
     const context = { strategy, model: { ...model, spec }, data, threads: core.threads, speeds: await parts.speeds() };
-    const made = planRecipe(context, await free(model.id), given);
+    const made = planRecipe(context, await free(model, dataset), given);
     const advice = await parts.strategy.advise(request.project, model.id);
     return {
       model,
@@ -121,13 +123,14 @@ export function createPlanner(
     };
   }
 
-  async function free(model: string): Promise<Machine> {
+  async function free(model: Model, dataset: Dataset): Promise<Machine> {
     const disk = await statfs(core.home.root);
     return {
       threads: core.threads,
       freeMemoryBytes: availableMemory(),
       freeDiskBytes: disk.bavail * disk.bsize,
-      tokensPerSecond: history.pace(model),
+      tokensPerSecond: history.pace(model.id),
+      calibrated: calibrations.of(model, dataset),
     };
   }
 

@@ -14,6 +14,7 @@ import type { Models } from '../models/index.ts';
 import type { Projects } from '../projects/index.ts';
 import type { Runs } from '../runs/index.ts';
 import type { AnswerEvent, AnswerJob } from '../workers/answer.ts';
+import type { Generation } from './generation.ts';
 import { lookInto, moreColumn, whichColumn } from './inputs.ts';
 import { besideInput, freeBeside, freeColumn, outputForm } from './outputs.ts';
 
@@ -70,7 +71,12 @@ const same = (one: Stamp | null, other: Stamp | null): boolean =>
 
 export function createAnswers(
   core: Core,
-  parts: { readonly projects: Projects; readonly models: Models; readonly runs: Runs },
+  parts: {
+    readonly projects: Projects;
+    readonly models: Models;
+    readonly runs: Runs;
+    readonly generation: Pick<Generation, 'makeRoom'>;
+  },
 ): { handlers: Handlers<`answers.${Names}`> } {
   const { db } = core;
   const one = db.prepare<[string], Row>('SELECT * FROM answer_file WHERE id = ?');
@@ -269,6 +275,7 @@ export function createAnswers(
     const found = row(control.job.subject);
     const request = requestOf(found);
     const target = resolveTarget(parts, request.target);
+    await parts.generation.makeRoom([target.model]);
     let progress = await takeUp(request, keptOf(found));
     const job: AnswerJob = {
       model: target.modelPath,

@@ -40,12 +40,19 @@ export interface Asked {
   stop(): void;
 }
 export interface Generation {
+  /**
+   * Puts models that rest away where a job needs the memory for the largest of its own, and waits until they are gone.
+   * @throws MEMORY_SHORT where it is too little even so
+   */
+  makeRoom(models: readonly Sized[]): Promise<void>;
   ask(target: ResolvedTarget, question: Question, onPiece?: (text: string) => void): Asked;
   /** Stops a question by its id; nothing where it is over. */
   stop(id: string): void;
   /** Stops all questions and waits a moment for what was said; no more are taken. */
   close(): Promise<void>;
 }
+
+type Sized = Pick<ResolvedTarget['model'], 'name' | 'parameters'>;
 
 interface Open {
   /** What has to be loaded for it. */
@@ -66,7 +73,8 @@ interface Loaded {
   idle?: NodeJS.Timeout;
 }
 
-export function createGeneration(core: Core): Generation {
+/** @param available bytes of memory that are free. */
+export function createGeneration(core: Core, available = availableMemory): Generation {
   /** By what is loaded: the base model and the stages merged into it. */
   const loaded = new Map<string, Loaded>();
   /** Put away, and holding their memory until they have ended. */
@@ -129,17 +137,43 @@ export function createGeneration(core: Core): Generation {
     return entry;
   }
 
+  /** The longest unused first. */
+  const atRest = (): Loaded[] =>
+    [...loaded.values()].filter(({ open }) => open.size === 0).sort((a, b) => a.usedAt - b.usedAt);
+
+  async function makeRoom(models: readonly Sized[]): Promise<void> {
+    const largest = models.reduce((most, model) => (model.parameters > most.parameters ? model : most));
+    const needed = largest.parameters * BYTES_A_NUMBER;
+    const short = (): boolean => available() < needed;
+    for (const entry of leaving) if (short()) await entry.worker.gone;
+    for (const entry of atRest()) {
+      if (!short()) break;
+      // Somebody may have asked it meanwhile.
+      if (entry.open.size > 0 || loaded.get(entry.key) !== entry) continue;
+      putAway(entry);
+      await entry.worker.gone;
+    }
+    if (short())
+      throw new FettleError(
+        'MEMORY_SHORT',
+        `${largest.name} takes about ${bytes(needed)} of memory, and ${bytes(available())} are free.`,
+        loaded.size > 0
+          ? 'Wait until the models that are asked have answered, or close other programs.'
+          : 'Close other programs, or choose a smaller model.',
+      );
+  }
+
   /** Puts models that rest away, the longest unused first, until there is room. @throws MEMORY_SHORT where there will be none. */
   function hasRoom({ model }: ResolvedTarget): boolean {
     const needed = model.parameters * BYTES_A_NUMBER;
-    const short = (): boolean => availableMemory() < needed;
-    const resting = [...loaded.values()].filter(({ open }) => open.size === 0).sort((a, b) => a.usedAt - b.usedAt);
+    const short = (): boolean => available() < needed;
+    const resting = atRest();
     while (resting.length > 0 && (loaded.size >= MOST_LOADED || short())) putAway(resting.shift()!);
     if (loaded.size < MOST_LOADED && !short()) return true;
     if (loaded.size === 0 && leaving.size === 0)
       throw new FettleError(
         'MEMORY_SHORT',
-        `${model.name} takes about ${bytes(needed)} of memory, and ${bytes(availableMemory())} are free.`,
+        `${model.name} takes about ${bytes(needed)} of memory, and ${bytes(available())} are free.`,
         'Close other programs, pause a run at work, or ask a smaller model.',
       );
     return false;
@@ -204,7 +238,7 @@ export function createGeneration(core: Core): Generation {
     await new Promise((resolve) => setImmediate(resolve));
   }
 
-  return { ask, stop, close };
+  return { ask, stop, close, makeRoom };
 }
 
 /** What is said before a question, and the question. */

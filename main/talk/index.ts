@@ -64,7 +64,7 @@ export function createTalk(
         return { ok: true };
       },
       ...createChats(core, { ...parts, generation }).handlers,
-      ...createAnswers(core, parts).handlers,
+      ...createAnswers(core, { ...parts, generation }).handlers,
       ...createBlind(core, { ...parts, generation }).handlers,
     },
   };

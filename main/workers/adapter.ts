@@ -32,13 +32,6 @@ export interface AdapterFound {
 const TOLD = 16;
 
 runChild<AdapterJob, AdapterEvent, AdapterFound>(async ({ from, model, modelName, to }, { emit, signal }) => {
-  const found = await stat(from).catch(() => null);
-  if (!found?.isDirectory())
-    throw new FettleError(
-      'FILE_NOT_FOUND',
-      found ? `${from} is a file.` : `There is no folder ${from}.`,
-      'Give the folder of a PEFT adapter, with adapter_config.json and adapter_model.safetensors in it.',
-    );
   const opened = await openModel(model);
   try {
     const { stated, ...adapter } = await readPeft(from);

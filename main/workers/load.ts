@@ -41,11 +41,24 @@ export async function openStages(path: string, under: readonly string[] = []): P
   }
 }
 
-/** Takes the model that `openStages` opens into memory, in float32. @throws FORMAT_*, MODEL_UNSUPPORTED, MODEL_INCOMPLETE */
-export async function loadModel(path: string, threads: number, under: readonly string[] = []): Promise<LoadedModel> {
+/**
+ * Takes the model that `openStages` opens into memory, in float32.
+ * @param onTensor called before each is read; may throw to give up. @throws FORMAT_*, MODEL_UNSUPPORTED, MODEL_INCOMPLETE
+ */
+export async function loadModel(
+  path: string,
+  threads: number,
+  under: readonly string[] = [],
+  onTensor: () => void = () => undefined,
+): Promise<LoadedModel> {
   const opened = await openStages(path, under);
   try {
-    const base = await loadBase(opened.files.config, opened.files.weights, { threads });
+    const { config, weights } = opened.files;
+    const read: typeof weights.read = async (name) => {
+      onTensor();
+      return weights.read(name);
+    };
+    const base = await loadBase(config, { ...weights, read }, { threads });
     return {
       ...opened,
       base,

@@ -112,12 +112,14 @@ export function createProcessHost({
         });
       });
     });
+    const gone = new Promise<void>((resolve) => child.onExit(() => resolve()));
     // Whoever started it may not be waiting yet.
     result.catch(() => undefined);
 
     return {
       pid: child.pid,
       result,
+      gone,
       send: (message) => send({ type: 'message', message }),
       kill: () => kill('it was stopped'),
       errors: () => errors,
@@ -150,7 +152,7 @@ function crashed(
     why?.includes('in time') || why?.includes('sign of life') ? 'WORKER_TIMEOUT' : 'WORKER_CRASHED',
     `The process for “${entry}” stopped: ${how}.`,
     memory
-      ? 'The system may have run out of memory. Close other programs or choose a smaller model, and resume.'
+      ? `The system may have run out of memory. Close other programs or choose a smaller model, and ${entry === 'train' ? 'resume' : 'try again'}.`
       : 'What was saved is safe; try again. The log has the details.',
     { details: { entry, code, signal, errors: errors.slice(-1000) } },
   );

@@ -1,6 +1,7 @@
 /** @file Asks a model, and exported files of it, the same questions: prompts gone on from, and held-out rows. */
 import type { Proof } from '../contract/entities.ts';
 import { inPercent } from '../contract/export-types.ts';
+import { FettleError } from '../contract/errors.ts';
 import { readRows } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
 import { evaluate } from '../engine/train/evaluate.ts';
@@ -120,7 +121,7 @@ export async function askFiles(
   questions: Questions,
   tell: Tell,
 ): Promise<Answers> {
-  const { base, close } = await loadModel(model, threads);
+  const { base, close } = await loadModel(model, threads, [], () => tell(0));
   try {
     return await ask(await withAdapter(base, adapter), questions, tell);
   } finally {
@@ -151,6 +152,7 @@ interface ReaderOptions {
   readonly threads: number;
   /** Its numbers are floats: greedy text must be the same where it is clear which token is the best. */
   readonly exact: boolean;
+  readonly tell?: Tell;
 }
 type Told = Proof['readers'][number];
 type AskedFiles = Pick<ModelFiles, 'tokenizer' | 'stopIds' | 'chatTemplate'>;
@@ -197,18 +199,36 @@ async function likelihoodChange(model: OtherReader, { ids, loss }: Example, own:
   return (await model.loss([...cut.ids], from)) / (await own.lossOf(cut)) - 1;
 }
 
+/** node-llama-cpp refuses beforehand by an error of this name; a runtime that fails says so in its own words. */
+const lacksMemory = (error: unknown): boolean =>
+  error instanceof Error &&
+  (error.name === 'InsufficientMemoryError' ||
+    /out of memory|bad_?alloc|(?:insufficient|not enough|failed to allocate)\b.*\b(?:memory|buffer|RAM)|Array buffer allocation failed/i.test(
+      error.message,
+    ));
+
+const memoryShort = (name: string, cause: unknown): FettleError =>
+  new FettleError(
+    'MEMORY_SHORT',
+    `${name}, which reads the files for the proof, had too little memory to load them.`,
+    'Nothing was kept. Close other programs and export again, or choose fewer bits.',
+    { cause },
+  );
+
 /** Tokens of texts, forms of conversations, ends of answers, greedy text and likelihood. */
 async function askOther(
   name: string,
   open: () => Promise<OtherReader | null>,
   files: AskedFiles,
   own: Own,
-  { exact, change: allowed }: ReaderOptions & { readonly change: number },
+  { exact, tell = () => undefined, change: allowed }: ReaderOptions & { readonly change: number },
 ): Promise<Told | null> {
+  tell(0);
   let model: OtherReader | null;
   try {
     model = await open();
   } catch (error) {
+    if (lacksMemory(error)) throw memoryShort(name, error);
     return { name, found: `It does not load: ${String(error)}`, agrees: false };
   }
   if (!model) return null;
@@ -222,6 +242,7 @@ async function askOther(
           faults.push(`conversation ${i + 1} takes another form`);
     let same = 0;
     for (const [i, prompt] of prompts.entries()) {
+      tell(i / prompts.length);
       const text = files.tokenizer.decode(prompt);
       const wanted = files.tokenizer.encode(text, { parseSpecial: true });
       if (String(model.tokenize(text)) !== String(wanted)) faults.push(`prompt ${i + 1} is cut into other tokens`);

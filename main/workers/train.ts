@@ -7,6 +7,7 @@ import { exampleOf } from '../datasets/tokens.ts';
 import { generate } from '../engine/generate/generate.ts';
 import type { Device } from '../engine/graph/op.ts';
 import { fitAdapter, loadBase, measureRounding, readSpec, type BaseModel, type TunedModel } from '../engine/index.ts';
+import type { DataReport } from '../engine/train/batches.ts';
 import type { Rounding } from '../engine/quantise/freeze.ts';
 import { savedRounding } from '../engine/train/checkpoint.ts';
 import { chatPrompt, textPrompt, type ChatForm } from '../engine/train/examples.ts';
@@ -19,6 +20,7 @@ import { generalExamples, rehearse } from '../recipes/rehearsal.ts';
 import { checkpointsOf } from '../runs/folders.ts';
 import { runChild, type ChildContext } from './child.ts';
 import { openStages } from './load.ts';
+import { spread } from './spread.ts';
 
 export interface TrainJob {
   /** The run's id, kept in its checkpoints. */
@@ -42,9 +44,15 @@ export interface TrainJob {
   readonly resume: boolean;
   /** It had ended for good, and a person asked for more. */
   readonly continued: boolean;
+  /** Of the held-out rows so many, evenly spread, are looked at; all where it is not said. */
+  readonly lookAt?: number;
 }
 export type TrainOutcome =
-  { readonly reason: 'paused' } | Pick<ResultEvent, 'peakMemoryBytes' | 'tokensPerSecond' | 'reason'>;
+  | { readonly reason: 'paused' }
+  | (Pick<ResultEvent, 'peakMemoryBytes' | 'tokensPerSecond' | 'reason'> & {
+      /** What a pass reads. */
+      readonly pass: Pick<DataReport, 'rows' | 'tokens'>;
+    });
 
 /** Tokens of the text that is watched while the model learns. */
 const SAMPLE_TOKENS = 60;
@@ -62,6 +70,8 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
     stage('Preparing the examples');
     const spec = readSpec(files.config);
     const { train: training, heldOut, opening } = await readExamples(job.rows, recipe, text, spec.maxPositions);
+    const untold = training.reduce((sum, row) => sum + (row.untold ?? 0), 0);
+    if (untold > 0) stage(untoldWords(untold));
     // Those with a template of their own have learned to answer: that is what they rehearse.
     const general = recipe.rehearsal > 0 ? await generalExamples(text, files.chatTemplate !== null) : [];
     const rehearsal = rehearse(training, general, recipe);
@@ -85,10 +95,10 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
     });
     const model = recipe.method === 'full' ? base.becomeAllTrained(recipe) : base.withLora(recipe);
     if (recipe.initAdapter !== undefined && !job.resume) await startFrom(model, recipe.initAdapter);
-    const { result } = await train({
+    const { result, data } = await train({
       model,
       train: [...training, ...rehearsal.examples],
-      heldOut,
+      heldOut: job.lookAt === undefined ? heldOut : spread(heldOut, job.lookAt),
       recipe,
       runId: job.run,
       checkpointDir: checkpointsOf(job.folder),
@@ -111,7 +121,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
         : {}),
       rounding,
     });
-    return result ?? { reason: 'paused' };
+    return result ? { ...result, pass: data } : { reason: 'paused' };
   } finally {
     await base?.release();
     await close();
@@ -124,6 +134,10 @@ function rehearsalWords(own: readonly Example[], rehearsal: { examples: readonly
   const count = (value: number): string => value.toLocaleString('en-GB');
   return `${count(rehearsal.tokens)} of ${count(all)} tokens of a pass are general data (${count(rehearsal.examples.length)} examples of Fettle’s own)`;
 }
+
+/** How much of the data teaches nothing, for the log. */
+const untoldWords = (count: number): string =>
+  `${count} earlier ${count === 1 ? 'answer teaches' : 'answers teach'} nothing: the model’s chat template writes them otherwise once there are later ones`;
 
 interface Opening {
   readonly prompt: string;

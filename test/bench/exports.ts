@@ -7,23 +7,18 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { ExportFormat, ExportType, SuiteName, type Export, type Measured } from '../../main/contract/entities.ts';
 import { inPercent, TYPES_OF } from '../../main/contract/export-types.ts';
 import { createApp, type App } from '../../main/hosts/app.ts';
 import { found } from '../support/needs.ts';
+import { readOptions, stop } from './options.ts';
 import { SAMPLE_PAIRS } from '../support/smollm2.ts';
 
-const { values } = parseArgs({
-  options: {
-    steps: { type: 'string', default: '25' },
-    suites: { type: 'string', default: 'held-out,task,prose' },
-    formats: {
-      type: 'string',
-      default: 'adapter:f32,gguf-adapter:f16,safetensors:f32,gguf:q8_0,gguf:q4_k_m,gguf:q4_0,ollama:q8_0,onnx:q8',
-    },
-    json: { type: 'boolean', default: false },
-  },
+const values = readOptions({
+  steps: 25,
+  suites: 'held-out,task,prose',
+  formats: 'adapter:f32,gguf-adapter:f16,safetensors:f32,gguf:q8_0,gguf:q4_k_m,gguf:q4_0,ollama:q8_0,onnx:q8',
+  json: false,
 });
 const ROWS = 400;
 /** Of the rows: enough for a proof, and soon asked. */
@@ -36,10 +31,7 @@ const wanted =
         return { format: ExportFormat.parse(format), dtype: ExportType.parse(dtype) };
       });
 
-if (!found.starter) {
-  console.error('The benchmark needs the starter model (npm test fetches it).');
-  process.exit(2);
-}
+if (!found.starter) stop('The benchmark needs the starter model (npm test fetches it).');
 if (found.llamaCpp) process.env.FETTLE_LLAMA_CPP ??= found.llamaCpp;
 const log = (text: string): void => {
   if (!values.json) console.log(text);
@@ -79,7 +71,7 @@ async function tuned(): Promise<string> {
   await app.core.jobs.settled(added.id);
   const brought = await client.call('datasets.import', { project: 'sums', paths: [data], heldOut: HELD_OUT });
   await app.core.jobs.settled(brought.id);
-  const set = { maxSteps: Number(values.steps), evalEvery: 0, saveEvery: 0, batchSize: 4, maxLength: 320 };
+  const set = { maxSteps: values.steps, evalEvery: 0, saveEvery: 0, batchSize: 4, maxLength: 320 };
   const run = await client.call('runs.start', { project: 'sums', model: 'smollm2', strategy: 'instruct', set });
   const [, seconds] = await took(() => settled('train', run.id));
   const { step, state, error } = await client.call('runs.show', { run: run.id });

@@ -7,30 +7,17 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { loadBase, measureRounding, type BaseModel } from '../../main/engine/index.ts';
 import type { Decoder } from '../../main/engine/types.ts';
 import { writeModelGguf } from '../../main/formats/gguf/export.ts';
 import { openModel } from '../../main/formats/open.ts';
 import { found } from '../support/needs.ts';
+import { median, ratios, readOptions, stop } from './options.ts';
 
-const { values } = parseArgs({
-  options: {
-    tokens: { type: 'string', default: '64' },
-    rounds: { type: 'string', default: '3' },
-    rows: { type: 'string', default: '1,4,8' },
-    threads: { type: 'string', default: String(cpus().length) },
-  },
-});
-const [tokens, rounds, threads] = [values.tokens, values.rounds, values.threads].map(Number) as [
-  number,
-  number,
-  number,
-];
-if (!found.starter || !found.llamaCpp) {
-  console.error('The benchmark needs the starter model (npm test fetches it) and llama.cpp (.ci/run installs it).');
-  process.exit(2);
-}
+const options = readOptions({ tokens: 64, rounds: 3, rows: '1,4,8', threads: cpus().length });
+const { tokens, rounds, threads } = options;
+if (!found.starter || !found.llamaCpp)
+  stop('The benchmark needs the starter model (npm test fetches it) and llama.cpp (.ci/run installs it).');
 const PROMPT = 64;
 const files = await openModel(found.starter);
 const ids = files.tokenizer.encode('The quick brown fox jumps over the lazy dog. '.repeat(PROMPT)).slice(0, PROMPT);
@@ -81,7 +68,7 @@ try {
       rates: [],
     },
     ...Object.entries(bases).flatMap(([precision, base]) =>
-      values.rows
+      options.rows
         .split(',')
         .map(Number)
         .map((rows) => ({
@@ -94,13 +81,12 @@ try {
   ];
   for (let round = 0; round < rounds; round++)
     for (const side of sides) side.rates.push((side.rows * tokens) / (await side.run()));
-  const median = (list: readonly number[]): number => list.toSorted((a, b) => a - b)[list.length >> 1]!;
   const reference = sides[0]!.rates;
   const results = sides.map(({ name, rows, rates }) => ({
     name,
     rows,
     tokensPerSecond: median(rates),
-    ofLlamaCpp: median(rates.map((rate, i) => rate / reference[i]!)),
+    ofLlamaCpp: ratios(rates, reference).median,
   }));
   for (const { name, rows, tokensPerSecond, ofLlamaCpp } of results)
     console.log(

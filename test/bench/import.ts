@@ -7,21 +7,15 @@ import { fork } from 'node:child_process';
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { rowsPage } from '../../main/datasets/pages.ts';
 import { VersionWriter } from '../../main/datasets/version.ts';
 import type { ImportedVersion } from '../../main/datasets/import.ts';
 import type { DataJob } from '../../main/workers/data.ts';
 import { Random } from '../../main/engine/random.ts';
 import { found } from '../support/needs.ts';
+import { readOptions } from './options.ts';
 
-const { values } = parseArgs({
-  options: {
-    megabytes: { type: 'string', default: '1000' },
-    rows: { type: 'string', default: '10000000' },
-    json: { type: 'boolean', default: false },
-  },
-});
+const values = readOptions({ megabytes: 1000, rows: 10_000_000, json: false });
 const folder = mkdtempSync(join(tmpdir(), 'fettle-bench-'));
 const say = (line: string): void => void (values.json || process.stdout.write(`${line}\n`));
 
@@ -75,7 +69,7 @@ function writeRows(path: string, bytes: number): void {
 
 try {
   const path = join(folder, 'rows.jsonl');
-  writeRows(path, Number(values.megabytes) * 1e6);
+  writeRows(path, values.megabytes * 1e6);
   const size = statSync(path).size;
   say(`${(size / 1e6).toFixed(0)} MB of JSONL`);
   const brought = await work<ImportedVersion[]>({ task: 'import', request: { paths: [path], heldOut: 0.1, folder } });
@@ -106,10 +100,10 @@ try {
     );
 
   const writer = new VersionWriter(folder, 'pages');
-  for (let i = 0; i < Number(values.rows); i++) writer.add({ source: 'b', text: `row number ${i}` });
+  for (let i = 0; i < values.rows; i++) writer.add({ source: 'b', text: `row number ${i}` });
   const many = join(folder, writer.finish(0.1).id, 'rows.jsonl');
   const times: number[] = [];
-  for (const offset of [0, 0.25, 0.5, 0.75, 0.999].map((share) => Math.floor(share * Number(values.rows)))) {
+  for (const offset of [0, 0.25, 0.5, 0.75, 0.999].map((share) => Math.floor(share * values.rows))) {
     const started = performance.now();
     const page = await rowsPage(many, { offset, limit: 50 });
     times.push(performance.now() - started);

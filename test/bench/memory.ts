@@ -7,23 +7,16 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { Recipe } from '../../main/contract/recipe.ts';
 import { modulesOf, readSpec } from '../../main/engine/index.ts';
 import { openModel } from '../../main/formats/open.ts';
 import { trainingMemory } from '../../main/recipes/memory.ts';
 import { LARGE, MIDDLE, writeTinyModel } from '../fixtures/tiny-model.ts';
 import { found } from '../support/needs.ts';
+import { readOptions } from './options.ts';
 import { texts, trainInWorker } from '../support/train-worker.ts';
 
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string', default: '' },
-    threads: { type: 'string', default: '2' },
-    json: { type: 'boolean', default: false },
-    large: { type: 'boolean', default: false },
-  },
-});
+const values = readOptions({ only: '', threads: 2, json: false, large: false });
 
 type Set = Partial<Recipe>;
 const CASES: readonly Set[] = [
@@ -69,9 +62,9 @@ try {
       if (!title.includes(values.only)) continue;
       const recipe = Recipe.parse({ strategy: 'non-instruct', maxSteps: 2, ...set });
       const rows = texts(recipe.batchSize + 2, recipe.maxLength, per);
-      const run = await trainInWorker(join(folder, 'run'), path, recipe, { rows, threads: Number(values.threads) });
+      const run = await trainInWorker(join(folder, 'run'), path, recipe, { rows, threads: values.threads });
       await rm(join(folder, 'run'), { recursive: true });
-      const estimated = trainingMemory(model, recipe, { threads: Number(values.threads) });
+      const estimated = trainingMemory(model, recipe, { threads: values.threads });
       const firstLoss = run.events.find(({ event }) => event.type === 'eval' || event.type === 'step')!.seconds;
       const off = estimated / run.peakBytes - 1;
       results.push({ title, estimatedBytes: estimated, peakBytes: run.peakBytes, off, secondsToFirstLoss: firstLoss });

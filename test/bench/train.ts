@@ -11,7 +11,6 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir, totalmem } from 'node:os';
 import { createInterface } from 'node:readline';
-import { parseArgs } from 'node:util';
 import { join } from 'node:path';
 import { PRECISIONS, type Precision } from '../../main/contract/recipe.ts';
 import { readSpec } from '../../main/engine/index.ts';
@@ -19,19 +18,18 @@ import { openModel } from '../../main/formats/open.ts';
 import { LARGE, writeTinyModel } from '../fixtures/tiny-model.ts';
 import { found } from '../support/needs.ts';
 import { leastSeconds, peakSpeeds } from './bound.ts';
+import { inWords, median, ratios, readOptions, stop } from './options.ts';
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '5' },
-    threads: { type: 'string', default: String(cpus().length) },
-    device: { type: 'string', default: 'cpu' },
-    sides: { type: 'string' },
-    cases: { type: 'string', default: '256x1,512x4' },
-    model: { type: 'string', default: 'smollm2' },
-    json: { type: 'boolean', default: false },
-  },
+const values = readOptions({
+  rounds: 5,
+  threads: cpus().length,
+  device: 'cpu',
+  sides: '',
+  cases: '256x1,512x4',
+  model: 'smollm2',
+  json: false,
 });
-const [rounds, threads] = [Number(values.rounds), Number(values.threads)];
+const { rounds, threads } = values;
 const RANK = 16;
 const CASES = values.cases.split(',').map((text) => {
   const [length, rows] = text.split('x').map(Number) as [number, number];
@@ -41,11 +39,8 @@ const USUAL = {
   cpu: 'fettle:fp32,fettle:int8,fettle:int4,peft:fp32,peft:bf16',
   webgpu: 'fettle:fp32:webgpu,fettle:fp32,peft:fp32,peft:bf16',
 };
-const chosen = values.sides ?? USUAL[values.device as keyof typeof USUAL];
-if (chosen === undefined) {
-  console.error(`--device is cpu or webgpu, not ${values.device}.`);
-  process.exit(2);
-}
+if (!(values.device in USUAL)) stop(`--device is cpu or webgpu, not ${values.device}.`);
+const chosen = values.sides || USUAL[values.device as keyof typeof USUAL];
 /** Program, precision, and the device where it is not the processor. */
 const SIDES = chosen.split(',').map((text) => text.split(':') as ['fettle' | 'peft', string, ('cpu' | 'webgpu')?]);
 
@@ -69,10 +64,7 @@ interface Side {
   close(): void;
 }
 
-if (values.model !== 'smollm2' && values.model !== '1.1b') {
-  console.error(`--model is smollm2 or 1.1b, not ${values.model}.`);
-  process.exit(2);
-}
+if (values.model !== 'smollm2' && values.model !== '1.1b') stop(`--model is smollm2 or 1.1b, not ${values.model}.`);
 const large = values.model === '1.1b';
 const needsPython = SIDES.some(([program]) => program === 'peft');
 if ((needsPython && !found.python) || (!large && !found.starter)) {
@@ -80,8 +72,7 @@ if ((needsPython && !found.python) || (!large && !found.starter)) {
     !large && found.starter === undefined
       ? 'the starter model (npm test fetches it)'
       : 'PyTorch with peft (.ci/run installs it into test/numerics/.venv)';
-  console.error(`The benchmark needs ${missing}.`);
-  process.exit(2);
+  stop(`The benchmark needs ${missing}.`);
 }
 const log = (text: string): void => {
   if (!values.json) console.log(text);
@@ -120,7 +111,6 @@ function open(
   return read().then(() => side);
 }
 
-const median = (sorted: readonly number[]): number => sorted.toSorted((a, b) => a - b)[sorted.length >> 1]!;
 const rate = (tokens: number, seconds: readonly number[]): number => tokens / median(seconds);
 
 const folder = large ? mkdtempSync(join(tmpdir(), 'fettle-bench-')) : null;
@@ -167,18 +157,14 @@ for (const { length, rows, steps } of CASES) {
     times: Object.fromEntries(
       sides
         .filter((other) => other.program === 'peft' || other.precision === 'fp32')
-        .map((other) => {
-          const ratios = own.map((mine, i) => other.rounds[i]! / mine);
-          const spread = { median: median(ratios), low: Math.min(...ratios), high: Math.max(...ratios) };
-          return [`${other.program} ${other.precision}`, spread];
-        }),
+        .map((other) => [`${other.program} ${other.precision}`, ratios(other.rounds, own)]),
     ),
   }));
   results.push({ length, rows, labelledTokensPerStep: tokens, peak, sides: compared });
   for (const { program, precision, tokensPerSecond, peakBytes, firstLoss, ofBound, times } of compared) {
     const against = Object.entries(times)
       .filter(([name]) => name !== `${program} ${precision}`)
-      .map(([name, r]) => `${r.median.toFixed(2)} times ${name} (${r.low.toFixed(2)} to ${r.high.toFixed(2)})`);
+      .map(([name, times]) => `${inWords(times)} times ${name}`);
     const figures = `${tokensPerSecond.toFixed(0).padStart(6)} tok/s  ${(peakBytes / 1e9).toFixed(2).padStart(5)} GB  first loss ${firstLoss.toFixed(4)}${ofBound === null ? '' : `  ${(100 * ofBound).toFixed(0)}% of the bound`}`;
     log(`  ${`${program} ${precision}`.padEnd(24)} ${figures}  ${against.join(', ')}`);
   }

@@ -3,14 +3,11 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { z } from 'zod';
-import { loadBase, modulesOf, Random, type BaseModel, type TunedModel } from '../../main/engine/index.ts';
+import { loadBase, modulesOf, Random, type BaseModel } from '../../main/engine/index.ts';
 import { graphPath, writeOnnxFolder } from '../../main/engine/export/folder.ts';
 import { OnnxReader } from '../../main/engine/export/read.ts';
 import { mergeableOf, mergedWeights } from '../../main/engine/model/merge.ts';
 import { parameter } from '../../main/engine/model/parameters.ts';
-import { openModelFolder } from '../support/models.ts';
-import { openSafetensors } from '../../main/formats/safetensors.ts';
 import { writeAdapterGguf } from '../../main/formats/gguf/adapter.ts';
 import { writeModelGguf } from '../../main/formats/gguf/export.ts';
 import { writeModelFolder } from '../../main/formats/huggingface/write.ts';
@@ -20,49 +17,20 @@ import { readAdapter, writeAdapter } from '../../main/formats/peft.ts';
 import { openWithLlamaCpp } from '../../main/workers/llama-cpp.ts';
 import { writeTinyTokenizer } from '../fixtures/tiny-model.ts';
 import { found, need } from '../support/needs.ts';
-import { expectSameSteps } from '../support/steps.ts';
-import { askAllTransformers, batchOf, runOracle } from '../support/oracle.ts';
-import { relativeError, worstDifference } from '../support/numbers.ts';
+import { askAllTransformers, runOracle } from '../support/oracle.ts';
+import { worstDifference } from '../support/numbers.ts';
+import {
+  ARCHITECTURES,
+  FIXTURES,
+  goOn,
+  openParity,
+  TOLERANCE,
+  type Greedy,
+  type ParityCase,
+} from '../support/parity.ts';
 
-const Expected = z.object({
-  loss: z.number(),
-  adamw: z.object({
-    learningRate: z.number(),
-    beta1: z.number(),
-    beta2: z.number(),
-    epsilon: z.number(),
-    weightDecay: z.number(),
-    maxGradNorm: z.number(),
-  }),
-  losses: z.array(z.number()),
-  gradNorms: z.array(z.number()),
-  prompt: z.array(z.number()),
-  greedy: z.array(z.number()),
-});
 const LORA = { rank: 4, alpha: 8, seed: 1 };
-/** Absolute, for logits of a few units. */
-const LOGITS = 1e-4;
-/** Relative in norm, for each gradient. */
-const GRADIENT = 1e-3;
-/** Absolute, for a loss in nats. */
-const LOSS = 1e-3;
-
 const fixtures = join(import.meta.dirname, '../fixtures/tiny-llama');
-const FIXTURES = ['tied', 'untied'];
-const CASES = [
-  ...FIXTURES,
-  'llama-linear',
-  'llama-llama3',
-  'llama-yarn',
-  'mistral',
-  'qwen2',
-  'qwen3',
-  'gemma2',
-  'gemma3',
-  'phi3',
-  'phi3-longrope',
-  'gpt2',
-];
 
 let folder: string | undefined;
 /** All of them are made at once, by the first test that needs one. */
@@ -70,7 +38,7 @@ const made = (test: Parameters<typeof need>[0]): string => {
   const python = need(test, 'oracle', found.python);
   if (!folder) {
     folder = mkdtempSync(join(tmpdir(), 'fettle-tiny-'));
-    runOracle(python, 'tiny_models.py', [folder, ...CASES]);
+    runOracle(python, 'tiny_models.py', [folder, ...ARCHITECTURES]);
   }
   return folder;
 };
@@ -79,7 +47,7 @@ afterAll(() => folder && rmSync(folder, { recursive: true, force: true }));
 describe.each(FIXTURES)('a tiny Llama with a head that is %s, from the fixtures', (name) =>
   checks(() => join(fixtures, name)),
 );
-describe.each(CASES)('%s, from live PyTorch', (name) => checks((test) => join(made(test), name)));
+describe.each(ARCHITECTURES)('%s, from live PyTorch', (name) => checks((test) => join(made(test), name)));
 
 /** What is exported, with what a GGUF file cannot hold set aside: windows in these families, Gemma's scale other than that of its heads. */
 const EXPORTED: Readonly<Record<string, HfConfig>> = {
@@ -115,7 +83,7 @@ describe('exported', () => {
   describe.each(Object.keys(EXPORTED))('%s', (name) => {
     it('is the same model when its GGUF file is read again', async (test) => {
       const { gguf, logits } = await exportedOf(test, name);
-      expect(worstDifference(await lastLogits(gguf), logits)).toBeLessThan(LOGITS);
+      expect(worstDifference(await lastLogits(gguf), logits)).toBeLessThan(TOLERANCE.logits);
     });
 
     it('is the same model as an ONNX graph, or refused with a sentence', async (test) => {
@@ -124,7 +92,7 @@ describe('exported', () => {
         return expect(onnx).toMatchObject({ code: 'EXPORT_UNSUPPORTED', message: expect.stringContaining('LongRoPE') });
       if (onnx instanceof Error) throw onnx;
       const reader = await OnnxReader.open(graphPath(onnx, 'f32'), { threads: 1, maxTokens: 64 });
-      expect(worstDifference(await logitsAfter(reader), logits)).toBeLessThan(LOGITS);
+      expect(worstDifference(await logitsAfter(reader), logits)).toBeLessThan(TOLERANCE.logits);
       expect((await goOn(reader, PROMPTS[0]!, TOKENS)).ids).toEqual(greedy[0]!.ids);
       await reader.release();
     });
@@ -166,17 +134,12 @@ describe('exported', () => {
       expect(
         worstDifference(answers[i]!.logits.flat(), all[Math.floor(i / 3)]!.logits),
         `${model} ${adapter ?? ''}`,
-      ).toBeLessThan(LOGITS);
+      ).toBeLessThan(TOLERANCE.logits);
   });
 });
 
 type Askable = Pick<BaseModel | OnnxReader, 'generator'>;
 
-interface Greedy {
-  readonly ids: readonly number[];
-  /** Between the two best logits at each token. */
-  readonly gaps: readonly number[];
-}
 interface Exported {
   /** Folders, and a file. */
   readonly base: string;
@@ -273,93 +236,38 @@ async function lastLogits(path: string): Promise<Float32Array> {
   return logits;
 }
 
-async function goOn(model: Askable, prompt: readonly number[], tokens: number): Promise<Greedy> {
-  const decoder = model.generator();
-  let logits = await decoder.prefill(prompt);
-  const [ids, gaps]: [number[], number[]] = [[], []];
-  while (ids.length < tokens) {
-    const [first, second] = logits.toSorted((a, b) => b - a);
-    ids.push(logits.indexOf(first!));
-    gaps.push(first! - second!);
-    logits = await decoder.step(ids.at(-1)!);
-  }
-  await decoder.release();
-  return { ids, gaps };
-}
-
 function checks(folderOf: (test: { skip(note?: string): void }) => string): void {
-  const opened: { release(): Promise<void> }[] = [];
+  const opened: ParityCase[] = [];
   afterAll(async () => {
-    for (const each of opened.splice(0)) await each.release();
+    for (const each of opened) await each.release();
   });
-  const releasing = <T extends { close(): Promise<void> }>(file: T): T => {
-    opened.push({ release: () => file.close() });
-    return file;
-  };
-  const open = async (test: { skip(note?: string): void }) => {
-    const folder = folderOf(test);
-    const { config, weights } = await openModelFolder(join(folder, 'model'));
-    const base = await loadBase(config, weights, { threads: 2 });
-    opened.push(base);
-    releasing(weights);
-    const expected = releasing(await openSafetensors(join(folder, 'expected.safetensors')));
-    const facts = Expected.parse(JSON.parse(readFileSync(join(folder, 'expected.json'), 'utf8')));
-    const integers = async (tensor: string) => Int32Array.from(await expected.readIntegers(tensor));
-    return { folder, base, expected, facts, integers };
-  };
-  const adapted = async (base: BaseModel, folder: string): Promise<TunedModel> => {
-    const adapter = await readAdapter(join(folder, 'adapter'));
-    releasing(adapter);
-    expect(adapter.lora).toMatchObject({ rank: LORA.rank, alpha: LORA.alpha });
-    expect([...adapter.lora.targetModules].sort()).toEqual(modulesOf(base.spec).sort());
-    const model = base.withLora({ ...LORA, targetModules: adapter.lora.targetModules });
-    await model.load(adapter.weights);
-    return model;
+  const open = async (test: { skip(note?: string): void }): Promise<ParityCase> => {
+    const made = await openParity(folderOf(test), 'architecture');
+    opened.push(made);
+    const { lora, spec } = made.model;
+    expect(lora).toMatchObject({ rank: LORA.rank, alpha: LORA.alpha });
+    expect([...lora!.targetModules].sort()).toEqual(modulesOf(spec).sort());
+    return made;
   };
 
   it('gives the same logits, without and with an adapter', async (test) => {
-    const { base, expected, integers, folder } = await open(test);
-    const [rows, length] = expected.info('ids').shape as [number, number];
-    const ids = await integers('ids');
-    const model = await adapted(base, folder);
-    for (const [subject, tensor] of [
-      [base, 'logits'],
-      [model, 'logits.adapter'],
-    ] as const) {
-      const wanted = await expected.read(tensor);
-      for (let row = 0; row < rows; row++) {
-        const got = await subject.logits(ids.slice(row * length, (row + 1) * length));
-        expect(worstDifference(got, wanted.subarray(row * got.length, (row + 1) * got.length))).toBeLessThan(LOGITS);
-      }
-    }
+    expect(await (await open(test)).logits()).toBeLessThan(TOLERANCE.logits);
   });
 
   it('gives the same gradient for every matrix of the adapter', async (test) => {
-    const { base, expected, integers, folder, facts } = await open(test);
-    const model = await adapted(base, folder);
-    const batch = batchOf(expected.info('ids').shape, await integers('ids'), await integers('labels'));
-    const { parameters } = model;
-    parameters.gradients.fill(0);
-    const sum = await model.accumulate(batch, 1 / batch.labelled);
-    expect(Math.abs(sum / batch.labelled - facts.loss)).toBeLessThan(LOSS);
-    const wanted = expected.names.filter((tensor) => tensor.startsWith('grad.'));
-    expect(wanted.length).toBe(parameters.entries.length);
-    for (const { name, offset, size } of parameters.entries)
-      expect(
-        relativeError(parameters.gradients.subarray(offset, offset + size), await expected.read(`grad.${name}`)),
-        name,
-      ).toBeLessThan(GRADIENT);
+    const { worst, name, loss } = await (await open(test)).gradients();
+    expect(worst, name).toBeLessThan(TOLERANCE.gradient);
+    expect(loss).toBeLessThan(TOLERANCE.loss);
   });
 
   it('takes the same 20 steps of AdamW', async (test) => {
-    const { base, expected, folder, facts } = await open(test);
-    const model = await adapted(base, folder);
-    await expectSameSteps(model, expected, facts, { loss: LOSS, gradient: GRADIENT });
+    const { loss, norm } = await (await open(test)).steps();
+    expect(loss).toBeLessThan(TOLERANCE.loss);
+    expect(norm).toBeLessThan(TOLERANCE.gradient);
   });
 
   it('continues a prompt with the same tokens, through its cache', async (test) => {
-    const { base, folder, facts } = await open(test);
-    const model = await adapted(base, folder);
-    expect((await goOn(model, facts.prompt, facts.greedy.length)).ids).toEqual(facts.greedy);
+    const { equal, of } = await (await open(test)).greedy();
+    expect([equal, of]).toEqual([of, 24]);
   });
 }

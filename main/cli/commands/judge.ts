@@ -14,8 +14,9 @@ import {
   type Export,
   type Measured,
 } from '../../contract/entities.ts';
-import { proofInWords, otherReader, TYPES_OF } from '../../contract/export-types.ts';
+import { otherReader, proofInWords, textInWords, TYPES_OF } from '../../contract/export-types.ts';
 import { FettleError, toFettleError } from '../../contract/errors.ts';
+import { hasMargin } from '../../contract/margin.ts';
 import { rowsInWords } from '../../contract/measured-on.ts';
 import { needed, number, text, type Command, type Context } from '../command.ts';
 import { bytes, count, table, wrap } from '../format.ts';
@@ -67,8 +68,7 @@ export function describeComparison({ say }: Pick<Context, 'say'>, { result }: Co
       ...result.losses.map(({ label, loss, perplexity }) => [
         `  ${label}`,
         loss.value.toFixed(4),
-        // Of one row nothing says how far another would have been.
-        result.heldOutRows > 1 ? `${loss.low.toFixed(4)} to ${loss.high.toFixed(4)}` : 'none, of one row',
+        hasMargin(result.heldOutRows) ? `${loss.low.toFixed(4)} to ${loss.high.toFixed(4)}` : 'none, of one row',
         perplexity.toFixed(2),
       ]),
     ]),
@@ -357,6 +357,7 @@ export function describeExport(
   if (!proof) return;
   say(wrap(`Proof: ${proofInWords(proof)}.`, '  '));
   for (const { name, found } of proof.readers) say(wrap(`${name}: ${found}.`, '  '));
+  if (proof.text) say(wrap(`${textInWords(proof.text)}.`, '  '));
   if (proof.template)
     say(`  Template: ${proof.template.equal} of ${proof.template.conversations} conversations equal.`);
   const other = otherReader(format);

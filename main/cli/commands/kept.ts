@@ -1,8 +1,8 @@
-/** @file fettle compare list, compare show, export list: what was measured and handed over before, looked at again. */
+/** @file fettle compare list, compare show, export list, export show: what was measured and handed over before, looked at again. */
 import type { ComparisonResult } from '../../contract/entities.ts';
 import type { Command, Context } from '../command.ts';
 import { bytes, table, wrap } from '../format.ts';
-import { describeAll } from './judge.ts';
+import { describeAll, describeExport } from './judge.ts';
 
 export const keptCommands: readonly Command[] = [
   {
@@ -70,6 +70,21 @@ export const keptCommands: readonly Command[] = [
               ]),
             ]),
       );
+    },
+  },
+  {
+    name: 'export show',
+    usage: 'EXPORT',
+    summary: 'An export made before: its proof, and how other programs run it',
+    args: [1, 1],
+    async run(context) {
+      const made = await context.client.call('exports.show', { export: context.args[0]! });
+      context.result(made);
+      const { id, state, error, proof, howTo } = made;
+      if (state !== 'completed')
+        context.say(wrap(`${id} is ${state}${error ? `: ${error.message} ${error.hint ?? ''}` : '.'}`.trimEnd()));
+      if (state === 'completed' || proof) describeExport(context, made);
+      for (const { client, lines } of howTo.slice(1)) context.say(`\n  ${client}:\n${lines.replaceAll(/^/gm, '    ')}`);
     },
   },
 ];

@@ -8,6 +8,7 @@ import { Way } from '../../contract/recipe.ts';
 import { needed, pairs, text, type Command, type Context } from '../command.ts';
 import { describeEnd, followRun, runCurve } from '../follow.ts';
 import { bytes, count, duration, table, wrap } from '../format.ts';
+import { waitForJob } from '../wait.ts';
 
 export function describePlan(
   { say }: Pick<Context, 'say'>,
@@ -30,6 +31,7 @@ export function describePlan(
       '  ',
     ),
   );
+  say(wrap(`Time: ${estimate.seconds === null ? 'not known yet. ' : ''}${estimate.secondsWhy}`, '  '));
   for (const { what, measured, suggestion, holds } of guards)
     say(wrap(`${holds ? 'Guarded' : 'Look here'}: ${what}. ${measured} ${suggestion}`, '  '));
   for (const { question } of questions) say(wrap(`Are you sure? ${question}`, '  '));
@@ -67,7 +69,7 @@ async function followToEnd(context: Context, id: string): Promise<void> {
 export const trainCommand: Command = {
   name: 'train',
   usage:
-    'PROJECT --model MODEL [--dataset D] [--strategy instruct|non-instruct|staged] [--over RUN] [--recipe FILE] [--set key=value]... [--set-text key=value]... [--set-examples key=value]... [--init-adapter DIR] [--estimate]',
+    'PROJECT --model MODEL [--dataset D] [--strategy instruct|non-instruct|staged] [--over RUN] [--recipe FILE] [--set key=value]... [--set-text key=value]... [--set-examples key=value]... [--init-adapter DIR] [--estimate [--calibrate]]',
   summary: 'Train; Ctrl-C pauses, `fettle run resume` goes on',
   args: [1, 1],
   options: {
@@ -81,8 +83,9 @@ export const trainCommand: Command = {
     'set-examples': { type: 'string', multiple: true },
     'init-adapter': { type: 'string' },
     estimate: { type: 'boolean' },
+    calibrate: { type: 'boolean' },
   },
-  help: '--strategy staged reads the text first and then learns from the examples: two runs, the second over the first. --over RUN[@CHECKPOINT] starts such a second stage by itself. --set holds for both stages, --set-text and --set-examples for one.\nWhat is not set is recommended, with reasons: --estimate shows them and trains nothing.\nExample: fettle train letters --model smollm2-135m-instruct --set epochs=2 --set rank=8',
+  help: '--strategy staged reads the text first and then learns from the examples: two runs, the second over the first. --over RUN[@CHECKPOINT] starts such a second stage by itself. --set holds for both stages, --set-text and --set-examples for one.\nWhat is not set is recommended, with reasons: --estimate shows them and trains nothing. With --calibrate it first takes a few steps, keeps nothing of them, and tells the time by how long they took.\nExample: fettle train letters --model smollm2-135m-instruct --set epochs=2 --set rank=8',
   async run(context) {
     const { client } = context;
     const way = Way.optional().safeParse(text(context, 'strategy'));
@@ -107,10 +110,17 @@ export const trainCommand: Command = {
     const stages = { 'non-instruct': pairs(context, 'set-text'), instruct: pairs(context, 'set-examples') };
     if (strategy !== 'staged' && Object.values(stages).some((set) => Object.keys(set).length > 0))
       throw new FettleError('USAGE', '--set-text and --set-examples belong to --strategy staged.', 'Use --set.');
+    const calibrated = context.options['calibrate'] === true;
+    if (calibrated && context.options['estimate'] !== true)
+      throw new FettleError('USAGE', '--calibrate belongs to --estimate.', 'Use both, or leave it out.');
     if (context.options['estimate'] === true) {
+      const estimated = async (what: InputOf<'runs.plan'>): Promise<Plan> => {
+        if (calibrated) await waitForJob(context, (await client.call('runs.calibrate', what)).id);
+        return client.call('runs.plan', what);
+      };
       const first = { ...request, set: { ...request.set, ...stages['non-instruct'] } };
       if (strategy !== 'staged') {
-        const plan = await client.call('runs.plan', request);
+        const plan = await estimated(request);
         context.result(plan);
         return describePlan(context, plan);
       }
@@ -119,7 +129,7 @@ export const trainCommand: Command = {
         strategy: 'instruct',
         set: { ...request.set, ...stages.instruct },
       };
-      const plans = [await client.call('runs.plan', first), await client.call('runs.plan', second)];
+      const plans = [await estimated(first), await estimated(second)];
       context.result(plans);
       for (const [i, plan] of plans.entries()) {
         context.say(`Stage ${i + 1}`);

@@ -46,6 +46,11 @@ export const Proof = z.object({
     .default(null),
   /** Other programs that read the files, and what they found. */
   readers: z.array(z.object({ name: z.string(), found: z.string(), agrees: z.boolean() })).default([]),
+  /** The files' own tokenizer, template and stops, asked for the prompts, the rows and some conversations; null where they hold none. */
+  text: z
+    .object({ texts: z.int(), faults: z.array(z.string()) })
+    .nullable()
+    .default(null),
   /** Of a chat template that was translated: conversations in which both gave the same text. */
   template: z.object({ conversations: z.int(), equal: z.int() }).nullable().default(null),
   /** `within`: not every token is the same, and the likelihood changes less than the type may. */
@@ -64,10 +69,14 @@ export const Export = z.object({
   dtype: ExportType,
   /** Of an adapter: the base lies beside it, its weights in 32 bits. */
   withBase: z.boolean().default(false),
+  /** Of an adapter: its own stage only. */
+  alone: z.boolean().default(false),
   state: JobState,
   stage: z.string(),
   /** The folder, on this machine: shown, never written into the export. */
   folder: z.string(),
+  /** The folder was named, and is not the project's own. */
+  named: z.boolean().default(false),
   bytes: z.int(),
   files: z.array(z.object({ name: z.string(), bytes: z.int() })),
   /** What to type in other programs, with the files as they lie on this machine. */

@@ -13,6 +13,7 @@ export const JobKind = z.enum([
   'tokens',
   'derive',
   'measure',
+  'calibrate',
   'pilot',
   'curve',
   'compare',

@@ -14,8 +14,12 @@ export const Estimate = z.object({
   freeMemoryBytes: z.int(),
   diskBytes: z.int(),
   freeDiskBytes: z.int(),
-  /** Null until a rate was measured on this machine for this model. */
+  /** From the start to the last look at unseen rows; null until a rate was measured on this machine for this model. */
   seconds: z.number().nullable(),
+  /** What the seconds stand on: the first steps of this very recipe, measured, or an earlier run that was alike. */
+  secondsFrom: z.enum(['calibration', 'run']).nullable(),
+  /** The same in a sentence. */
+  secondsWhy: z.string(),
   fits: z.boolean(),
   /** What would make it fit, best first; `set` is what of the recipe it changes, nothing where it is for the person to do. */
   suggestions: z.array(z.object({ text: z.string(), set: z.record(z.string(), z.unknown()) })),
@@ -42,6 +46,8 @@ export const Plan = z.object({
   model: z.string(),
   /** The model's linear layers: what targetModules may name. */
   modules: z.array(z.string()),
+  /** What stands before and after its blocks, by its own names: what modulesToSave may name. */
+  saveable: z.array(z.string()),
   estimate: Estimate,
 });
 export type Plan = z.infer<typeof Plan>;

@@ -103,8 +103,8 @@ describe('blocks computed again on the way back', () => {
 
 describe('dropout', () => {
   const batch = assembleBatch([[example(40), example(17)]], 256);
-  const tuned = () => {
-    const made = base.withLora({ rank: 3, alpha: 6, targetModules: ['v_proj', 'up_proj'], seed: 4, dropout: 0.3 });
+  const tuned = (dropout = 0.3) => {
+    const made = base.withLora({ rank: 3, alpha: 6, targetModules: ['v_proj', 'up_proj'], seed: 4, dropout });
     const values = new Random(5);
     made.parameters.values.forEach((_, i, all) => (all[i] = 0.3 * values.normal()));
     return made;
@@ -115,6 +115,12 @@ describe('dropout', () => {
     const losses = [await subject.accumulate(batch, 0, 3), await subject.accumulate(batch, 0, 3)];
     expect(losses[1]).toBe(losses[0]);
     expect(await subject.accumulate(batch, 0, 4)).not.toBe(losses[0]);
+  });
+
+  it('is there where its share is small', async () => {
+    const subject = tuned(0.001);
+    expect(await subject.accumulate(batch, 0, 3)).not.toBe(await tuned(0).accumulate(batch, 0, 3));
+    expect(await subject.accumulate(batch, 0, 4)).not.toBe(await subject.accumulate(batch, 0, 3));
   });
 
   it('takes no part in measuring and answering', async () => {

@@ -26,17 +26,22 @@ export const LENGTH_STEP = 32;
 
 export const roundedLength = (tokens: number): number => Math.ceil(tokens / LENGTH_STEP) * LENGTH_STEP;
 
-/** One document, each of whose tokens is looked at. */
-export const documentBatch = (ids: Int32Array): Batch => ({
-  rows: 1,
-  length: ids.length,
-  ids,
-  positions: Int32Array.from(ids.keys()),
-  documents: new Int32Array(ids.length).fill(1),
-  labels: ids,
-  tokens: ids.length,
-  labelled: ids.length,
-});
+/** Documents of one length, a row each, each of whose tokens is looked at. */
+export function documentBatch(...rows: readonly Int32Array[]): Batch {
+  const length = rows[0]!.length;
+  const ids = new Int32Array(rows.length * length);
+  rows.forEach((row, i) => ids.set(row, i * length));
+  return {
+    rows: rows.length,
+    length,
+    ids,
+    positions: ids.map((_, i) => i % length),
+    documents: new Int32Array(ids.length).fill(1),
+    labels: ids,
+    tokens: ids.length,
+    labelled: ids.length,
+  };
+}
 
 /**
  * @param lanes run at the same time: there is a micro-batch for each where there are rows enough, and those of all lanes

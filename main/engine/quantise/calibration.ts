@@ -43,8 +43,9 @@ export async function calibrate(network: Network, rows: readonly Int32Array[]): 
     if (!known) peaks.set(name, found.slice());
     else found.forEach((peak, i) => (known[i] = Math.max(known[i]!, peak)));
   };
-  for (const ids of rows)
-    for (const micro of microBatches(documentBatch(ids))) {
+  // Rows of one length go together: nothing is padded, and each is looked at as it would be alone.
+  for (const alike of Map.groupBy(rows, (row) => row.length).values())
+    for (const micro of microBatches(documentBatch(...alike))) {
       const layers = await byLayer(spec, async (kind) => ({
         forward: (await observingSegment(cache, spec, blockShape(kind, micro, undefined))).forward,
         shared: await network.shared(kind, micro),

@@ -4,6 +4,7 @@ import { mkdir, open, readFile, readdir, rename, rm, stat } from 'node:fs/promis
 import { join } from 'node:path';
 import { z } from 'zod';
 import { FettleError, toFettleError } from '../../contract/errors.ts';
+import { flush, flushFolder } from '../../formats/flush.ts';
 
 const MANIFEST = 'manifest.json';
 /** What is being written or removed; swept away at the next start. */
@@ -132,25 +133,5 @@ async function fingerprint(path: string): Promise<{ size: number; sha256: string
     }
   } finally {
     await file.close();
-  }
-}
-
-async function flush(path: string): Promise<void> {
-  const file = await open(path, 'r+');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-/** A rename is durable once its folder is flushed; Windows has no such call. */
-async function flushFolder(path: string): Promise<void> {
-  if (process.platform === 'win32') return;
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }

@@ -65,7 +65,8 @@ describe('a conversation', () => {
     const source =
       "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n\n</think>\n\n{% endif %}";
     const by = { ...form, template: chatTemplate(source, { bosToken: null, eosToken: null }) };
-    const { ids, loss } = chatExample(talk('How?', 'So.', 'And?', 'Then.'), by);
+    const { ids, loss, untold } = chatExample(talk('How?', 'So.', 'And?', 'Then.'), by);
+    expect(untold).toBe(1);
     const labelled = [...ids].filter((_, i) => loss[i] === 1);
     expect(form.tokenizer.decode(labelled)).toContain('Then.');
     expect(form.tokenizer.decode(labelled)).not.toContain('So.');

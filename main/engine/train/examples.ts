@@ -66,7 +66,8 @@ export function chatExample(
     at = end;
   }
   put(whole.slice(at), false);
-  return { ids: Int32Array.from(ids), loss: Uint8Array.from(loss) };
+  const untold = given.length - answers.length;
+  return { ids: Int32Array.from(ids), loss: Uint8Array.from(loss), ...(untold > 0 ? { untold } : {}) };
 }
 
 /** Ids of a conversation up to where the model is to answer. @throws TEMPLATE_FAILED */

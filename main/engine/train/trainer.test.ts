@@ -166,6 +166,26 @@ describe('a run', () => {
       details: { step: 4, checkpoint: 'step-000004' },
     });
   });
+
+  it('whose model gives no numbers from the first does not blame the learning rate', async () => {
+    bowl.unseen = Number.NaN;
+    await expect(run()).rejects.toMatchObject({ code: 'MODEL_INCOMPLETE' });
+    bowl = new Bowl();
+    bowl.target = Number.NaN;
+    await expect(run({}, { heldOut: [] })).rejects.toMatchObject({ code: 'MODEL_INCOMPLETE' });
+  });
+
+  it('whose unseen answers all lie beyond maxLength is told to raise it', async () => {
+    const late = { ...example(20), loss: Uint8Array.from({ length: 20 }, (_, i) => Number(i >= 16)) };
+    await expect(run({}, { heldOut: [late] })).rejects.toMatchObject({
+      code: 'DATA_EMPTY',
+      hint: expect.stringContaining('Raise maxLength') as unknown,
+    });
+    await expect(run({}, { heldOut: [{ ...late, loss: new Uint8Array(20) }] })).rejects.toMatchObject({
+      code: 'DATA_EMPTY',
+      hint: 'Hold out more rows.',
+    });
+  });
 });
 
 describe('going on', () => {

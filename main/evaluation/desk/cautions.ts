@@ -2,12 +2,12 @@
 import type { Comparison, Model, Run } from '../../contract/entities.ts';
 import { percent } from '../../contract/figures.ts';
 
-/** @param which of the comparison's further models is reported. */
+/** @param model the base; null where it is no longer here. @param which of the comparison's further models is reported. */
 export function cautionsOf(
   result: NonNullable<Comparison['result']>,
   which: number,
   { advice, choice, over, strategy }: Pick<Run, 'advice' | 'choice' | 'over' | 'strategy'>,
-  { license }: Pick<Model, 'license'>,
+  model: Pick<Model, 'license'> | null,
 ): string[] {
   const { scorecard, answers } = result;
   const goal = scorecard?.goal;
@@ -33,6 +33,12 @@ export function cautionsOf(
       : []),
     'It was measured on rows of the same source as those it learned from; elsewhere it may do otherwise.',
     ...(advice && ofWayTaken ? [advice.risk] : []),
-    ...(license ? [] : ['The licence of the base model is not stated in its files: find it out before passing it on.']),
+    ...(model?.license
+      ? []
+      : [
+          model
+            ? 'The licence of the base model is not stated in its files: find it out before passing it on.'
+            : 'The base model was removed from Fettle, and its licence with it: find it out before passing it on.',
+        ]),
   ];
 }

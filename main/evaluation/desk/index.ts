@@ -67,7 +67,7 @@ export function createDesk(core: Core, parts: Parts): { readonly handlers: Handl
     const facts: DeskFacts = {
       project,
       run,
-      model: models.show(run.model),
+      model: (await models.handlers['models.list']({})).find(({ id }) => id === run.model) ?? null,
       dataset: datasets.list(run.project).find((each) => each.id === run.dataset) ?? null,
       comparison: { ...comparison, result },
       which,

@@ -23,8 +23,8 @@ import { STYLE } from './style.ts';
 export interface DeskFacts {
   readonly project: Pick<Project, 'name' | 'goal'>;
   readonly run: TrainedRun;
-  readonly model: Model;
-  /** Null where it was deleted since. */
+  /** The base; null where it was deleted since, as the data may be. */
+  readonly model: Model | null;
   readonly dataset: Dataset | null;
   readonly comparison: Comparison & { readonly result: NonNullable<Comparison['result']> };
   /** Of the comparison's further models, the one that is reported. */
@@ -109,7 +109,8 @@ function verdict({ comparison, which }: DeskFacts): string {
 
 function tuned({ run, model, dataset, comparison, which }: DeskFacts): string {
   const { recipe, advice, choice } = run;
-  const kept = comparison.result.models[which + 1]!.run;
+  const measured = comparison.result.models[which + 1]!;
+  const kept = measured.run;
   const way = run.over ? 'staged' : run.strategy;
   const chosen = choice?.overruled
     ? `, against the advice (${choice.advised})${choice.reason ? `: ${choice.reason}` : ''}`
@@ -119,8 +120,15 @@ function tuned({ run, model, dataset, comparison, which }: DeskFacts): string {
   const rehearsal =
     recipe.rehearsal > 0 ? `, and general data of Fettle’s own (${Math.round(100 * recipe.rehearsal)}%)` : '';
   return `<div class="cols">${facts([
-    ['Base', `${safe(model.name)}, ${size(model.parameters)} numbers`],
-    ['Its licence', model.license ? safe(model.license) : 'not stated in its files'],
+    ['Base', model ? `${safe(model.name)}, ${size(model.parameters)} numbers` : safe(measured.model.name)],
+    [
+      'Its licence',
+      model?.license
+        ? safe(model.license)
+        : model
+          ? 'not stated in its files'
+          : 'not known here: the base was removed from Fettle',
+    ],
     ['Strategy', safe(`${WAYS[way]}${chosen}`)],
     ['Data', `${safe(run.datasetName)}, version <span class="mono">${safe(run.dataset)}</span>`],
     dataset ? ['Learned from', safe(`${count(dataset.trainRows)} rows${rehearsal}`)] : null,
@@ -163,12 +171,12 @@ const fromTo = (scores: readonly { readonly value: number }[], which: number): s
   `${Math.round(100 * scores[0]!.value)} → ${Math.round(100 * scores[which + 1]!.value)}`;
 
 function precision({ comparison, which }: DeskFacts): string {
-  const { scorecard, losses, differences } = comparison.result;
+  const { scorecard, losses, differences, heldOutRows } = comparison.result;
   const goal = scorecard?.goal;
   const loss = differences[which];
   const lossLine =
     loss && losses[0]
-      ? `<p class="small soft">Loss on unseen rows ${losses[0].loss.value.toFixed(3)} → ${losses[which + 1]!.loss.value.toFixed(3)} nats a token ${lossDelta(loss.loss, loss.verdict)}</p>`
+      ? `<p class="small soft">Loss on unseen rows ${losses[0].loss.value.toFixed(3)} → ${losses[which + 1]!.loss.value.toFixed(3)} nats a token ${lossDelta(loss.loss, loss.verdict, heldOutRows)}</p>`
       : '';
   if (!goal)
     return section('Precision on the goal', '', `<p class="small soft">Its answers were not judged.</p>${lossLine}`);
@@ -192,7 +200,7 @@ function flexibility({ comparison, which }: DeskFacts): string {
   const text = prose?.differences[which];
   const textLine =
     prose && text
-      ? `<p class="small soft">Other text ${prose.losses[0]!.value.toFixed(2)} → ${prose.losses[which + 1]!.value.toFixed(2)} nats a token ${lossDelta(text, prose.verdicts[which]!)}</p>`
+      ? `<p class="small soft">Other text ${prose.losses[0]!.value.toFixed(2)} → ${prose.losses[which + 1]!.value.toFixed(2)} nats a token ${lossDelta(text, prose.verdicts[which]!, prose.domains.length)}</p>`
       : '';
   if (!general)
     return section(

@@ -1,6 +1,7 @@
 /** @file Parts of the report: text made safe, figures with margins, rows of differences. */
 import type { DifferenceVerdict, Measured } from '../../contract/entities.ts';
 import { signed } from '../../contract/figures.ts';
+import { lossMargin } from '../../contract/margin.ts';
 import { escapeXml } from '../../contract/plot.ts';
 import { maskPersonal } from '../../datasets/quality/personal.ts';
 
@@ -43,8 +44,9 @@ export function forest(rows: readonly Row[]): string {
     .join('')}</ul>`;
 }
 
-export const lossDelta = (difference: Measured, verdict: DifferenceVerdict): string =>
-  `<span class="delta ${tone(verdict)}">${signed(difference.value, 3)} <small>± ${half(difference, 3)}</small></span>`;
+/** @param rows that it was measured on. */
+export const lossDelta = (difference: Measured, verdict: DifferenceVerdict, rows: number): string =>
+  `<span class="delta ${tone(verdict)}">${signed(difference.value, 3)} <small>${lossMargin(difference, rows)}</small></span>`;
 
 export const facts = (rows: readonly (readonly [name: string, value: string] | null)[]): string =>
   `<dl class="facts">${rows

@@ -52,7 +52,8 @@ export function tokenizerMetadata(
   const { tokens, types } = vocabulary(json, rows);
   const merges = json.model.merges.map((merge) => (typeof merge === 'string' ? merge : merge.join(' ')));
   const eos = tokenizer.eosId ?? stopIds[0];
-  const turnEnd = stopIds.find((id) => id !== eos);
+  // The format names three ends of an answer.
+  const [turnEnd, messageEnd] = stopIds.filter((id) => id !== eos);
   const optional = (key: string, id: number | null | undefined): Metadata =>
     id === null || id === undefined ? [] : [[`tokenizer.ggml.${key}_token_id`, ['uint32', id]]];
   return [
@@ -69,6 +70,7 @@ export function tokenizerMetadata(
     ...optional('bos', tokenizer.bosId),
     ...optional('eos', eos),
     ...optional('eot', turnEnd),
+    ...optional('eom', messageEnd),
     ...optional('unknown', json.model.unk_token ? json.model.vocab[json.model.unk_token] : null),
     [
       'tokenizer.ggml.add_bos_token',
@@ -117,6 +119,13 @@ const PROBES = [
   'naïve café — … 🙂👍🏽 end\n',
   '/path/to/file.ts?x=1&y=2#z\n//comment',
 ];
+
+/** Tokens that llama.cpp takes for the end of an answer by their text, whatever the file names (llama-vocab.cpp). */
+const KNOWN_ENDS = new Set([
+  ...['<|eot_id|>', '<|eom_id|>', '<|im_end|>', '<|end|>', '<|return|>', '<|call|>', '<end_of_turn>', '<|endoftext|>'],
+  ...['<|end_of_text|>', '<EOT>', '_<EOT>', '[EOT]', '[EOS]', '<end_of_utterance>'],
+]);
+export const endsByItsText = (token: string): boolean => KNOWN_ENDS.has(token);
 
 /** @throws EXPORT_UNSUPPORTED where none cuts the probes as the tokenizer itself does. */
 function preTokenizerOf(json: Json): string {

@@ -1,6 +1,7 @@
 /** @file Writes a GGUF file of version 3: typed metadata, tensor infos, then one tensor after the other, so that no more than one lies in memory. */
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { toFettleError } from '../../contract/errors.ts';
+import { writeAt } from '../write-at.ts';
 import { ggmlType, quantise, quantisedBytes, type QuantisedType } from './quantise.ts';
 
 const TYPES = { uint32: 4, int32: 5, float32: 6, bool: 7, string: 8 } as const;
@@ -42,12 +43,12 @@ export async function writeGguf(
   let file: FileHandle | undefined;
   try {
     file = await open(path, 'wx');
-    await file.write(header);
+    await writeAt(file, header, 0);
     let at = header.length;
     for (const [i, tensor] of tensors.entries()) {
       onTensor(at / total);
       const bytes = quantise(await tensor.read(), tensor.storage);
-      await file.write(bytes, 0, bytes.length, at);
+      await writeAt(file, bytes, at);
       at += aligned(sizes[i]!);
     }
     await file.truncate(total);

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { FettleError } from '../../contract/errors.ts';
 import { chatTemplate } from '../chat-template.ts';
 import { kindOf, turnEndIds } from '../kind.ts';
-import type { HfConfig, ModelFiles, WeightSource } from '../model.ts';
+import type { HfConfig, ModelFiles, TextFiles, WeightSource } from '../model.ts';
 import { openSafetensors, type SafetensorsFile } from '../safetensors.ts';
 import { tokenizerFromJson } from '../tokenizer.ts';
 
@@ -26,9 +26,12 @@ const TokenizerConfig = z.looseObject({
 });
 const Ids = z.union([z.int().min(0), z.array(z.int().min(0))]).nullish();
 
-/** @throws FILE_NOT_FOUND, MODEL_INCOMPLETE, FORMAT_INVALID and what reading the weights' headers throws. */
-export async function openHuggingFace(folder: string): Promise<ModelFiles> {
-  const config = (await readJson(folder, 'config.json', true)) as HfConfig;
+/**
+ * How a folder says that text is cut, framed and ended. An adapter's has no config.json, and its stops are then those of
+ * the tokenizer and the template alone. @throws MODEL_INCOMPLETE, FORMAT_INVALID
+ */
+export async function readTextFiles(folder: string): Promise<TextFiles> {
+  const config = await readJson(folder, 'config.json', false);
   const generation = await readJson(folder, 'generation_config.json', false);
   const tokenizerConfig = TokenizerConfig.parse((await readJson(folder, 'tokenizer_config.json', false)) ?? {});
   const { bos_token: bosToken = null, eos_token: eosToken = null } = tokenizerConfig;
@@ -36,8 +39,6 @@ export async function openHuggingFace(folder: string): Promise<ModelFiles> {
   const source = existsSync(join(folder, 'chat_template.jinja'))
     ? await readText(folder, 'chat_template.jinja')
     : (tokenizerConfig.chat_template ?? null);
-  const template = source === null ? null : chatTemplate(source, { bosToken, eosToken });
-
   const ids = [generation, config].flatMap((file) => Ids.safeParse(file?.['eos_token_id']).data ?? []);
   const stopIds = [
     ...new Set([
@@ -46,6 +47,15 @@ export async function openHuggingFace(folder: string): Promise<ModelFiles> {
       ...turnEndIds(source, tokenizer.special),
     ]),
   ];
+  return { tokenizer, chatTemplate: source === null ? null : chatTemplate(source, { bosToken, eosToken }), stopIds };
+}
+
+/** @throws FILE_NOT_FOUND, MODEL_INCOMPLETE, FORMAT_INVALID and what reading the weights' headers throws. */
+export async function openHuggingFace(folder: string): Promise<ModelFiles> {
+  const config = (await readJson(folder, 'config.json', true)) as HfConfig;
+  const text = await readTextFiles(folder);
+  const { tokenizer, stopIds } = text;
+  const source = text.chatTemplate?.source ?? null;
   const card = existsSync(join(folder, 'README.md')) ? frontMatter(await readText(folder, 'README.md')) : {};
   const stated = config['_name_or_path'];
   const name = (typeof stated === 'string' && stated.split('/').at(-1)) || basename(folder);
@@ -54,9 +64,7 @@ export async function openHuggingFace(folder: string): Promise<ModelFiles> {
     format: 'huggingface',
     config,
     weights,
-    tokenizer,
-    chatTemplate: template,
-    stopIds,
+    ...text,
     license: card['license'] ?? null,
     name,
     bytes: weights.bytes,

@@ -2,6 +2,7 @@
 import { open, rm, writeFile, type FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { toFettleError } from '../../contract/errors.ts';
+import { writeAt } from '../write-at.ts';
 import { externalTensorProto, modelBytes, type ElementType } from './build.ts';
 
 export interface TensorToWrite {
@@ -101,15 +102,4 @@ function place(groups: readonly TensorGroup[], fileBytes: number): Placed[] {
       return { tensor, file, offset, length };
     }),
   }));
-}
-
-/** A single write takes at most 2 GB. */
-const WRITE_BYTES = 2 ** 30;
-async function writeAt(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
-  for (let at = 0; at < bytes.length; at += WRITE_BYTES) {
-    const length = Math.min(WRITE_BYTES, bytes.length - at);
-    const { bytesWritten } = await file.write(bytes, at, length, offset + at);
-    // A disk that fills up takes a part, and refuses the next.
-    at -= length - bytesWritten;
-  }
 }

@@ -5,7 +5,7 @@ export type Key = Exclude<keyof Recipe, 'version' | 'strategy'>;
 export interface Setting {
   readonly key: Key;
   readonly name: string;
-  readonly kind: 'number' | 'switch' | 'modules' | 'text' | 'list' | readonly string[];
+  readonly kind: 'number' | 'switch' | 'modules' | 'text' | readonly string[];
 }
 
 export const MAIN: readonly Setting[] = [
@@ -27,7 +27,7 @@ export const EXPERT: readonly Setting[] = [
   { key: 'loraPlusRatio', name: 'Step of the second matrix over the first', kind: 'number' },
   { key: 'dropout', name: 'Share of the input that is dropped', kind: 'number' },
   { key: 'targetModules', name: 'Layers it is added to', kind: 'modules' },
-  { key: 'modulesToSave', name: 'Trained in whole besides', kind: 'list' },
+  { key: 'modulesToSave', name: 'Trained in whole besides', kind: 'modules' },
   { key: 'schedule', name: 'How the step size falls', kind: ['cosine', 'linear', 'constant'] },
   { key: 'warmupRatio', name: 'Share of the run spent warming up', kind: 'number' },
   { key: 'weightDecay', name: 'Pull towards zero', kind: 'number' },
@@ -71,7 +71,6 @@ export function shown(value: unknown, modules: readonly string[] = TARGET_MODULE
 export function written(setting: Setting, text: string): unknown {
   const trimmed = text.trim();
   if (trimmed === '') return undefined;
-  if (setting.kind === 'list') return trimmed === 'none' ? [] : trimmed.split(/[\s,]+/);
   if (setting.kind !== 'number') return trimmed;
   const value = Number(trimmed.replace(',', '.'));
   return Number.isNaN(value) ? trimmed : value;

@@ -1,6 +1,6 @@
-"""Writes what PyTorch and peft make of a tiny random Llama by each method of training.
+"""Writes what PyTorch and peft make of tiny random models by each method of training.
 
-usage: python methods.py OUT
+usage: python methods.py OUT [METHOD...]
 
 OUT/<method>/model/      the base model, a Hugging Face folder (f32)
 OUT/<method>/tuned/      a PEFT adapter with random values, or for `full` the model itself
@@ -22,7 +22,7 @@ from tiny_models import ADAMW, CASES, STEPS, batch, config_of, loss_of
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 RATIO = 4
 # Times the ratio still small enough that float32's rounding does not grow over the steps.
-RATE = 1e-3
+RATE = 5e-4
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": LINEARS, "task_type": "CAUSAL_LM"}
 SMALL = {"hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 160}
 TIED = ("Llama", {**SMALL, "tie_word_embeddings": True})
@@ -47,7 +47,7 @@ METHODS = {
     "saved-tied": (TIED, {**LORA, "modules_to_save": ["embed_tokens"], "ensure_weight_tying": True}),
     "full": (UNTIED, None),
     "full-tied": (more(TIED, attention_bias=True), None),
-    **{f"full-{name}": (case(name), None) for name in ["qwen3", "gemma2", "gemma3", "phi3", "gpt2"]},
+    **{f"full-{name}": (case(name), None) for name in CASES if not name.startswith(("tied", "untied"))},
 }
 
 
@@ -84,6 +84,7 @@ def make(out: Path, method: str, family: str, settings: dict, lora: dict | None)
     tensors = {"ids": ids, "labels": labels}
     with torch.no_grad():
         tensors["logits"] = model(input_ids=ids).logits.clone()
+        greedy = model.generate(input_ids=ids[:1, :6], max_new_tokens=24, do_sample=False, eos_token_id=None, pad_token_id=0)[0, 6:]
     loss = loss_of(model, ids, labels)
     loss.backward()
     for name, parameter in trained.items():
@@ -109,11 +110,12 @@ def make(out: Path, method: str, family: str, settings: dict, lora: dict | None)
         losses.append(step_loss.item())
     integers = {k: v.to(torch.int32) for k, v in tensors.items() if not v.is_floating_point()}
     save_file({**{k: v.contiguous() for k, v in tensors.items() if v.is_floating_point()}, **integers}, folder / "expected.safetensors")
-    facts = {"loss": loss.item(), "adamw": {**ADAMW, "learningRate": RATE, "loraPlusRatio": RATIO if method == "rslora" else 1}, "losses": losses, "gradNorms": norms}
+    facts = {"loss": loss.item(), "adamw": {**ADAMW, "learningRate": RATE, "loraPlusRatio": RATIO if method == "rslora" else 1}, "losses": losses, "gradNorms": norms, "prompt": ids[0, :6].tolist(), "greedy": greedy.tolist()}
     (folder / "expected.json").write_text(json.dumps(facts) + "\n")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)  # so small that a second thread only waits
-    for method, ((family, settings), lora) in METHODS.items():
+    for method in sys.argv[2:] or METHODS:
+        (family, settings), lora = METHODS[method]
         make(Path(sys.argv[1]), method, family, settings, lora)

@@ -1,10 +1,10 @@
-"""A LoRA step over a base whose frozen products are rounded, simulated in PyTorch with float64.
+"""LoRA steps over bases whose frozen products are rounded, simulated in PyTorch with float64.
 
-usage: python quantised.py MODEL ADAPTER ROUNDING IDS.json OUT
+usage: python quantised.py REQUEST.json
 
-MODEL is a Hugging Face folder, ADAPTER a PEFT folder, ROUNDING the rounding.safetensors of a checkpoint, IDS.json
-{"precision": "int8", "ids": [[...]]}. Writes into OUT, a safetensors file: `logits` of the ids, `loss` over all next
-tokens (the mean), and `grad.NAME` for each matrix of the adapter.
+REQUEST  a list of {"model": a Hugging Face folder, "adapter": a PEFT folder, "rounding": the rounding.safetensors of a
+checkpoint, "precision": "int8" or "int4", "ids": [[...]], "out": a safetensors file}. Writes into each `out`: `logits` of
+the ids, `loss` over all next tokens (the mean), and `grad.NAME` for each matrix of the adapter.
 """
 
 import json
@@ -15,10 +15,13 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-model_folder, adapter_folder, rounding_file, request_file, out_file = sys.argv[1:]
-request = json.load(open(request_file))
-FUSED = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "o_proj": "o", "gate_proj": "gateUp", "up_proj": "gateUp", "down_proj": "down"}
-SIBLINGS = {"qkv": ["q_proj", "k_proj", "v_proj"], "gateUp": ["gate_proj", "up_proj"], "o": ["o_proj"], "down": ["down_proj"]}
+# The projection of each linear layer, by the end of its path: those of one projection share their input.
+PROJECTIONS = {
+    "q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "qkv_proj": "qkv", "attn.c_attn": "qkv",
+    "o_proj": "o", "attn.c_proj": "o",
+    "gate_proj": "gateUp", "up_proj": "gateUp", "gate_up_proj": "gateUp", "mlp.c_fc": "up",
+    "down_proj": "down", "mlp.c_proj": "down",
+}  # fmt: skip
 
 
 def rows_rounded(x, low, high):
@@ -54,19 +57,22 @@ class Plain(torch.autograd.Function):
 
 
 class HeadLoss(torch.autograd.Function):
-    """Summed cross-entropy whose way back rounds the probabilities, not their difference from the labels."""
+    """Summed cross-entropy whose way back rounds what each token pulls, and not the label's own share of it."""
 
     @staticmethod
-    def forward(ctx, h, forward, backward, labels):
+    def forward(ctx, h, forward, backward, centre, cap, labels):
         z = rows_rounded(h, -127, 127) @ forward.T
-        p = z.softmax(-1)
-        ctx.save_for_backward(p, backward, labels)
+        capped = cap * torch.tanh(z / cap) if cap else z
+        slope = 1 - (capped / cap) ** 2 if cap else torch.ones_like(z)
+        p = capped.softmax(-1)
+        ctx.save_for_backward(p * slope, slope.gather(1, labels[:, None]), backward, centre, labels)
         return -p.gather(1, labels[:, None]).log().sum()
 
     @staticmethod
     def backward(ctx, dy):
-        p, backward, labels = ctx.saved_tensors
-        return dy * (rows_rounded(p, 0, 255) @ backward - backward[labels]), None, None, None
+        pulls, own, backward, centre, labels = ctx.saved_tensors
+        towards = rows_rounded(pulls, 0, 255) @ backward + pulls.sum(-1, keepdim=True) * centre
+        return dy * (towards - own * (backward[labels] + centre)), None, None, None, None, None
 
 
 def blocks_rounded(weight, size=32):
@@ -78,60 +84,87 @@ def blocks_rounded(weight, size=32):
     return (((blocks.double() / step).round() + zero).clamp(0, 15) - zero).mul(step).flatten(1)
 
 
+def single(x):
+    """As float32 keeps it: what weights are rounded by is kept so, and decides on which step a weight falls."""
+    return x.float().double()
+
+
 def roughness(weight, peaks):
     """What each input of a weight is multiplied by (SmoothQuant, alpha 0.5)."""
-    rough = peaks.clamp_min(1e-5) ** 0.5 / weight.abs().amax(0).clamp_min(1e-5) ** 0.5
-    return rough / rough.mean()
+    rough = single(peaks.clamp_min(1e-5) ** 0.5 / weight.abs().amax(0).clamp_min(1e-5) ** 0.5)
+    return single(rough / rough.mean())
 
 
 def int8_rounded(weight, largest):
     """Rounded by output, and by input."""
-    by_output = weight.abs().amax(1, keepdim=True) / largest
-    by_input = weight.abs().amax(0, keepdim=True) / largest
+    by_output = single(weight.abs().amax(1, keepdim=True).clamp_min(1e-5) / largest)
+    by_input = single(weight.abs().amax(0, keepdim=True).clamp_min(1e-5) / largest)
     return (weight / by_output).round() * by_output, (weight / by_input).round() * by_input
 
 
+def projected(product, linear, inverse, pair):
+    """A linear layer whose product is rounded; its bias is not."""
+    bias = 0 if getattr(linear, "bias", None) is None else linear.bias
+
+    def forward(x):
+        return product.apply((x * inverse).flatten(0, -2), *pair).unflatten(0, x.shape[:-1]) + bias
+
+    return forward
+
+
+def simulate(request):
+    model = AutoModelForCausalLM.from_pretrained(request["model"], dtype=torch.float64, attn_implementation="eager")
+    model = PeftModel.from_pretrained(model, request["adapter"], is_trainable=True).double().eval()
+    rounding = {name: tensor.double() for name, tensor in load_file(request["rounding"]).items()}
+    largest = rounding["largest"].item()
+    whole = model.base_model.model
+    decoder = whole.base_model
+    int4 = request["precision"] == "int4"
+    at, layers = ("transformer.h", decoder.h) if hasattr(decoder, "h") else ("model.layers", decoder.layers)
+    for index, layer in enumerate(layers):
+        siblings = {}
+        for path, module in layer.named_modules():
+            for end, projection in PROJECTIONS.items():
+                if path.endswith(end):
+                    siblings.setdefault(projection, []).append(getattr(module, "base_layer", module))
+        for projection, linears in siblings.items():
+            # GPT-2 keeps its weights the other way round, [in, out].
+            weights = [l.weight.data.T if type(l).__name__ == "Conv1D" else l.weight.data for l in linears]
+            if int4:
+                product, inverse = Plain, torch.ones(weights[0].shape[1])
+                pairs = [[blocks_rounded(weight)] * 2 for weight in weights]
+            else:
+                product = Int8
+                rough = roughness(torch.cat(weights), rounding[f"peaks.{at}.{index}.{projection}"])
+                inverse, pairs = 1 / rough, [int8_rounded(weight * rough, largest) for weight in weights]
+            for linear, pair in zip(linears, pairs):
+                linear.forward = projected(product, linear, inverse, pair)
+
+    head = whole.get_output_embeddings().weight.data
+    table = whole.get_input_embeddings().weight.data
+    rough = torch.ones(head.shape[1]) if int4 else roughness(head, rounding["peaks.head"])
+    forward, centre = int8_rounded(head * rough, largest)[0], head.mean(0)
+    # The way back is kept without the mean of its rows.
+    backward = int8_rounded((head - centre) * rough, largest)[1]
+    if int4:
+        middle = table.mean(0)
+        rounded = int8_rounded(table - middle, largest)[1] + middle
+        whole.get_input_embeddings().weight = torch.nn.Parameter(rounded, requires_grad=False)
+    cap = getattr(whole.config, "final_logit_softcapping", None)
+    ids = torch.tensor(request["ids"])
+    scaled = decoder(input_ids=ids).last_hidden_state / rough
+    logits = rows_rounded(scaled, -127, 127) @ forward.T
+    labels = ids[:, 1:].flatten()
+    loss = HeadLoss.apply(scaled[:, :-1].flatten(0, 1), forward, backward, centre * rough, cap, labels) / labels.numel()
+    loss.backward()
+    out = {"logits": (cap * torch.tanh(logits / cap) if cap else logits).detach(), "loss": loss.detach().reshape(1)}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            out["grad." + name.replace("base_model.model.", "").replace(".default", "")] = parameter.grad
+    save_file({name: tensor.float().contiguous() for name, tensor in out.items()}, request["out"])
+
+
 torch.set_default_dtype(torch.float64)
-model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float64, attn_implementation="eager")
-model = PeftModel.from_pretrained(model, adapter_folder, is_trainable=True).double()
-rounding = {name: tensor.double() for name, tensor in load_file(rounding_file).items()}
-largest = rounding["largest"].item()
-decoder = model.base_model.model.model
-int4 = request["precision"] == "int4"
-for index, layer in enumerate(decoder.layers):
-    parts = {name: module for name, module in layer.named_modules() if name.split(".")[-1] in FUSED}
-    linears = {name.split(".")[-1]: getattr(module, "base_layer", module) for name, module in parts.items()}
-    for fused, names in SIBLINGS.items():
-        together = torch.cat([linears[name].weight.data for name in names])
-        if int4:
-            product, inverse = Plain, torch.ones(together.shape[1])
-            rounded = {name: [blocks_rounded(linears[name].weight.data)] * 2 for name in names}
-        else:
-            product = Int8
-            rough = roughness(together, rounding[f"peaks.model.layers.{index}.{fused}"])
-            inverse, rounded = 1 / rough, {name: int8_rounded(linears[name].weight.data * rough, largest) for name in names}
-
-        for name in names:
-            linears[name].forward = lambda x, product=product, inverse=inverse, pair=rounded[name]: product.apply(
-                (x * inverse).flatten(0, -2), *pair
-            ).unflatten(0, x.shape[:-1])
-
-head = model.base_model.model.get_output_embeddings().weight.data
-rough = torch.ones(head.shape[1]) if int4 else roughness(head, rounding["peaks.head"])
-forward, centre = int8_rounded(head * rough, largest)[0], head.mean(0)
-# The way back is kept without the mean of its rows.
-backward = int8_rounded((head - centre) * rough, largest)[1]
-if int4:
-    model.base_model.model.get_input_embeddings().weight = torch.nn.Parameter(backward + centre, requires_grad=False)
-ids = torch.tensor(request["ids"])
-hidden = decoder(input_ids=ids).last_hidden_state
-scaled = hidden / rough
-logits = rows_rounded(scaled, -127, 127) @ forward.T
-labels = ids[:, 1:].flatten()
-loss = HeadLoss.apply(scaled[:, :-1].flatten(0, 1), forward, backward, labels) / labels.numel()
-loss.backward()
-out = {"logits": logits.detach(), "loss": loss.detach().reshape(1)}
-for name, parameter in model.named_parameters():
-    if parameter.requires_grad:
-        out["grad." + name.replace("base_model.model.", "").replace(".default", "")] = parameter.grad
-save_file({name: tensor.float().contiguous() for name, tensor in out.items()}, out_file)
+torch.set_num_threads(1)  # so small that a second thread only waits
+for each in json.load(open(sys.argv[1])):
+    simulate(each)

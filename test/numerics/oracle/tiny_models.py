@@ -1,6 +1,8 @@
 """Writes tiny random models of every architecture with what transformers, peft and PyTorch make of them.
 
-usage: python tiny_models.py OUT [CASE...]
+usage: python tiny_models.py OUT [--spread X] [CASE...]
+
+X is the deviation of the weights, 0.2 unless told: wide enough that every layer does something.
 
 OUT/<name>/model/     the base model, a Hugging Face folder (f32)
 OUT/<name>/adapter/   a PEFT adapter with random A and B
@@ -13,8 +15,8 @@ OUT/<name>/expected.safetensors
 OUT/<name>/expected.json    loss of the batch, losses of the AdamW steps, their settings, the greedy continuation
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import torch
@@ -61,10 +63,10 @@ CASES = {
 }  # fmt: skip
 
 
-def config_of(family, settings):
+def config_of(family, settings, spread=0.2):
     name = "Gemma3TextConfig" if family == "Gemma3" else f"{family}Config"
     fixed = {"max_position_embeddings": 256} if "n_embd" not in settings else {}
-    return getattr(transformers, name)(bos_token_id=1, eos_token_id=2, initializer_range=0.2, **{**fixed, **settings})
+    return getattr(transformers, name)(bos_token_id=1, eos_token_id=2, initializer_range=spread, **{**fixed, **settings})
 
 
 def loss_of(model, ids, labels):
@@ -82,10 +84,10 @@ def batch(generator, vocab):
     return ids[:, :-1].contiguous(), labels.contiguous()
 
 
-def make(out: Path, name: str, family: str, linears: list, settings: dict) -> None:
+def make(out: Path, name: str, spread: float, family: str, linears: list, settings: dict) -> None:
     torch.manual_seed(1234)
     generator = torch.Generator().manual_seed(99)
-    config = config_of(family, settings)
+    config = config_of(family, settings, spread)
     architecture = "GPT2LMHeadModel" if family == "GPT2" else f"{family}ForCausalLM"
     base = getattr(transformers, architecture)(config).float().eval()
     with torch.no_grad():
@@ -142,5 +144,10 @@ def make(out: Path, name: str, family: str, linears: list, settings: dict) -> No
 if __name__ == "__main__":
     torch.set_num_threads(1)  # so small that a second thread only waits
     transformers.logging.set_verbosity_error()
-    for case in sys.argv[2:] or CASES:
-        make(Path(sys.argv[1]), case, *CASES[case])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("cases", nargs="*")
+    parser.add_argument("--spread", type=float, default=0.2)
+    given = parser.parse_intermixed_args()
+    for case in given.cases or CASES:
+        make(given.out, case, given.spread, *CASES[case])

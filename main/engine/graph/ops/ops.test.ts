@@ -1,239 +1,60 @@
-/** @file Every op of the table: its shape rule against the runtime's, and its way back against finite differences. An op without a case here fails. */
+/**
+ * @file Every op of the table, by its cases: its shape rule against the runtime's, for each of its results; its numbers as
+ * the CPU has them in float32 against the same in float64, written with plain operators; and its way back against finite
+ * differences in float64.
+ */
 import { Tensor } from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
+import { inDouble, runDouble } from '../../../../test/support/double.ts';
+import { relativeError } from '../../../../test/support/numbers.ts';
 import { gradient } from '../../autodiff/gradient.ts';
 import { Random } from '../../random.ts';
-import { Session, tensor, zeros, numbers, type Tensors } from '../../segments/session.ts';
-import { integers } from '../../segments/session.ts';
-import { frozenInput } from '../../layers/frozen.ts';
-import { int4Weight } from '../../quantise/int4.ts';
+import { Session, tensor, type Tensors } from '../../segments/session.ts';
 import { emit } from '../emit.ts';
-import { Scope, sizeOf, type Value } from '../value.ts';
-import {
-  accumulate,
-  add,
-  bmm,
-  columnPeaks,
-  concat,
-  div,
-  exp,
-  gelu,
-  gemm,
-  int8Product,
-  int8Rows,
-  log,
-  layerNorm,
-  meanLast,
-  mul,
-  oneHot,
-  OPS,
-  pad,
-  pick,
-  reduceSum,
-  reshape,
-  rmsNorm,
-  rotary,
-  rows,
-  scaleColumns,
-  rsqrt,
-  sigmoid,
-  silu,
-  slice,
-  softmax,
-  split,
-  sqrt,
-  sub,
-  tanh,
-  transpose,
-} from './index.ts';
+import { nodeOf, Scope, sizeOf, type Node, type TensorType, type Value } from '../value.ts';
+import { CASES } from './cases.ts';
+import { OPS } from './index.ts';
 
-interface Case {
-  /** The ops of the table that it is about. */
-  readonly ops: readonly string[];
-  /** Names and shapes of what is differentiated. */
-  readonly inputs: Readonly<Record<string, readonly number[]>>;
-  build(scope: Scope, inputs: Readonly<Record<string, Value>>): Value;
-  /** What else is fed. */
-  readonly fed?: Tensors;
-  /** Some ops have no way back on their own: a frozen table, a label. */
-  readonly forwardOnly?: true;
-}
-const tables = (): Tensors => {
-  const angles = Float32Array.from({ length: 12 }, (_, i) => 0.3 * i);
-  return {
-    positions: integers(Int32Array.of(0, 1, 2, 0, 1, 5), [2, 3]),
-    cos: tensor(angles.map(Math.cos), [6, 2]),
-    sin: tensor(angles.map(Math.sin), [6, 2]),
-  };
-};
-const int8Weight = (): Tensors => ({
-  w: new Tensor(
-    'int8',
-    Int8Array.from({ length: 12 }, (_, i) => 20 * i - 110),
-    [4, 3],
-  ),
-  s: tensor(Float32Array.of(0.01, 0.02, 0.03), [3]),
-});
-const A = { a: [3, 4] } as const;
-const AB = { a: [2, 3, 4], b: [3, 1] } as const;
+/** Of a central difference in float64: its own error is the square of this. */
+const EPSILON = 1e-4;
+/** Of a derivative along a direction, relative where it is large. */
+const DIFFERENCE = 1e-6;
+/** Of float32 against float64, relative in norm. */
+const FLOAT32 = 1e-5;
 
-const CASES: Readonly<Record<string, Case>> = {
-  'add, broadcast': { ops: ['add'], inputs: AB, build: (_, { a, b }) => add(a!, b!) },
-  'sub, broadcast': { ops: ['sub'], inputs: AB, build: (_, { a, b }) => sub(b!, a!) },
-  'mul, broadcast': { ops: ['mul'], inputs: AB, build: (_, { a, b }) => mul(a!, b!) },
-  'div, broadcast': { ops: ['div'], inputs: AB, build: (_, { a, b }) => div(a!, exp(b!)) },
-  exp: { ops: ['exp'], inputs: A, build: (_, { a }) => exp(a!) },
-  log: { ops: ['log'], inputs: A, build: (_, { a }) => log(exp(a!)) },
-  sigmoid: { ops: ['sigmoid'], inputs: A, build: (_, { a }) => sigmoid(a!) },
-  sqrt: { ops: ['sqrt'], inputs: A, build: (_, { a }) => sqrt(exp(a!)) },
-  rsqrt: { ops: ['rsqrt'], inputs: A, build: (_, { a }) => rsqrt(exp(a!)) },
-  silu: { ops: ['silu'], inputs: A, build: (_, { a }) => silu(a!) },
-  tanh: { ops: ['tanh'], inputs: A, build: (_, { a }) => tanh(a!) },
-  gelu: { ops: ['gelu'], inputs: A, build: (_, { a }) => gelu(a!) },
-  reshape: { ops: ['reshape'], inputs: A, build: (_, { a }) => mul(reshape(a!, [2, 6]), reshape(a!, [2, 6])) },
-  transpose: { ops: ['transpose'], inputs: { a: [2, 3, 4] }, build: (_, { a }) => transpose(a!, [2, 0, 1]) },
-  concat: { ops: ['concat'], inputs: { a: [2, 3], b: [2, 4] }, build: (_, { a, b }) => concat([a!, b!, a!], 1) },
-  'split, of which only one part is used': {
-    ops: ['split'],
-    inputs: { a: [2, 7] },
-    build: (_, { a }) => split(a!, [3, 4], 1)[1]!,
-  },
-  'split, all parts': {
-    ops: ['split'],
-    inputs: { a: [2, 6] },
-    build: (_, { a }) => split(a!, [3, 3], 1).reduce((x, y) => mul(x, y)),
-  },
-  slice: { ops: ['slice'], inputs: { a: [3, 5] }, build: (_, { a }) => slice(a!, 1, 1, 4) },
-  pad: { ops: ['pad'], inputs: A, build: (_, { a }) => mul(pad(a!, 0, 1, 2), pad(a!, 0, 1, 2)) },
-  'gemm plain': { ops: ['gemm'], inputs: { a: [3, 4], b: [4, 5] }, build: (_, { a, b }) => gemm(a!, b!) },
-  'gemm turned, scaled, added to': {
-    ops: ['gemm'],
-    inputs: { a: [4, 3], b: [5, 4], c: [3, 5] },
-    build: (_, { a, b, c }) => gemm(a!, b!, { transA: true, transB: true, alpha: 0.7, plus: c! }),
-  },
-  'gemm with a bias': {
-    ops: ['gemm'],
-    inputs: { a: [3, 4], b: [4, 5], c: [5] },
-    build: (_, { a, b, c }) => gemm(a!, b!, { plus: c! }),
-  },
-  'a sum that a product starts from': {
-    ops: ['gemm'],
-    inputs: { a: [3, 4], b: [4, 5], c: [3, 5] },
-    build: (_, { a, b, c }) => accumulate(c!, gemm(a!, b!)),
-  },
-  'bmm plain': {
-    ops: ['bmm'],
-    inputs: { a: [2, 3, 4], b: [2, 4, 5] },
-    build: (_, { a, b }) => bmm(a!, b!, { alpha: 0.5 }),
-  },
-  'bmm turned, one stack for many': {
-    ops: ['bmm'],
-    inputs: { a: [2, 2, 4, 3], b: [2, 1, 5, 4] },
-    build: (_, { a, b }) => bmm(a!, b!, { transA: true, transB: true }),
-  },
-  reduceSum: { ops: ['reduceSum'], inputs: { a: [2, 3, 4] }, build: (_, { a }) => reduceSum(mul(a!, a!), [0, 2]) },
-  reduceMean: { ops: ['reduceMean'], inputs: A, build: (_, { a }) => meanLast(mul(a!, a!)) },
-  softmax: { ops: ['softmax'], inputs: A, build: (_, { a }) => softmax(a!) },
-  rmsNorm: { ops: ['rmsNorm'], inputs: { a: [3, 8], w: [8] }, build: (_, { a, w }) => rmsNorm(a!, w!, 1e-5) },
-  'a norm whose weight takes factors of the columns': {
-    ops: ['rmsNorm'],
-    inputs: { a: [3, 8], w: [8], f: [8] },
-    build: (_, { a, w, f }) => scaleColumns(rmsNorm(a!, w!, 1e-5), f!),
-  },
-  'int8 products': {
-    ops: ['quantiseRows', 'int8Product'],
-    inputs: A,
-    forwardOnly: true,
-    fed: int8Weight(),
-    build: (s, { a }) => int8Product(a!, s.input('w', [4, 3], 'int8'), s.input('s', [3]), 'signed'),
-  },
-  'int8 products of what is never below zero': {
-    ops: ['quantiseRows', 'int8Product'],
-    inputs: A,
-    forwardOnly: true,
-    fed: int8Weight(),
-    build: (s, { a }) => int8Product(softmax(a!), s.input('w', [4, 3], 'int8'), s.input('s', [3]), 'shares'),
-  },
-  // 40 inputs do not fill a second block of 32: the rest of it counts for nothing, in both directions.
-  'products with a weight of 4 bits': {
-    ops: ['int4Product', 'int4Gradient'],
-    inputs: { a: [3, 40] },
-    fed: int4Weight(
-      'w',
-      tensor(
-        Float32Array.from({ length: 200 }, (_, i) => Math.sin(i)),
-        [5, 40],
-      ),
-    ),
-    build: (_, { a }) => frozenInput('int4', 'p', a!).product('w', 5),
-  },
-  'products of one row with a weight of 4 bits': {
-    ops: ['int4Product', 'int4Gradient'],
-    inputs: { a: [1, 64] },
-    fed: int4Weight(
-      'w',
-      tensor(
-        Float32Array.from({ length: 192 }, (_, i) => Math.cos(i)),
-        [3, 64],
-      ),
-    ),
-    build: (_, { a }) => frozenInput('int4', 'p', a!).product('w', 3),
-  },
-  'rows of an int8 table': {
-    ops: ['int8Rows'],
-    inputs: A,
-    forwardOnly: true,
-    fed: { ...int8Weight(), ids: integers(Int32Array.of(2, 0, 3), [3]) },
-    build: (s, { a }) =>
-      mul(int8Rows(s.input('w', [4, 3], 'int8'), s.input('s', [3]), s.input('ids', [3], 'int64')), slice(a!, 1, 0, 3)),
-  },
-  columnPeaks: { ops: ['columnPeaks'], inputs: A, forwardOnly: true, build: (_, { a }) => columnPeaks(a!) },
-  layerNorm: {
-    ops: ['layerNorm'],
-    inputs: { a: [3, 8], w: [8], b: [8] },
-    build: (_, { a, w, b }) => layerNorm(a!, w!, b!, 1e-5),
-  },
-  rotary: {
-    ops: ['rotary'],
-    inputs: { a: [2, 3, 8] },
-    fed: tables(),
-    build: (s, { a }) =>
-      rotary(a!, s.input('positions', [2, 3], 'int64'), s.input('cos', [6, 2]), s.input('sin', [6, 2])),
-  },
-  rows: {
-    ops: ['rows'],
-    inputs: { a: [4, 3] },
-    forwardOnly: true,
-    fed: { ids: integers(Int32Array.of(2, 0), [2]) },
-    build: (s, { a }) => rows(a!, s.input('ids', [2], 'int64')),
-  },
-  pick: {
-    ops: ['pick'],
-    inputs: A,
-    forwardOnly: true,
-    fed: { at: integers(Int32Array.of(1, 3, 0), [3, 1]) },
-    build: (s, { a }) => pick(a!, s.input('at', [3, 1], 'int64')),
-  },
-  oneHot: {
-    ops: ['oneHot'],
-    inputs: { a: [3, 5] },
-    fed: { at: integers(Int32Array.of(1, 4, 0), [3, 1]) },
-    build: (s, { a }) => mul(a!, oneHot(s.input('at', [3, 1], 'int64'), 5)),
-  },
-};
-const EPSILON = 1e-2;
-/** Float32 sums and a central difference of this width agree to about three digits. */
-const TOLERANCE = 4e-3;
+type Numbers = Float32Array | Float64Array | Uint8Array;
+const empty = ({ shape, dtype }: TensorType): Tensor =>
+  dtype === 'float32'
+    ? tensor(new Float32Array(sizeOf(shape)), shape)
+    : new Tensor('uint8', new Uint8Array(sizeOf(shape)), shape);
 
-async function runOnce(outputs: ReadonlyMap<string, Value>, feeds: Tensors): Promise<Record<string, Float32Array>> {
-  const program = emit(outputs, 'cpu');
-  const session = await Session.create(program, { device: 'cpu', threads: 1 });
-  const into = Object.fromEntries([...program.outputs].map(([name, { shape }]) => [name, zeros(shape)]));
+/** The runtime refuses a place for a result whose shape is not what its own rule gives. */
+async function run(outputs: ReadonlyMap<string, Value>, feeds: Tensors): Promise<Record<string, Numbers>> {
+  const session = await Session.create(emit(outputs, 'cpu'), { device: 'cpu', threads: 1 });
+  const into = Object.fromEntries([...outputs].map(([name, type]) => [name, empty(type)]));
   await session.run([feeds], into);
   await session.release();
-  return Object.fromEntries(Object.entries(into).map(([name, made]) => [name, numbers(made).slice()]));
+  return Object.fromEntries(Object.entries(into).map(([name, { data }]) => [name, (data as Float32Array).slice()]));
 }
-const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
+
+/** The given values, and every result of the given ops on the way to them. */
+function withResults(outputs: ReadonlyMap<string, Value>, ops: readonly string[]): Map<string, Value> {
+  const results = new Map(outputs);
+  const known = new Set(outputs.values());
+  const seen = new Set<Node>();
+  const visit = (v: Value): void => {
+    const node = nodeOf(v);
+    if (!node || seen.has(node)) return;
+    seen.add(node);
+    node.inputs.forEach(visit);
+    if (!ops.includes(node.op.name)) return;
+    for (const [i, result] of node.outputs.entries())
+      if (!known.has(result)) results.set(`${node.op.name}.${seen.size}.${i}`, result);
+  };
+  [...outputs.values()].forEach(visit);
+  return results;
+}
+const dot = (a: Float64Array, b: Float64Array): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
 
 describe('the op table', () => {
   it('has a case for every op', () => {
@@ -241,39 +62,50 @@ describe('the op table', () => {
     expect(OPS.map(({ name }) => name).filter((name) => !covered.has(name))).toEqual([]);
   });
 
-  it.each(Object.entries(CASES))('%s', async (_, { inputs, build, fed = {}, forwardOnly }) => {
+  it('has its shapes from a runtime that refuses others', async () => {
+    const scope = new Scope();
+    const y: Value = { ...scope.input('x', [2, 3]), shape: [3, 2] };
+    await expect(run(new Map([['y', y]]), { x: tensor(new Float32Array(6), [2, 3]) })).rejects.toThrow();
+  });
+
+  it.each(Object.entries(CASES))('%s', async (_, { ops, inputs, build, fed = {}, forwardOnly }) => {
     const random = new Random(3);
-    const some = (shape: readonly number[]): Float32Array =>
-      Float32Array.from({ length: sizeOf(shape) }, () => random.normal());
+    const some = (shape: readonly number[]): Float64Array =>
+      // As float32 has them: both see the same numbers.
+      Float64Array.from({ length: sizeOf(shape) }, () => Math.fround(random.normal()));
     const scope = new Scope();
     const values = Object.fromEntries(Object.entries(inputs).map(([name, shape]) => [name, scope.input(name, shape)]));
     const y = build(scope, values);
     const points = Object.fromEntries(Object.entries(inputs).map(([name, shape]) => [name, some(shape)]));
-    const feed = (at: Readonly<Record<string, Float32Array>>): Tensors => ({
+    const single = (at: Readonly<Record<string, Float64Array>>): Tensors => ({
       ...fed,
-      ...Object.fromEntries(Object.entries(at).map(([name, data]) => [name, tensor(data, inputs[name]!)])),
+      ...Object.fromEntries(
+        Object.entries(at).map(([name, data]) => [name, tensor(Float32Array.from(data), scope.declared(name).shape)]),
+      ),
     });
-    // The runtime refuses a preallocated result of another shape than its own rule gives.
-    const { y: result } = await runOnce(new Map([['y', y]]), feed(points));
-    expect(result).toHaveLength(sizeOf(y.shape));
-    expect(result!.every(Number.isFinite)).toBe(true);
-    if (forwardOnly) return;
-
     const weights = some(y.shape);
-    const gradients = gradient(y, scope.input('dy', y.shape), Object.values(values));
-    const outputs = new Map(Object.keys(inputs).map((name, i) => [`d.${name}`, gradients[i]!]));
-    const found = await runOnce(outputs, { ...feed(points), dy: tensor(weights, y.shape) });
+    const gradients = forwardOnly ? [] : gradient(y, scope.input('dy', y.shape), Object.values(values));
+    const back = gradients.map((d, i) => [`d.${Object.keys(inputs)[i]}`, d] as const);
+    const results = withResults(new Map([['y', y], ...back]), ops);
+    expect(ops.filter((op) => ![...results.values()].some((v) => nodeOf(v)?.op.name === op))).toEqual([]);
+
+    const exact = await runDouble(await inDouble(results), { ...points, ...fed, dy: weights });
+    const got = await run(results, single({ ...points, ...(forwardOnly ? {} : { dy: weights }) }));
+    for (const [name, wanted] of Object.entries(exact)) {
+      expect(wanted.every(Number.isFinite), name).toBe(true);
+      expect(relativeError(got[name]!, wanted), name).toBeLessThan(FLOAT32);
+    }
+    if (forwardOnly) return;
+    const forward = await inDouble(new Map([['y', y]]));
     for (const [name, shape] of Object.entries(inputs)) {
       const direction = some(shape);
       const moved = async (by: number): Promise<number> => {
         const at = { ...points, [name]: points[name]!.map((x, i) => x + by * direction[i]!) };
-        return dot((await runOnce(new Map([['y', y]]), feed(at))).y!, weights);
+        return dot((await runDouble(forward, { ...at, ...fed }))['y'] as Float64Array, weights);
       };
       const wanted = ((await moved(EPSILON)) - (await moved(-EPSILON))) / (2 * EPSILON);
-      const got = dot(found[`d.${name}`]!, direction);
-      expect(Math.abs(got - wanted) / Math.max(1, Math.abs(wanted)), `${name}: ${got} against ${wanted}`).toBeLessThan(
-        TOLERANCE,
-      );
+      const along = dot(exact[`d.${name}`] as Float64Array, direction);
+      expect(Math.abs(along - wanted) / Math.max(1, Math.abs(wanted)), name).toBeLessThan(DIFFERENCE);
     }
   });
 });
