@@ -65,7 +65,7 @@ const rehearsalFor = ({ model, strategy }: RecipeContext): number =>
 
 /** @throws RECIPE_INVALID where fewer bits are asked for and something needs the weights as they are. */
 function precisionFor({ speeds }: RecipeContext, partial: Partial<Recipe>): Precision {
-  // Exact unless it is asked for otherwise: what 8 bits cost in loss was measured in a simulation only.
+  // Exact unless it is asked for otherwise: 8 bits cost 0.4 to 0.9% of the loss (docs/decisions/engine-speed.md).
   const wanted = partial.precision ?? 'fp32';
   if (!needsExact(partial)) return settledPrecision(wanted, speeds);
   if (wanted !== 'auto' && wanted !== 'fp32')
@@ -84,9 +84,9 @@ function precisionReason(recipe: Recipe, speeds: Speeds | null): string {
   const gain = speeds.int8 / speeds.fp32;
   if (recipe.precision === 'fp32')
     return settledPrecision('auto', speeds) === 'int8'
-      ? `Exact. In 8 bits (int8) the frozen model would multiply ${gain.toFixed(1)} times as fast here (${measured}); what that costs was within 1% of the loss in a simulation.`
+      ? `Exact. In 8 bits (int8) the frozen model would multiply ${gain.toFixed(1)} times as fast here (${measured}); what that cost SmolLM2 was about 0.6% of the loss.`
       : `Exact, and 8 bits would gain little here (${measured}).`;
-  return `The frozen model multiplies ${gain.toFixed(1)} times as fast in 8 bits here (${measured}); in a simulation what was learned came out within 1% of fp32’s loss. Comparing and exporting use the model as it is, in fp32.`;
+  return `The frozen model multiplies ${gain.toFixed(1)} times as fast in 8 bits here (${measured}); SmolLM2 came out about 0.6% of the loss behind fp32. Comparing and exporting use the model as it is, in fp32.`;
 }
 
 /** What may be given up for memory. */

@@ -17,7 +17,8 @@ const set = {
   maxSteps: 12,
   evalEvery: 6,
   saveEvery: 6,
-  maxLength: 64,
+  // As long as what is compared: all that the model reads.
+  maxLength: 512,
   // What is compared later is the model in fp32.
   precision: 'fp32',
   batchSize: 2,

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeExamples } from '../../test/e2e/examples.ts';
 import { writeTinyModel } from '../../test/fixtures/tiny-model.ts';
 import type { Dataset, Run } from '../contract/entities.ts';
+import { openSafetensors, writeSafetensors } from '../formats/safetensors.ts';
 import { createApp, type App } from '../hosts/app.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'fettle-start-'));
@@ -75,6 +76,25 @@ describe('a run that starts from an adapter', () => {
       rank: 2,
       on: ['q_proj', 'v_proj'],
     });
+  });
+
+  it('learns in the layers that the adapter leaves out, too', async () => {
+    const copy = changed(() => undefined);
+    const whole = await openSafetensors(join(adapter, 'adapter_model.safetensors'));
+    const some = whole.names.filter((name) => !name.includes('.layers.1.'));
+    await writeSafetensors(
+      join(copy, 'adapter_model.safetensors'),
+      some.map((name) => ({ name, shape: whole.info(name).shape, data: () => whole.read(name) })),
+    );
+    const { names } = whole;
+    await whole.close();
+    expect(some.length).toBeLessThan(names.length);
+    const { id, checkpoints } = await run(dataset, { initAdapter: copy });
+    const folderOf = join(folder, 'home/projects/shop/runs', id, 'checkpoints', checkpoints.at(-1)!.name);
+    const learned = await openSafetensors(join(folderOf, 'adapter_model.safetensors'));
+    for (const name of names.filter((each) => each.includes('.layers.1.')))
+      expect((await learned.read(name)).some((value) => value !== 0)).toBe(true);
+    await learned.close();
   });
 
   it.each([

@@ -201,11 +201,18 @@ async function startFrom(model: TunedModel, folder: string): Promise<void> {
   const { stated, ...adapter } = await readPeft(folder);
   try {
     const { tensors } = fitAdapter(model.spec, adapter, stated.tied);
+    const held = new Set(adapter.weights.names);
     const byName = new Map(tensors.map((tensor) => [PEFT_PREFIX + tensor.name, tensor]));
+    // Where the adapter leaves a layer out its product is nothing there, but with both matrices zero it would stay so.
+    const begun = new Map(
+      model.parameters.entries
+        .filter(({ name }) => name.endsWith('.lora_A.weight') && !held.has(name))
+        .map(({ name, offset, size }) => [PEFT_PREFIX + name, model.parameters.values.slice(offset, offset + size)]),
+    );
     await model.load({
       names: [...byName.keys()],
       info: (name) => ({ shape: byName.get(name)!.shape, storage: 'F32' }),
-      read: (name) => byName.get(name)!.data(),
+      read: async (name) => begun.get(name) ?? byName.get(name)!.data(),
     });
   } finally {
     await adapter.close();

@@ -146,7 +146,7 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
       if (control.requested() === 'cancel') return end('cancelled', 'cancelled');
     }
     const gradNorm = await optimizer.clip(recipe.maxGradNorm);
-    if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) throw await diverged();
+    if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) throw await diverged(loss);
     const learningRate = learningRateAt(step, steps, recipe);
     await optimizer.step(learningRate);
 
@@ -180,7 +180,7 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
     const evaluation = await evaluate(model, heldOut, { ...recipe, abandon });
     if (!evaluation) return 'abandoned';
     const { loss, perplexity, tokens } = evaluation;
-    if (!Number.isFinite(loss)) throw await diverged();
+    if (!Number.isFinite(loss)) throw await diverged(loss);
     const { step } = progress;
     const best = !progress.best || loss < progress.best.loss;
     progress.heldOut = { step, loss };
@@ -213,8 +213,8 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
     return bytes;
   }
 
-  async function diverged(): Promise<FettleError> {
-    if (progress.step === 0)
+  async function diverged(loss: number): Promise<FettleError> {
+    if (progress.step === 0 && !Number.isFinite(loss))
       return new FettleError(
         'MODEL_INCOMPLETE',
         'The model gives no numbers before it has learned anything: its files, or the adapter that it starts from, hold values that are none.',
@@ -223,7 +223,7 @@ export async function train(options: TrainOptions): Promise<TrainOutcome> {
     const checkpoint = (await listCheckpoints(options.checkpointDir)).checkpoints.at(-1)?.name ?? null;
     return new FettleError(
       'TRAINING_DIVERGED',
-      `Training diverged after step ${progress.step}: the loss is no longer a number.`,
+      `Training diverged after step ${progress.step}: the loss or its gradient is no longer a number.`,
       `Lower the learning rate (now ${recipe.learningRate}).${checkpoint ? ` The checkpoint ${checkpoint} is safe.` : ''}`,
       { details: { step: progress.step, checkpoint } },
     );
