@@ -23,7 +23,6 @@ import { loadModel, withAdapter, withOpened, type OpenedModel } from './load.ts'
 import {
   ask,
   asksSomething,
-  askFiles,
   askLlamaCpp,
   askTransformersJs,
   generalQuestions,
@@ -110,13 +109,13 @@ async function proveAnswers(
     job.format === 'adapter'
       ? { model: job.withBase ? join(folder, 'base') : job.model, adapter: folder }
       : { model: gguf ?? folder, adapter: null };
-  const found = await askFiles(where, job.threads, questions, (share) => tell((gguf ? 0.7 : 1) * share));
-  const proof = compareAnswers(expected, found, job.dtype);
-  if (!gguf) return proof;
-  tell(0.7);
-  const read = await loadModel(gguf, job.threads, [], () => tell(0.7));
+  const read = await loadModel(where.model, job.threads, [], () => tell(0));
   try {
-    const own = { by: proof.by, answers: found, questions, lossOf: lossWith(read.base) };
+    const written = await withAdapter(read.base, where.adapter);
+    const found = await ask(written, questions, (share) => tell((gguf ? 0.7 : 1) * share));
+    const proof = compareAnswers(expected, found, job.dtype);
+    if (!gguf) return proof;
+    const own = { by: proof.by, answers: found, questions, lossOf: lossWith(written) };
     const others = { threads: job.threads, exact: isExact(job), tell: (share: number) => tell(0.7 + 0.3 * share) };
     const other = await askLlamaCpp(gguf, files, own, others);
     return { ...proof, readers: other ? [other] : [] };

@@ -13,7 +13,6 @@ import type { ModelFiles } from '../formats/model.ts';
 import { CONVERSATIONS } from '../formats/ollama.ts';
 import { generalExamples } from '../recipes/rehearsal.ts';
 import { openWithLlamaCpp } from './llama-cpp.ts';
-import { loadModel, withAdapter } from './load.ts';
 import { spread } from './spread.ts';
 import { decodersOf } from './together.ts';
 import type { OtherReader } from './other-reader.ts';
@@ -112,21 +111,6 @@ export async function ask(model: Askable, questions: Questions, tell: Tell): Pro
   });
   const { loss, tokens } = measured!;
   return { replays, likelihood: { rows: rows.length, tokens, loss } };
-}
-
-/** Asks what another program would load: a model, or the plain base with an adapter on it. */
-export async function askFiles(
-  { model, adapter }: { readonly model: string; readonly adapter: string | null },
-  threads: number,
-  questions: Questions,
-  tell: Tell,
-): Promise<Answers> {
-  const { base, close } = await loadModel(model, threads, [], () => tell(0));
-  try {
-    return await ask(await withAdapter(base, adapter), questions, tell);
-  } finally {
-    await close();
-  }
 }
 
 /** Summed loss of a row's tokens from its first labelled one on, in nats: what another program is asked for. */
