@@ -58,6 +58,14 @@ const columnMap = z.record(z.string(), z.string());
 const Longer = z.strictObject({ model: slug, tokens: z.int().min(8) });
 const done = z.object({ ok: z.literal(true) });
 const overrides = z.record(z.string(), z.unknown());
+/** What would be trained on what, with `set` in place of what is recommended. */
+const planRequest = z.strictObject({
+  project: slug,
+  model: slug,
+  dataset: slug.optional(),
+  strategy: Strategy.optional(),
+  set: overrides.default({}),
+});
 const of = <I extends z.ZodType, O extends z.ZodType>(input: I, output: O): { input: I; output: O } => ({
   input,
   output,
@@ -249,27 +257,9 @@ export const api = {
   'curves.show': of(z.strictObject({ curve: slug }), LearningCurve),
 
   /** The recommended recipe with reasons and what it takes; `set` changes values. */
-  'runs.plan': of(
-    z.strictObject({
-      project: slug,
-      model: slug,
-      dataset: slug.optional(),
-      strategy: Strategy.optional(),
-      set: overrides.default({}),
-    }),
-    Plan,
-  ),
+  'runs.plan': of(planRequest, Plan),
   /** Takes the first steps of what would be started, keeps nothing of them, and from then on `runs.plan` tells the time by them. */
-  'runs.calibrate': of(
-    z.strictObject({
-      project: slug,
-      model: slug,
-      dataset: slug.optional(),
-      strategy: Strategy.optional(),
-      set: overrides.default({}),
-    }),
-    Job,
-  ),
+  'runs.calibrate': of(planRequest, Job),
   /** With way 'staged' two runs: non-instruct on the prose, and over it, after it, instruct on the examples. The first comes back. */
   'runs.start': of(
     z.strictObject({

@@ -60,7 +60,7 @@ export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machin
   const tokensPerStep = Math.round(tokens / perPass);
   const memoryBytes = trainingMemory(model, recipe, { threads: machine.threads, data });
   const diskBytes = checkpointsOnDisk(model, recipe, steps);
-  const enoughDisk = diskBytes + RESERVE_BYTES <= machine.freeDiskBytes;
+  const enoughDisk = fitsDisk({ diskBytes, freeDiskBytes: machine.freeDiskBytes });
   const pace = machine.tokensPerSecond(recipe);
   const looks = recipe.evalEvery === 0 ? 2 : 2 + Math.floor((steps - 1) / recipe.evalEvery);
   const time = measured
@@ -100,7 +100,9 @@ export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machin
 type Suggestion = Estimate['suggestions'][number];
 
 /** Room that is left on the disk for everything else. */
-export const RESERVE_BYTES = 100e6;
+const RESERVE_BYTES = 100e6;
+export const fitsDisk = ({ diskBytes, freeDiskBytes }: Pick<Estimate, 'diskBytes' | 'freeDiskBytes'>): boolean =>
+  diskBytes + RESERVE_BYTES <= freeDiskBytes;
 
 type Change = Partial<
   Pick<

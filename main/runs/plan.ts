@@ -14,7 +14,7 @@ import { fitAdapter, type Fitted } from '../engine/model/fit.ts';
 import { readPeft } from '../formats/tuned.ts';
 import type { Models } from '../models/index.ts';
 import { measureRows, planRecipe, readOverrides, type DataSize, type Machine } from '../recipes/index.ts';
-import { RESERVE_BYTES } from '../recipes/estimate.ts';
+import { fitsDisk } from '../recipes/estimate.ts';
 import type { MeasuredSpeeds } from '../recipes/speeds.ts';
 import type { StrategyService } from '../strategy/index.ts';
 import type { Calibrations } from './calibrate.ts';
@@ -144,7 +144,7 @@ export function createPlanner(
     // Where another job is at work, its memory comes free before this one begins; it is looked at again then.
     const waits = core.jobs.list({ active: true }).some((job) => job.kind !== 'generate');
     if (!waits) checkMemory(estimate);
-    if (estimate.diskBytes + RESERVE_BYTES > estimate.freeDiskBytes)
+    if (!fitsDisk(estimate))
       throw new FettleError(
         'DISK_FULL',
         `The checkpoints take about ${inWords(estimate.diskBytes)}, the disk has ${inWords(estimate.freeDiskBytes)} left.`,
