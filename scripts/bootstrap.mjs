@@ -42,7 +42,7 @@ if (major < 20) fail(`Fettle needs Node.js 20 or newer; this is ${process.versio
 install();
 
 const [what = 'start', ...rest] = process.argv.slice(2);
-const scripts = { fettle: 'main/cli/main.ts', start: 'scripts/start.ts', test: 'scripts/test.ts' };
+const scripts = { fettle: 'main/cli/fettle.ts', start: 'scripts/start.ts', test: 'scripts/test.ts' };
 if (!Object.hasOwn(scripts, what)) fail(`bootstrap.mjs knows ${Object.keys(scripts).join(', ')}, not ${what}.`);
 const bin = join(root, 'node_modules', '.bin');
 const node = join(root, 'node_modules', 'node', 'bin', windows ? 'node.exe' : 'node');

@@ -29,4 +29,4 @@ if (binary) {
     for (const mode of ['production', 'preload'])
       run(bin('vite'), ['build', '--config', 'vite.electron.config.ts', '--mode', mode, '--logLevel', 'warn']);
   run(binary, ['.', ...process.argv.slice(2)]);
-} else run(process.execPath, ['main/cli/main.ts', 'serve', ...process.argv.slice(2)]);
+} else run(process.execPath, ['main/cli/fettle.ts', 'serve', ...process.argv.slice(2)]);

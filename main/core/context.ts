@@ -10,6 +10,8 @@ export type Db = Database.Database;
 export interface Home {
   readonly root: string;
   readonly models: string;
+  /** What was made of models once, and can be made again. */
+  readonly prepared: string;
   readonly projects: string;
   readonly temporary: string;
   readonly logs: string;

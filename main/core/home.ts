@@ -17,7 +17,7 @@ export function defaultHome(
 }
 
 /** Removes what a host that was killed had begun to write: whatever has its final name is whole and stays. */
-export function sweepHome({ projects, models, temporary }: Home): void {
+export function sweepHome({ projects, models, prepared, temporary }: Home): void {
   const sweep = (folder: string, unfinished: RegExp): void => {
     for (const name of existsSync(folder) ? readdirSync(folder) : [])
       if (unfinished.test(name)) rmSync(join(folder, name), { recursive: true, force: true });
@@ -25,6 +25,7 @@ export function sweepHome({ projects, models, temporary }: Home): void {
   // What a browser handed over belongs to nobody any more.
   sweep(temporary, /^(?:uploads$|preview-|adapter-|calibration-|deleted-)/);
   sweep(models, /\.adding$/);
+  for (const model of readdirSync(prepared)) sweep(join(prepared, model), /\.tmp$/);
   for (const project of readdirSync(projects)) {
     sweep(join(projects, project, 'datasets'), /^\.(?:importing|unpacking)-/);
     sweep(join(projects, project, 'exports'), /^\..*\.exporting$/);
@@ -35,8 +36,8 @@ export function sweepHome({ projects, models, temporary }: Home): void {
 export function openHome(root: string): Home {
   const folder = (...parts: string[]): string => join(root, ...parts);
   try {
-    for (const path of [root, folder('models'), folder('projects'), folder('temporary'), folder('logs')])
-      mkdirSync(path, { recursive: true, mode: 0o700 });
+    const own = ['models', 'prepared', 'projects', 'temporary', 'logs'];
+    for (const path of [root, ...own.map((name) => folder(name))]) mkdirSync(path, { recursive: true, mode: 0o700 });
   } catch (error) {
     throw toFettleError(error);
   }
@@ -44,6 +45,7 @@ export function openHome(root: string): Home {
   return {
     root,
     models: folder('models'),
+    prepared: folder('prepared'),
     projects: folder('projects'),
     temporary: folder('temporary'),
     logs: folder('logs'),

@@ -5,4 +5,5 @@ export { fitAdapter } from './model/fit.ts';
 export { BaseModel, loadBase, measureRounding, saveable } from './model/model.ts';
 export { TunedModel } from './model/tuned.ts';
 export { checkWeights } from './model/weights.ts';
+export { Prepared, type PreparedAt } from './quantise/prepared.ts';
 export { Random } from './random.ts';

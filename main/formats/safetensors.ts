@@ -35,6 +35,8 @@ export interface SafetensorsFile extends WeightSource {
   readonly bytes: number;
   /** I32 or I64 numbers that fit 32 bits. */
   readIntegers(name: string): Promise<Int32Array>;
+  /** A tensor's bytes as stored, into as many. */
+  readInto(name: string, into: Uint8Array): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -109,6 +111,7 @@ function access(
         return Number(value);
       });
     },
+    readInto: (name, into) => readExactly(file, path, into, entry(name).start),
     close: () => file.close(),
   };
 }
@@ -182,7 +185,17 @@ export interface TensorToWrite {
   /** The numbers, or where to get them when their turn comes: then only one tensor is held at a time. */
   readonly data: Float32Array | Int32Array | (() => Promise<Float32Array>);
 }
+/** Numbers that are stored as they are. */
+export type Integers = Int8Array | Uint8Array | Int32Array;
+export type IntegersToWrite = Omit<TensorToWrite, 'data'> & { readonly data: Integers };
 export type FloatType = 'F32' | 'F16' | 'BF16';
+
+interface WriteOptions {
+  readonly dtype?: FloatType;
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** Whether it outlives a power cut as soon as it has its name; false for what can be made again and is checked when it is read. */
+  readonly flushed?: boolean;
+}
 
 /**
  * Writes a file as it goes, under a temporary name until it is whole and flushed. Floats are rounded to nearest, ties to even.
@@ -190,14 +203,11 @@ export type FloatType = 'F32' | 'F16' | 'BF16';
  */
 export async function writeSafetensors(
   path: string,
-  tensors: readonly TensorToWrite[],
-  {
-    dtype = 'F32',
-    metadata = {},
-  }: { readonly dtype?: FloatType; readonly metadata?: Readonly<Record<string, string>> } = {},
+  tensors: readonly (TensorToWrite | IntegersToWrite)[],
+  { dtype = 'F32', metadata = {}, flushed = true }: WriteOptions = {},
 ): Promise<void> {
   const { padded } = headerOf(
-    tensors.map(({ name, shape, data }) => ({ name, shape, type: data instanceof Int32Array ? 'I32' : dtype })),
+    tensors.map(({ name, shape, data }) => ({ name, shape, type: isIntegers(data) ? integerType(data) : dtype })),
     metadata,
   );
   const length = Buffer.alloc(8);
@@ -210,7 +220,7 @@ export async function writeSafetensors(
       await file.writeFile(length);
       await file.writeFile(padded);
       for (const tensor of tensors) await file.writeFile(await encode(tensor, dtype));
-      await file.sync();
+      if (flushed) await file.sync();
     } finally {
       await file.close();
     }
@@ -221,8 +231,18 @@ export async function writeSafetensors(
   }
 }
 
+type IntegerType = 'I8' | 'U8' | 'I32';
+const isIntegers = (data: (TensorToWrite | IntegersToWrite)['data']): data is Integers =>
+  ArrayBuffer.isView(data) && !(data instanceof Float32Array);
+const integerType = (data: Integers): IntegerType =>
+  data instanceof Int8Array ? 'I8' : data instanceof Uint8Array ? 'U8' : 'I32';
+
 function headerOf(
-  tensors: readonly { readonly name: string; readonly shape: readonly number[]; readonly type: FloatType | 'I32' }[],
+  tensors: readonly {
+    readonly name: string;
+    readonly shape: readonly number[];
+    readonly type: FloatType | IntegerType;
+  }[],
   metadata: Readonly<Record<string, string>>,
 ): { readonly padded: Buffer; readonly dataBytes: number } {
   const header: Record<string, unknown> = { __metadata__: { format: 'pt', ...metadata } };
@@ -246,12 +266,12 @@ export function safetensorsBytes(tensors: readonly Pick<TensorToWrite, 'name' | 
   return 8 + padded.length + dataBytes;
 }
 
-async function encode({ name, shape, data }: TensorToWrite, dtype: FloatType): Promise<Uint8Array> {
+async function encode({ name, shape, data }: TensorToWrite | IntegersToWrite, dtype: FloatType): Promise<Uint8Array> {
   const numbers = typeof data === 'function' ? await data() : data;
   if (numbers.length !== shape.reduce((a, b) => a * b, 1))
     throw new FettleError('INTERNAL', `${name} has ${numbers.length} numbers for the shape [${shape.join(', ')}].`);
   const stored =
-    numbers instanceof Int32Array || dtype === 'F32'
+    isIntegers(numbers) || dtype === 'F32'
       ? numbers
       : dtype === 'F16'
         ? roundToFloat16(numbers)

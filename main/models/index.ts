@@ -7,7 +7,7 @@ import { TARGET_MODULES } from '../contract/recipe.ts';
 import { FettleError } from '../contract/errors.ts';
 import type { Core, WorkerHandle } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
-import { readSpec } from '../engine/index.ts';
+import { readSpec, type PreparedAt } from '../engine/index.ts';
 import type { ModelSpec } from '../engine/architectures/spec.ts';
 import type { ChatTemplate, HfConfig, Tokenizer } from '../formats/model.ts';
 import { openModel } from '../formats/open.ts';
@@ -34,6 +34,8 @@ export interface Models {
   show(id: string): Model;
   /** Absolute path that openModel takes. */
   pathOf(id: string): string;
+  /** Where its weights in fewer bits are kept once they are made; deleted with it. */
+  preparedAt(id: string): PreparedAt;
   /** What the engine makes of its config. @throws FORMAT_*, FILE_* where its files cannot be read. */
   spec(id: string): Promise<ModelSpec>;
   /** Tokenizer and template (its own, else the plain one) of a model, kept for the next call. */
@@ -166,6 +168,7 @@ export function createModels(core: Core): Models {
   return {
     show: (id) => view(row(id)),
     pathOf,
+    preparedAt: (id) => ({ folder: core.home.prepared, name: id, hash: row(id).hash }),
     async spec(id) {
       const found = row(id);
       const known = specOf(found.hash, factsOf(found).config);
@@ -212,7 +215,8 @@ export function createModels(core: Core): Models {
       'models.delete': async ({ model }) => {
         core.inUse.check('MODEL_IN_USE', row(model).name, [`model:${model}`]);
         db.prepare('DELETE FROM model WHERE id = ?').run(model);
-        await rm(join(core.home.models, model), { recursive: true, force: true });
+        for (const folder of [core.home.models, core.home.prepared])
+          await rm(join(folder, model), { recursive: true, force: true });
         core.events.changed('model', model, null);
         return { ok: true };
       },

@@ -10,7 +10,7 @@ export const CHECKPOINT_JSON_BYTES = 4096;
 const STEP_BYTES = 450;
 
 /** Steps at which a run saves if every look at the held-out rows were a new best. */
-function saves({ saveEvery, evalEvery }: Recipe, steps: number): number {
+export function mostSaves({ saveEvery, evalEvery }: Recipe, steps: number): number {
   const at = new Set<number>([steps]);
   if (saveEvery > 0) for (let step = 0; step < steps; step += saveEvery) at.add(step);
   if (evalEvery > 0) for (let step = evalEvery; step < steps; step += evalEvery) at.add(step);
@@ -27,6 +27,6 @@ export function tensorBytes(model: ModelSize, recipe: Recipe): number {
 
 /** The best, the last and `keepCheckpoints` others stand, and beside them the one that is being written. */
 export function diskBytes(model: ModelSize, recipe: Recipe, steps: number): number {
-  const most = Math.min(saves(recipe, steps), recipe.keepCheckpoints + 3);
+  const most = Math.min(mostSaves(recipe, steps), recipe.keepCheckpoints + 3);
   return most * (tensorBytes(model, recipe) + CHECKPOINT_JSON_BYTES) + steps * STEP_BYTES;
 }

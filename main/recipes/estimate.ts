@@ -3,7 +3,7 @@ import { bytes as inWords } from '../contract/bytes.ts';
 import type { Estimate } from '../contract/entities.ts';
 import type { Recipe } from '../contract/recipe.ts';
 import { withRehearsal, type DataSize } from './data.ts';
-import { diskBytes as checkpointsOnDisk } from './disk.ts';
+import { diskBytes as checkpointsOnDisk, mostSaves } from './disk.ts';
 import { needsExact, trainingMemory, type ModelSize } from './memory.ts';
 
 /** Rows a pass takes: packed rows fill to about nine tenths, since an example is not divided between two. */
@@ -32,10 +32,14 @@ export interface Calibrated {
   /** That were measured, after one that was not. */
   readonly steps: number;
   readonly tokensPerSecond: number;
-  /** From the start of the process until its first look, what is made once included. */
+  /** From the start of the process until its first look, with what the first look and step take beyond others. */
   readonly startSeconds: number;
-  /** A look at all held-out rows, with the sample text and the checkpoint after it. */
+  /** A look at all held-out rows. */
   readonly lookSeconds: number;
+  /** The text that is written after it. */
+  readonly sampleSeconds: number;
+  /** A checkpoint. */
+  readonly saveSeconds: number;
   /** Of one pass, counted by the model's tokenizer. */
   readonly rows: number;
   readonly tokens: number;
@@ -66,7 +70,10 @@ export function estimate(recipe: Recipe, model: ModelSize, own: DataSize, machin
   const time = measured
     ? {
         seconds:
-          measured.startSeconds + (steps * tokensPerStep) / measured.tokensPerSecond + looks * measured.lookSeconds,
+          measured.startSeconds +
+          (steps * tokensPerStep) / measured.tokensPerSecond +
+          looks * (measured.lookSeconds + measured.sampleSeconds) +
+          mostSaves(recipe, steps) * measured.saveSeconds,
         secondsFrom: 'calibration' as const,
         secondsWhy: `Measured here on ${measured.steps === 1 ? '1 step' : `${measured.steps} steps`} of this very recipe.`,
       }

@@ -8,7 +8,7 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import type { Dataset, Job, Model } from '../contract/entities.ts';
 import { Recipe } from '../contract/recipe.ts';
-import type { EvalEvent, StepEvent, TrainEvent } from '../contract/training.ts';
+import type { StepEvent, TrainEvent } from '../contract/training.ts';
 import type { Core } from '../core/context.ts';
 import type { Datasets } from '../datasets/index.ts';
 import type { Models } from '../models/index.ts';
@@ -36,11 +36,13 @@ export interface Calibrations {
   of(model: Parts, dataset: Dataset): (recipe: Recipe) => Calibrated | null;
 }
 
-/** Enough steps over enough seconds; slow ones are not waited for much longer. */
-const STEPS = { least: 4, most: 40 };
+/** Steps over enough seconds, however quick they are; slow ones are not waited for much longer. */
+const LEAST_STEPS = 4;
 const SECONDS = { usual: 20, most: 90 };
-/** Held-out rows of a look. */
-const LOOK_AT = 24;
+/** Held-out tokens of a look: some seconds on two cores. */
+const LOOK_TOKENS = 4000;
+/** Raised where a calibration tells something else than before. */
+const VERSION = 2;
 
 /** Of a recipe what changes what is learned or how long, not how fast. */
 const NO_MATTER: ReadonlySet<string> = new Set<keyof Recipe>([
@@ -90,7 +92,7 @@ export function createCalibrations(
     // A home may be carried to another machine.
     const machine = [cpus()[0]?.model ?? process.arch, core.threads];
     return createHash('sha256')
-      .update(JSON.stringify([model.hash, dataset.hash, matters, machine]))
+      .update(JSON.stringify([VERSION, model.hash, dataset.hash, matters, machine]))
       .digest('hex');
   };
 
@@ -110,6 +112,7 @@ export function createCalibrations(
         run: row.id,
         folder,
         model: models.pathOf(row.model),
+        prepared: models.preparedAt(row.model),
         modelName: models.show(row.model).name,
         under: [],
         held: [],
@@ -120,7 +123,7 @@ export function createCalibrations(
         threads: core.threads,
         resume: false,
         continued: false,
-        lookAt: LOOK_AT,
+        lookTokens: LOOK_TOKENS,
       };
       const watch = createWatch((stage, progress) => control.update({ stage, progress }));
       const worker = core.workers.run<TrainEvent, TrainOutcome>('train', job, (event) => {
@@ -132,8 +135,7 @@ export function createCalibrations(
       });
       const outcome = await worker.result;
       if (cancelled || outcome.reason === 'paused' || outcome.reason === 'cancelled') return 'cancelled';
-      const { heldOutRows } = datasets.show(row.project, row.dataset);
-      const result = watch.result(outcome, Math.max(1, heldOutRows / LOOK_AT));
+      const result = watch.result(outcome);
       db.transaction(() => {
         db.prepare('DELETE FROM calibration WHERE project = ? AND key = ? AND result IS NOT NULL').run(
           row.project,
@@ -185,8 +187,7 @@ export function createCalibrations(
 interface Watch {
   /** True once enough was seen. */
   see(event: TrainEvent): boolean;
-  /** @param looks so many times what was looked at are the rows of a look. */
-  result(outcome: Exclude<TrainOutcome, { reason: 'paused' }>, looks: number): Calibrated;
+  result(outcome: Exclude<TrainOutcome, { reason: 'paused' }>): Calibrated;
 }
 
 /** From what a training process reports, what its parts take. */
@@ -194,7 +195,11 @@ function createWatch(tell: (stage: string, progress: number | null) => void): Wa
   const started = performance.now();
   const since = (): number => (performance.now() - started) / 1000;
   const steps: { readonly tokens: number; readonly seconds: number }[] = [];
-  let [tokens, firstEnd, trained, looked, lookEnd, end] = [0, 0, 0, 0, 0, 0];
+  let [tokens, firstEnd, trained] = [0, 0, 0];
+  /** Of the last of each: the first compiles, or shares the processor with what does. */
+  const took = { look: 0, sample: 0, save: 0 };
+  /** The end of what was told before. */
+  let before = 0;
 
   function step(event: StepEvent): void {
     const own = event.tokens - tokens;
@@ -202,10 +207,10 @@ function createWatch(tell: (stage: string, progress: number | null) => void): Wa
     [tokens, trained] = [event.tokens, event.seconds];
     if (steps.length === 1) firstEnd = since();
   }
-  function look(event: EvalEvent): void {
-    // The first compiles, and what follows is a step.
-    looked = event.seconds - trained;
-    lookEnd = end = since();
+  function part(name: 'sample' | 'save'): void {
+    const now = since();
+    took[name] = now - before;
+    before = now;
   }
   /** The first compiles, so where there are others it does not count. */
   const warm = (): typeof steps => (steps.length > 1 ? steps.slice(1) : steps);
@@ -214,31 +219,29 @@ function createWatch(tell: (stage: string, progress: number | null) => void): Wa
   return {
     see(event) {
       if (event.type === 'state' && event.stage !== undefined && steps.length === 0) tell(event.stage, null);
-      if (event.type === 'eval') look(event);
-      if (event.type === 'sample' || event.type === 'checkpoint') end = since();
+      if (event.type === 'eval') [took.look, before] = [event.seconds - trained, since()];
+      if (event.type === 'sample') part('sample');
+      if (event.type === 'checkpoint') part('save');
       if (event.type !== 'step') return false;
       step(event);
       const [count, seconds] = [steps.length - 1, total('seconds')];
       tell(
-        count === 0 ? 'The first step' : `Measured ${count} steps`,
-        Math.min(0.95, Math.max(count / STEPS.most, Math.min(count / STEPS.least, seconds / SECONDS.usual))),
+        count === 0 ? 'The first step' : `Measured ${count} ${count === 1 ? 'step' : 'steps'}`,
+        Math.min(0.95, count / LEAST_STEPS, seconds / SECONDS.usual),
       );
-      return (
-        count >= STEPS.most ||
-        (count >= STEPS.least && seconds >= SECONDS.usual) ||
-        (count >= 1 && seconds >= SECONDS.most)
-      );
+      return (count >= LEAST_STEPS && seconds >= SECONDS.usual) || (count >= 1 && seconds >= SECONDS.most);
     },
-    result({ pass }, looks) {
+    result({ pass, preparingSeconds }) {
       const tokensPerSecond = total('tokens') / total('seconds');
-      const after = end - lookEnd;
-      // What the first step, the first look and text took beyond others is of the start.
-      const startSeconds = Math.max(0, firstEnd - steps[0]!.tokens / tokensPerSecond - looked - after);
+      // What the first look, text and step took beyond others is of the start; what is kept now is not made again.
+      const usual = steps[0]!.tokens / tokensPerSecond + took.look + took.sample;
       return {
         steps: warm().length,
         tokensPerSecond,
-        startSeconds,
-        lookSeconds: looked * looks + after,
+        startSeconds: Math.max(0, firstEnd - usual - preparingSeconds),
+        lookSeconds: took.look / pass.lookedAt,
+        sampleSeconds: took.sample,
+        saveSeconds: took.save,
         rows: pass.rows,
         tokens: pass.tokens,
       };

@@ -1,5 +1,5 @@
-/** @file Runs that begin with something unusual: an adapter, and questions that fill the context. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+/** @file Runs that begin with something unusual: an adapter, a base that was made before, and questions that fill the context. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -115,5 +115,47 @@ describe('a run that starts from an adapter', () => {
       message: expect.stringContaining('does not fit this model') as unknown,
     });
     await expect(plan({ initAdapter: join(folder, 'nowhere') })).rejects.toMatchObject({ code: 'RECIPE_INVALID' });
+  });
+});
+
+describe('a base in 8 bits', () => {
+  const prepared = join(folder, 'home/prepared');
+  const stages = (id: string): string[] =>
+    app.core.db
+      .prepare<[string], { stage: string }>(
+        "SELECT json_extract(event, '$.stage') AS stage FROM run_event WHERE run = ? AND type = 'state' ORDER BY seq",
+      )
+      .all(id)
+      .map(({ stage }) => stage);
+  const MADE = ['Measuring what int8 must know of this model', 'Rounding the model to 8 bits'];
+
+  it('is made by the first run on its data and found by the next, which learns the same to the last bit', async () => {
+    const first = await run(dataset, { precision: 'int8' });
+    const second = await run(dataset, { precision: 'int8' });
+    expect([first.state, second.state]).toEqual(['completed', 'completed']);
+    expect(stages(first.id)).toEqual(expect.arrayContaining(MADE));
+    for (const stage of MADE) expect(stages(second.id)).not.toContain(stage);
+    expect([second.heldOutLossStart, second.heldOutLoss]).toEqual([first.heldOutLossStart, first.heldOutLoss]);
+    const other = join(folder, 'other.jsonl');
+    const row = (i: number): string =>
+      JSON.stringify({ question: `Which wheel is number ${i}?`, answer: `Wheel ${i}` });
+    writeFileSync(other, Array.from({ length: 20 }, (_, i) => row(i)).join('\n'));
+    expect(stages((await run(await bring(other), { precision: 'int8' })).id)).toEqual(expect.arrayContaining(MADE));
+  });
+
+  it('is deleted with its model', async () => {
+    const again = await app.client.call('models.add', { path: join(folder, 'tiny'), name: 'again' });
+    await app.core.jobs.settled(again.id);
+    const { id } = await app.client.call('runs.start', {
+      project: 'shop',
+      model: 'again',
+      dataset,
+      strategy: 'instruct',
+      set: { ...set, precision: 'int4' },
+    });
+    await app.core.jobs.settled(app.core.jobs.of('train', id)!.id);
+    expect(readdirSync(prepared).sort()).toEqual(['again', 'tiny']);
+    await app.client.call('models.delete', { model: 'again' });
+    expect(readdirSync(prepared)).toEqual(['tiny']);
   });
 });

@@ -65,6 +65,7 @@ export function handleTraining(core: Core, parts: TrainParts): Training {
       run: run.id,
       folder,
       model: models.pathOf(run.model),
+      prepared: models.preparedAt(run.model),
       modelName: run.model_name,
       under: parts.under(table.row(run.id)),
       held: table.over(run.id).flatMap(({ over_checkpoint }) => over_checkpoint ?? []),

@@ -6,11 +6,21 @@ import { readRows, type StoredRow } from '../datasets/rows.ts';
 import { exampleOf } from '../datasets/tokens.ts';
 import { generate } from '../engine/generate/generate.ts';
 import type { Device } from '../engine/graph/op.ts';
-import { fitAdapter, loadBase, measureRounding, readSpec, type BaseModel, type TunedModel } from '../engine/index.ts';
+import {
+  fitAdapter,
+  loadBase,
+  measureRounding,
+  Prepared,
+  readSpec,
+  type BaseModel,
+  type PreparedAt,
+  type TunedModel,
+} from '../engine/index.ts';
 import type { DataReport } from '../engine/train/batches.ts';
 import type { Rounding } from '../engine/quantise/freeze.ts';
 import { savedRounding } from '../engine/train/checkpoint.ts';
 import { chatPrompt, textPrompt, type ChatForm } from '../engine/train/examples.ts';
+import { fitExamples } from '../engine/train/packing.ts';
 import { train } from '../engine/train/trainer.ts';
 import type { Example } from '../engine/types.ts';
 import { FETTLE_VERSION, runtimeVersion } from '../engine/version.ts';
@@ -29,6 +39,8 @@ export interface TrainJob {
   readonly folder: string;
   /** What openModel takes. */
   readonly model: string;
+  /** Where the model's weights in fewer bits are kept once they are made. */
+  readonly prepared: PreparedAt;
   /** Name of the base model as an adapter states it. */
   readonly modelName: string;
   /** Adapters of earlier stages: they are part of what this run stands on. */
@@ -44,14 +56,16 @@ export interface TrainJob {
   readonly resume: boolean;
   /** It had ended for good, and a person asked for more. */
   readonly continued: boolean;
-  /** Of the held-out rows so many, evenly spread, are looked at; all where it is not said. */
-  readonly lookAt?: number;
+  /** Held-out examples of about so many tokens, evenly spread, are looked at; all where it is not said. */
+  readonly lookTokens?: number;
 }
 export type TrainOutcome =
   | { readonly reason: 'paused' }
   | (Pick<ResultEvent, 'peakMemoryBytes' | 'tokensPerSecond' | 'reason'> & {
-      /** What a pass reads. */
-      readonly pass: Pick<DataReport, 'rows' | 'tokens'>;
+      /** What a pass reads, and the share of the held-out tokens that a look takes. */
+      readonly pass: Pick<DataReport, 'rows' | 'tokens'> & { readonly lookedAt: number };
+      /** That went into what is kept for the next run. */
+      readonly preparingSeconds: number;
     });
 
 /** Tokens of the text that is watched while the model learns. */
@@ -77,12 +91,14 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
     const rehearsal = rehearse(training, general, recipe);
     if (rehearsal.tokens > 0) stage(rehearsalWords(training, rehearsal));
     const precision = recipe.precision === 'auto' ? 'fp32' : recipe.precision;
+    // What earlier stages learned is in the weights too.
+    const prepared = new Prepared(job.under.length === 0 ? job.prepared : null, stage);
     let rounding: Rounding | undefined;
     if (precision !== 'fp32') {
       // A run goes on with what it began with; from other rows other bits would follow.
       rounding = job.resume ? await savedRounding(checkpointsOf(job.folder)) : undefined;
-      if (!rounding && precision === 'int8') stage('Measuring what int8 must know of this model');
-      rounding ??= await measureRounding(files.config, files.weights, { threads: job.threads, precision }, training);
+      const options = { threads: job.threads, precision, prepared };
+      rounding ??= await measureRounding(files.config, files.weights, options, training);
     }
     stage('Loading the model');
     base = await loadBase(files.config, files.weights, {
@@ -90,15 +106,17 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
       device: job.device,
       precision,
       rounding,
+      prepared,
       // Where all weights are trained the base is given up, which memory that lanes share cannot be at once.
       ...(recipe.method === 'full' ? { lanes: 1 } : {}),
     });
     const model = recipe.method === 'full' ? base.becomeAllTrained(recipe) : base.withLora(recipe);
     if (recipe.initAdapter !== undefined && !job.resume) await startFrom(model, recipe.initAdapter);
+    const looked = lookedAt(heldOut, recipe, job.lookTokens);
     const { result, data } = await train({
       model,
       train: [...training, ...rehearsal.examples],
-      heldOut: job.lookAt === undefined ? heldOut : spread(heldOut, job.lookAt),
+      heldOut: looked.examples,
       recipe,
       runId: job.run,
       checkpointDir: checkpointsOf(job.folder),
@@ -121,16 +139,34 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
         : {}),
       rounding,
     });
-    return result ? { ...result, pass: data } : { reason: 'paused' };
+    return result
+      ? { ...result, pass: { ...data, lookedAt: looked.share }, preparingSeconds: prepared.seconds }
+      : { reason: 'paused' };
   } finally {
     await base?.release();
     await close();
   }
 });
 
+/** @param most tokens, about. @returns also their share of all. */
+function lookedAt(
+  heldOut: readonly Example[],
+  { strategy, maxLength }: Recipe,
+  most: number | undefined,
+): { readonly examples: readonly Example[]; readonly share: number } {
+  // As they are measured: of a long document pieces.
+  const { examples } = fitExamples(heldOut, maxLength, strategy === 'instruct' ? 'cut' : 'split');
+  if (most === undefined || examples.length === 0) return { examples: heldOut, share: 1 };
+  const all = tokensOf(examples);
+  const some = spread(examples, Math.max(1, Math.round((examples.length * most) / all)));
+  return { examples: some, share: tokensOf(some) / all };
+}
+
+const tokensOf = (examples: readonly Example[]): number => examples.reduce((sum, { ids }) => sum + ids.length, 0);
+
 /** Held-out rows are never rehearsed, so what is measured stays the same. */
 function rehearsalWords(own: readonly Example[], rehearsal: { examples: readonly Example[]; tokens: number }): string {
-  const all = own.reduce((sum, example) => sum + example.ids.length, rehearsal.tokens);
+  const all = tokensOf(own) + rehearsal.tokens;
   const count = (value: number): string => value.toLocaleString('en-GB');
   return `${count(rehearsal.tokens)} of ${count(all)} tokens of a pass are general data (${count(rehearsal.examples.length)} examples of Fettle’s own)`;
 }

@@ -6,29 +6,35 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import type { Recipe } from '../../main/contract/recipe.ts';
+import { resource } from '../../main/core/resources.ts';
 import { createApp } from '../../main/hosts/app.ts';
 import { MIDDLE, writeTinyModel } from '../fixtures/tiny-model.ts';
 import { found } from '../support/needs.ts';
 import { sums } from '../support/sums.ts';
+import { readOptions } from './options.ts';
 
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string', default: '' },
-    threads: { type: 'string', default: '2' },
-    steps: { type: 'string', default: '40' },
-  },
-});
-const CASES: readonly Partial<Recipe>[] = [
-  { precision: 'fp32', maxLength: 256 },
-  { precision: 'int8', maxLength: 256 },
-  { precision: 'fp32', maxLength: 128, activationCheckpointing: true },
-];
+const values = readOptions({ only: '', threads: 2, steps: 40 });
+type Case = Partial<Recipe>;
+/** Of the small model with rows of one length and of many; of SmolLM2 what a person is offered. */
+const CASES: Readonly<Record<'small' | 'SmolLM2' | 'starter', readonly Case[]>> = {
+  small: [
+    { precision: 'fp32', maxLength: 256 },
+    { precision: 'int8', maxLength: 256 },
+    { precision: 'fp32', maxLength: 256, batchSize: 4, packing: false },
+    { precision: 'fp32', maxLength: 128, activationCheckpointing: true },
+  ],
+  SmolLM2: [
+    { precision: 'fp32', maxLength: 256, batchSize: 4 },
+    { precision: 'int8', maxLength: 256, evalEvery: 10, saveEvery: 5 },
+    { precision: 'fp32', maxLength: 128, activationCheckpointing: true },
+  ],
+  starter: [{ precision: 'fp32', method: 'full', maxLength: 256, batchSize: 4, evalEvery: 10, saveEvery: 5 }],
+};
 const ROWS = 200;
 
 const folder = await mkdtemp(join(tmpdir(), 'fettle-estimate-'));
-const app = createApp({ home: join(folder, 'home'), kind: 'command', threads: Number(values.threads) });
+const app = createApp({ home: join(folder, 'home'), kind: 'command', threads: values.threads });
 const { client, core } = app;
 const settled = async ({ id }: { id: string }): Promise<void> => {
   const { state, error } = await core.jobs.settled(id);
@@ -40,25 +46,23 @@ try {
   const file = join(folder, 'sums.jsonl');
   await writeFile(file, sums(ROWS));
   await settled(await client.call('datasets.import', { project: 'sums', paths: [file] }));
-  const paths = { '12 layers': await writeTinyModel(join(folder, 'middle'), MIDDLE), SmolLM2: found.starter };
-  for (const [name, path] of Object.entries(paths)) {
+  const models = {
+    small: await writeTinyModel(join(folder, 'middle'), MIDDLE),
+    SmolLM2: found.starter,
+    starter: resource('starter'),
+  };
+  for (const name of ['small', 'SmolLM2', 'starter'] as const) {
+    const path = models[name];
     if (path === undefined) continue;
     const added = await client.call('models.add', { path, name });
     await settled(added);
-    for (const each of CASES) {
+    for (const each of CASES[name]) {
       const title = `${name} ${Object.entries(each)
         .map(([key, value]) => `${key}=${String(value)}`)
         .join(' ')}`;
       if (!title.includes(values.only)) continue;
-      const set = {
-        ...each,
-        lossOn: 'all',
-        batchSize: 1,
-        maxSteps: Number(values.steps),
-        evalEvery: 0,
-        saveEvery: 0,
-        device: 'cpu',
-      };
+      const usual = { lossOn: 'all', batchSize: 1, evalEvery: 0, saveEvery: 0, earlyStopping: 0, device: 'cpu' };
+      const set = { ...usual, ...each, maxSteps: values.steps };
       const request = { project: 'sums', model: added.subject, set };
       await settled(await client.call('runs.calibrate', request));
       const { estimate } = await client.call('runs.plan', request);

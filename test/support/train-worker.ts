@@ -62,6 +62,8 @@ export async function trainInWorker(
     run: 'measured-1',
     folder,
     model,
+    // Of this run alone: what it takes to make it is measured too.
+    prepared: { folder: join(folder, 'prepared'), name: 'measured', hash: 'measured' },
     modelName: 'measured',
     under: [],
     held: [],

@@ -13,12 +13,13 @@ import { BatchDecoder } from './batch-decoder.ts';
 import { calibrate, calibrationRows } from '../quantise/calibration.ts';
 import { freezer, type Rounding } from '../quantise/freeze.ts';
 import { saturates } from '../quantise/kernels.ts';
+import { Prepared } from '../quantise/prepared.ts';
 import { CachedDecoder } from './decoder.ts';
 import { Lanes } from './lanes.ts';
 import { Network } from './network.ts';
 import { placeNetwork, type PlacedNetwork } from './place.ts';
 import { TunedModel, type TrainOptions } from './tuned.ts';
-import { discardWeights, readWeights } from './weights.ts';
+import { discardWeights, readWeights, type BaseWeights } from './weights.ts';
 
 export interface LoadOptions {
   /** Threads of the runtime; results are the same bits only for the same number. */
@@ -28,6 +29,8 @@ export interface LoadOptions {
   /** Of the frozen base; float32 unless said. What is not float32 wants `rounding`, and bears plain adapters alone. */
   readonly precision?: Precision;
   readonly rounding?: Rounding | undefined;
+  /** Where weights in fewer bits are kept once they are made. */
+  readonly prepared?: Prepared;
   /** Micro-batches that run at the same time, each with a share of the threads; as many as pay unless said. */
   readonly lanes?: number;
 }
@@ -49,10 +52,15 @@ export async function loadBase(config: HfConfig, weights: WeightSource, options:
 }
 
 async function openNetwork(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<Network> {
-  const { threads, precision = 'fp32', rounding, lanes } = options;
+  const { threads, precision = 'fp32', rounding, prepared, lanes } = options;
   const spec = readSpec(config);
   const cache = new SessionCache({ device: 'cpu', threads, precision }, new Set(spec.kinds).size);
-  const held = { weights: await readWeights(spec, weights, freezer(spec, precision, rounding), lanes !== 1) };
+  const read = (): Promise<BaseWeights> => readWeights(spec, weights, freezer(spec, precision, rounding), lanes !== 1);
+  const held = {
+    weights: await (prepared && rounding && precision !== 'fp32'
+      ? prepared.weights(precision, rounding, read)
+      : read()),
+  };
   return new Network(spec, held, cache);
 }
 
@@ -63,20 +71,29 @@ async function openNetwork(config: HfConfig, weights: WeightSource, options: Loa
 export async function measureRounding(
   config: HfConfig,
   weights: WeightSource,
-  { threads, precision }: { readonly threads: number; readonly precision: 'int8' | 'int4' },
+  { threads, precision, prepared = new Prepared(null) }: RoundingOptions,
   examples: readonly Example[],
 ): Promise<Rounding> {
-  const largest = (await saturates({ threads })) ? 63 : 127;
-  if (precision === 'int4') return { rows: [], peaks: new Map(), largest };
-  const network = await openNetwork(config, weights, { threads, lanes: 1 });
-  try {
-    const rows = calibrationRows(examples);
-    return { rows, peaks: await calibrate(network, rows), largest };
-  } finally {
-    await network.release();
-    await network.cache.release();
-    discardWeights(network.weights);
-  }
+  const largest = async (): Promise<number> => ((await saturates({ threads })) ? 63 : 127);
+  if (precision === 'int4') return { rows: [], peaks: new Map(), largest: await largest() };
+  const rows = calibrationRows(examples);
+  return prepared.rounding(rows, threads, async () => {
+    const network = await openNetwork(config, weights, { threads, lanes: 1 });
+    try {
+      return { rows, peaks: await calibrate(network, rows), largest: await largest() };
+    } finally {
+      await network.release();
+      await network.cache.release();
+      discardWeights(network.weights);
+    }
+  });
+}
+
+interface RoundingOptions {
+  readonly threads: number;
+  readonly precision: 'int8' | 'int4';
+  /** Where what was measured is kept. */
+  readonly prepared?: Prepared;
 }
 
 /** A model without an adapter. */
