@@ -11,7 +11,8 @@ import { doubts } from './questions.ts';
 export type { RecipeContext } from './preset.ts';
 export type { DataSize } from './data.ts';
 export type { Calibrated, Machine, Pace } from './estimate.ts';
-export { measureRows } from './data.ts';
+export { measureRows, type MeasuredRows } from './data.ts';
+export { wantsLongest } from './preset.ts';
 export { readOverrides } from './fields.ts';
 
 /**

@@ -1,8 +1,10 @@
 /** @file Recommended recipes: what follows from strategy, data, model and memory, what is questioned, what is guarded. */
+import { Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import type { Plan } from '../contract/entities.ts';
+import type { StoredRow } from '../datasets/rows.ts';
 import { readSpec } from '../engine/index.ts';
-import { planRecipe, type DataSize, type RecipeContext } from './index.ts';
+import { measureRows, planRecipe, type DataSize, type RecipeContext } from './index.ts';
 
 const GB = 1e9;
 const model: RecipeContext['model'] = {
@@ -98,6 +100,32 @@ describe('a recommended recipe', () => {
       expect.objectContaining({ code: 'RECIPE_INVALID', hint: 'Use maxLength=64 or less.' }),
     );
     expect(plan({ model: gpt2 }).recipe.maxLength).toBe(64);
+  });
+
+  it('has rows of several examples, longer than the quickest only where an example is', () => {
+    const length = (data: Partial<DataSize>, set = {}): number =>
+      plan({ data: { ...pairs, ...data } }, set).recipe.maxLength;
+    expect(length({ usualLength: 100 })).toBe(512);
+    // Nobody counted the longest: it may have up to 1,024.
+    expect(length({})).toBe(1024);
+    expect(length({ longest: 485 })).toBe(512);
+    expect(length({ longest: 553 })).toBe(640);
+    expect(length({ longest: 5000 })).toBe(1024);
+    expect(length({ usualLength: 60, longest: 700 })).toBe(256);
+  });
+
+  it('counts the longest among those with most words, digits and signs', async () => {
+    const texts = ['a few words', '1234567890 '.repeat(3), ...Array.from({ length: 100 }, () => 'so many words')];
+    const rows = texts.map((content, index): StoredRow => {
+      return { index, split: 'train', source: 'made', messages: [{ role: 'user', content }] };
+    });
+    const measured = async (total: number): Promise<readonly StoredRow[]> =>
+      (await measureRows(Readable.from(rows) as AsyncIterable<StoredRow>, total)).longestRows;
+    const found = await measured(rows.length);
+    expect(found).toHaveLength(32);
+    expect(found[0]).toBe(rows[1]);
+    // Of more than were looked at the longest is not known.
+    expect(await measured(rows.length + 1)).toEqual([]);
   });
 
   it('has more rank for more data, and twice the rank as alpha', () => {

@@ -26,11 +26,24 @@ const LENGTHS = [128, 256, 512, 1024, 2048] as const;
 const ENOUGH_STEPS = 120;
 const thousands = (value: number): string => Math.round(value).toLocaleString('en-GB');
 
+/** Up to here rows of several examples are as quick as shorter ones; from here on two short rows are quicker than a long one (docs/benchmarks.md). */
+const QUICK_LENGTH = 512;
+/** Rows beyond that end at a multiple. */
+const LENGTH_STEP = 128;
+
+/** Whether a row's length hangs on how long the longest example is, which only the model's tokenizer can tell. */
+export const wantsLongest = ({ prose, usualLength }: DataSize): boolean =>
+  !prose && usualLength * SEVERAL > QUICK_LENGTH && usualLength <= QUICK_LENGTH;
+
+/** Packed examples leave little of a row empty only where several fit into it. */
+const SEVERAL = 3;
+
 function lengthFor({ data, model }: RecipeContext, packing: boolean): number {
-  // Packed examples leave little of a row empty only where several fit into it.
-  const wanted = data.prose ? 512 : Math.round(data.usualLength * (packing ? 3 : 1.1));
+  const wanted = data.prose ? QUICK_LENGTH : Math.round(data.usualLength * (packing ? SEVERAL : 1.1));
+  const longest = Math.ceil((data.longest ?? Infinity) / LENGTH_STEP) * LENGTH_STEP;
   // Attention grows with the square of the length: 1,024 is what a few CPU cores bear.
-  return Math.min(LENGTHS.find((length) => length >= wanted) ?? 1024, 1024, model.contextLength);
+  const length = LENGTHS.find((each) => each >= wanted) ?? 1024;
+  return Math.min(length, Math.max(QUICK_LENGTH, longest), 1024, model.contextLength);
 }
 
 function epochsFor({ data, strategy }: RecipeContext): number {
@@ -287,7 +300,7 @@ export function preset(
             ? 'Long text is split into pieces of this length.'
             : data.usualLength > maxLength
               ? `99 of 100 examples stay within about ${thousands(data.usualLength)} tokens; attention grows with the square of the length, and longer rows are for GPUs.`
-              : `99 of 100 examples stay within about ${thousands(data.usualLength)} tokens${packing ? '; several share a row' : ''}.`,
+              : `99 of 100 examples stay within about ${thousands(data.usualLength)} tokens${data.longest === undefined ? '' : `, the longest has ${thousands(data.longest)}`}${packing ? '; several share a row' : ''}.`,
       usual: '256 to 2,048',
     },
     activationCheckpointing: {

@@ -10,10 +10,19 @@ import type { Core } from '../core/context.ts';
 import { availableMemory } from '../core/memory.ts';
 import type { Datasets } from '../datasets/index.ts';
 import { readRows } from '../datasets/rows.ts';
+import { exampleOf } from '../datasets/tokens.ts';
 import { fitAdapter, type Fitted } from '../engine/model/fit.ts';
 import { readPeft } from '../formats/tuned.ts';
 import type { Models } from '../models/index.ts';
-import { measureRows, planRecipe, readOverrides, type DataSize, type Machine } from '../recipes/index.ts';
+import {
+  measureRows,
+  planRecipe,
+  readOverrides,
+  wantsLongest,
+  type DataSize,
+  type Machine,
+  type MeasuredRows,
+} from '../recipes/index.ts';
 import { fitsDisk } from '../recipes/estimate.ts';
 import type { MeasuredSpeeds } from '../recipes/speeds.ts';
 import type { StrategyService } from '../strategy/index.ts';
@@ -53,13 +62,21 @@ export function createPlanner(
 ): Planner {
   const { models, datasets, history, calibrations } = parts;
   /** Datasets never change, so their sizes stay true. By project and dataset id. */
-  const sizes = new Map<string, DataSize>();
+  const sizes = new Map<string, MeasuredRows>();
 
-  async function sizeOf({ project, id, rows }: Dataset): Promise<DataSize> {
+  async function sizeOf({ project, id, rows }: Dataset, model: Model): Promise<DataSize> {
     const key = `${project}/${id}`;
     const size = sizes.get(key) ?? (await measureRows(readRows(datasets.rowsFile(project, id)), rows));
     sizes.set(key, size);
-    return size;
+    if (!wantsLongest(size) || size.longestRows.length === 0) return size;
+    const text = await models.text(model.id);
+    try {
+      return { ...size, longest: Math.max(...size.longestRows.map((row) => exampleOf(row, text).ids.length)) };
+    } catch (error) {
+      // A row that the model's template refuses: the run will say so, with the template's words.
+      if (error instanceof FettleError && error.code === 'TEMPLATE_FAILED') return size;
+      throw error;
+    }
   }
 
   /** Said by the person, else by the data they named, else chosen, else advised, else what the data allow. */
@@ -99,7 +116,7 @@ export function createPlanner(
           ? 'Choose strategy non-instruct for this text, or import examples.'
           : 'Choose strategy instruct for these examples, or import documents.',
       );
-    const data = await sizeOf(dataset);
+    const data = await sizeOf(dataset, model);
     const spec = await models.spec(model.id);
     const placed = located({ ...request.set, strategy });
     const given = { ...placed, ...(await adapterSettings(placed, spec)) };
