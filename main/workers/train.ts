@@ -51,6 +51,8 @@ export interface TrainJob {
   readonly recipe: Recipe;
   /** What the recipe's device came to. */
   readonly device: Device;
+  /** Of a micro-batch on a graphics processor. */
+  readonly deviceTokens?: number | undefined;
   readonly threads: number;
   /** Go on from the newest checkpoint that is whole. */
   readonly resume: boolean;
@@ -104,6 +106,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
     base = await loadBase(files.config, files.weights, {
       threads: job.threads,
       device: job.device,
+      deviceTokens: job.deviceTokens,
       precision,
       rounding,
       prepared,
