@@ -99,7 +99,8 @@ describe('GGUF in llama.cpp, of SmolLM2, whose rows do not', () => {
     const changes = [proof, other].map(({ likelihood }) => likelihood!.change);
     const within = changes.every((change) => Math.abs(change) <= ALLOWED[type]);
     console.log(`SmolLM2, ${type}: the loss ${changes.map(inPercent).join(' in Fettle, ')} in llama.cpp off`);
-    // So few bits may be too few for a model of this size: then the export is refused with this figure.
+    // So few bits may be too few for a model of this size: then the export is refused with this figure. These weights came
+    // in 4 bits themselves and change less than tuned ones do; test/bench/exports.ts measures those.
     if (!type.startsWith('q4')) expect([type, changes, within]).toEqual([type, changes, true]);
   });
 });
