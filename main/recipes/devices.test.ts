@@ -9,7 +9,10 @@ const NONE: Graphics = { name: null, fp32: null, memoryBytes: null, why: 'none w
 const SPEEDS = { fp32: 300, int8: 900 };
 
 const choose = (set: Partial<Recipe>, graphics: Graphics = CARD, neededBytes = 4e9): Chosen =>
-  chooseDevice(Recipe.parse({ strategy: 'instruct', ...set }), graphics, SPEEDS, { cpu: 'Some CPU', neededBytes });
+  chooseDevice(Recipe.parse({ strategy: 'instruct', ...set }), graphics, SPEEDS, {
+    cpu: 'Some CPU',
+    needed: (tokens) => (neededBytes * tokens) / 512,
+  });
 
 describe('auto', () => {
   it('takes a graphics processor that is faster, and says by how much', () => {
@@ -17,7 +20,15 @@ describe('auto', () => {
       device: 'webgpu',
       name: CARD.name,
       why: 'Training on NVIDIA GeForce RTX 4070: it multiplies 30 times as fast as the processor.',
+      tokens: 1024,
     });
+  });
+
+  it('gives it as many tokens at a time as its memory holds', () => {
+    expect(choose({}, CARD, 1e9).tokens).toBe(4096);
+    expect(choose({}, CARD, 2e9).tokens).toBe(2048);
+    expect(choose({}, CARD, 10e9).tokens).toBe(512);
+    expect(choose({}, { ...CARD, memoryBytes: null }, 1e9).tokens).toBe(512);
   });
 
   it.each<[string, Partial<Recipe>, Graphics, number, string]>([

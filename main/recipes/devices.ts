@@ -5,8 +5,9 @@ import { FettleError } from '../contract/errors.ts';
 import type { Recipe } from '../contract/recipe.ts';
 import type { Core } from '../core/context.ts';
 import { graphicsMemory, isSoftware, openedDevice } from '../core/graphics.ts';
+import { DEVICE_TOKENS } from '../engine/model/pieces.ts';
 import type { Speeds } from '../engine/quantise/kernels.ts';
-import { trainingMemory, type ModelSize } from './memory.ts';
+import { deviceMemory, type ModelSize } from './memory.ts';
 import type { MeasuredSpeeds } from './speeds.ts';
 
 /** A graphics processor as it was tried. */
@@ -56,9 +57,8 @@ export function createDevices({ workers, log }: Core, measured: MeasuredSpeeds):
     async choose(recipe, model) {
       const found = recipe.device === 'cpu' ? NOT_ASKED : await graphics();
       const cpu = cpus()[0]?.model.trim() ?? process.arch;
-      // What the process takes with one lane: the device has one, and its share of that is smaller.
-      const neededBytes = trainingMemory(model, recipe, { threads: 1 });
-      return chooseDevice(recipe, found, await measured(), { cpu, neededBytes });
+      const needed = (tokens: number): number => deviceMemory(model, recipe, tokens);
+      return chooseDevice(recipe, found, await measured(), { cpu, needed });
     },
   };
 }
@@ -75,6 +75,8 @@ export interface Chosen {
   readonly name: string;
   /** Why this one, in a sentence. */
   readonly why: string;
+  /** Of a micro-batch, on a graphics processor: as many as its memory holds. */
+  readonly tokens?: number;
 }
 
 /** What of a recipe only the processor trains, in words; undefined where a graphics processor does all of it. */
@@ -88,7 +90,7 @@ export function onlyOnProcessor(recipe: Recipe): string | undefined {
 }
 
 /**
- * @param neededBytes of memory that training takes.
+ * @param needed bytes of the graphics processor's memory that training takes, by the tokens of a micro-batch.
  * @throws DEVICE_MISSING where a graphics processor is asked for and there is none, RECIPE_INVALID where it does not do
  * what the recipe asks.
  */
@@ -96,14 +98,22 @@ export function chooseDevice(
   recipe: Recipe,
   graphics: Graphics,
   speeds: Speeds | null,
-  { cpu, neededBytes }: { readonly cpu: string; readonly neededBytes: number },
+  { cpu, needed }: { readonly cpu: string; readonly needed: (tokens: number) => number },
 ): Chosen {
   const onCpu = (why: string): Chosen => ({ device: 'cpu', name: cpu, why: `Training on the processor: ${why}.` });
   if (recipe.device === 'cpu') return onCpu('the recipe says so');
   const { name, fp32, memoryBytes } = graphics;
   const only = onlyOnProcessor(recipe);
   const called = name ?? 'the graphics processor';
-  const chosen = (why: string): Chosen => ({ device: 'webgpu', name: called, why: `Training on ${called}: ${why}.` });
+  const least = DEVICE_TOKENS.at(-1)!;
+  // Where nobody tells what it has, the least is asked of it.
+  const tokens = DEVICE_TOKENS.find((each) => memoryBytes !== null && needed(each) <= memoryBytes) ?? least;
+  const chosen = (why: string): Chosen => ({
+    device: 'webgpu',
+    name: called,
+    why: `Training on ${called}: ${why}.`,
+    tokens,
+  });
   if (recipe.device === 'webgpu') {
     if (fp32 === null)
       throw new FettleError(
@@ -123,8 +133,8 @@ export function chooseDevice(
   const not = whyNot(graphics, speeds);
   if (not) return onCpu(not);
   if (only) return onCpu(`${called} cannot do ${only} yet`);
-  if (memoryBytes !== null && neededBytes > memoryBytes)
-    return onCpu(`the run takes about ${inWords(neededBytes)}, and ${called} has ${inWords(memoryBytes)}`);
+  if (memoryBytes !== null && needed(least) > memoryBytes)
+    return onCpu(`the run takes about ${inWords(needed(least))}, and ${called} has ${inWords(memoryBytes)}`);
   return chosen(speeds ? `it multiplies ${times(fp32 / speeds.fp32)} as fast as the processor` : 'it works here');
 }
 

@@ -9,7 +9,7 @@ import { openModel } from '../formats/open.ts';
 import { MIDDLE, writeTinyModel } from '../../test/fixtures/tiny-model.ts';
 import { texts, trainInWorker } from '../../test/support/train-worker.ts';
 import { CHECKPOINT_JSON_BYTES, diskBytes, tensorBytes } from './disk.ts';
-import { trainingMemory, type ModelSize } from './memory.ts';
+import { deviceMemory, trainingMemory, type ModelSize } from './memory.ts';
 
 const llama = (sizes: Readonly<Record<string, number>>): ModelSize => {
   const spec = readSpec({
@@ -69,7 +69,25 @@ const MEASURED: readonly [ModelSize, Partial<Recipe>, number][] = [
   [smollm2, { maxLength: 256, batchSize: 1, method: 'full' }, 2902],
 ];
 
+/** In MiB, as nvidia-smi told of an H100: tokens of a row, rows, tokens of a micro-batch. */
+const ON_DEVICE: readonly [number, number, number, number][] = [
+  [256, 1, 2048, 1495],
+  [512, 4, 512, 1715],
+  [512, 4, 1024, 2339],
+  [512, 4, 2048, 3188],
+  [512, 16, 2048, 3184],
+  [512, 16, 8192, 9371],
+];
+
 describe('the estimate of memory', () => {
+  it.each(ON_DEVICE)(
+    'is within a tenth of what a graphics processor held: %i tokens, %i rows, %i at a time',
+    (maxLength, batchSize, tokens, mebibytes) => {
+      const estimated = deviceMemory(smollm2, { maxLength, batchSize, packing: false }, tokens);
+      expect(Math.abs(estimated / (mebibytes * 2 ** 20) - 1)).toBeLessThan(0.1);
+    },
+  );
+
   it.each(MEASURED)('is within a twentieth of what was measured (%#)', (model, set, megabytes) => {
     const recipe = Recipe.parse({ strategy: 'non-instruct', ...set });
     const off = trainingMemory(model, recipe, { threads: 2 }) / (megabytes * 1e6) - 1;

@@ -2,7 +2,13 @@
 import type { Model } from '../contract/entities.ts';
 import type { Precision, Recipe } from '../contract/recipe.ts';
 import type { ModelSpec } from '../engine/architectures/spec.ts';
-import { trainedLayout, trainingFootprint, type Footprint, type MemoryKeys } from '../engine/model/footprint.ts';
+import {
+  trainedLayout,
+  trainingFootprint,
+  type Footprint,
+  type MemoryKeys,
+  type Where,
+} from '../engine/model/footprint.ts';
 import type { DataSize } from './data.ts';
 
 export type ModelSize = Pick<Model, 'parameters' | 'modules'> & {
@@ -41,17 +47,17 @@ export const trainedOf = (model: ModelSize, settings: MemorySettings): ReturnTyp
 /** Footprints by what they hang on: a plan asks for many, and each builds the programs of a step. */
 const known = new WeakMap<ModelSpec, Map<string, Footprint>>();
 
-function footprint(model: ModelSize, keys: MemoryKeys, threads: number): Footprint {
+function footprint(model: ModelSize, keys: MemoryKeys, where: Where): Footprint {
   let own = known.get(model.spec);
   if (!own) known.set(model.spec, (own = new Map()));
   const { method, rank, targetModules, useDora, dropout, modulesToSave, batchSize } = keys;
   const { maxLength, packing, activationCheckpointing, precision } = keys;
   const key = JSON.stringify([
     ...[method, rank, [...targetModules].sort(), useDora, dropout, modulesToSave, batchSize],
-    ...[maxLength, packing, activationCheckpointing, precision, threads],
+    ...[maxLength, packing, activationCheckpointing, precision, where],
   ]);
   let found = own.get(key);
-  if (!found) own.set(key, (found = trainingFootprint(model.spec, keys, threads)));
+  if (!found) own.set(key, (found = trainingFootprint(model.spec, keys, where)));
   return found;
 }
 
@@ -93,7 +99,7 @@ export function trainingMemory(
   const { weights, exactWeights, largestWeight, trained, activations, perBatch, lanes, ...scratch } = footprint(
     model,
     keys,
-    threads,
+    { device: 'cpu', threads },
   );
   const examples = data
     ? (data.trainTokens + data.heldOutTokens) * EXAMPLE_BYTES.token +
@@ -119,4 +125,21 @@ export function trainingMemory(
         ? exactWeights + largestWeight
         : weights + (keys.precision === 'int4' ? 2 : 1) * largestWeight;
   return Math.round(around + Math.max(training, loading));
+}
+
+// Fitted to what an H100 held, in six runs (docs/decisions/webgpu.md).
+/** The driver's own, and the runtime's pipelines. */
+const CONTEXT_BYTES = 250e6;
+/** Values are held twice, in stacks and each by itself, gradients of each layer and gathered, and two moments. */
+const FLOATS_ON_DEVICE = 6 * 4;
+/** Buffers are of a few sizes, each for all that is somewhat smaller. */
+const ROUNDED = 1.17;
+
+/** Bytes that training takes of a graphics processor's memory. @param tokens of a micro-batch. */
+export function deviceMemory(model: ModelSize, settings: MemorySettings, tokens: number): number {
+  const where = { device: 'webgpu', threads: 1, tokens } as const;
+  const { weights, trained, activations, perBatch, ...scratch } = footprint(model, keysOf(model, settings), where);
+  const between = scratch.blockScratch + scratch.headScratch + scratch.blockGradients;
+  const held = weights + FLOATS_ON_DEVICE * trained + ROUNDED * (activations + perBatch + between);
+  return Math.round(CONTEXT_BYTES + held);
 }

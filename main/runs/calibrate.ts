@@ -105,7 +105,7 @@ export function createCalibrations(
     try {
       control.update({ state: 'running', stage: 'Preparing' });
       await parts.checkMemory(tried);
-      const { device } = await parts.deviceFor(tried);
+      const { device, tokens } = await parts.deviceFor(tried);
       const job: TrainJob = {
         run: row.id,
         folder,
@@ -117,6 +117,7 @@ export function createCalibrations(
         // The last look and checkpoint are those of the end.
         recipe: { ...tried.recipe, evalEvery: 0, saveEvery: 0, earlyStopping: 0 },
         device,
+        deviceTokens: tokens,
         threads: core.threads,
         resume: false,
         continued: false,

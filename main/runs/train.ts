@@ -58,7 +58,8 @@ export function handleTraining(core: Core, parts: TrainParts): Training {
     table.setResult(run.id, null);
 
     const chosen = await parts.deviceFor(run);
-    publish({ type: 'device', ...chosen });
+    const { tokens, ...told } = chosen;
+    publish({ type: 'device', ...told });
     publish({ type: 'state', state: 'running', stage: chosen.why });
 
     const job: TrainJob = {
@@ -71,6 +72,7 @@ export function handleTraining(core: Core, parts: TrainParts): Training {
       rows: datasets.rowsFile(run.project, run.dataset),
       recipe: run.recipe,
       device: chosen.device,
+      deviceTokens: tokens,
       threads: core.threads,
       resume: last !== undefined,
       continued,

@@ -39,6 +39,8 @@ export interface TrainJob {
   readonly recipe: Recipe;
   /** What the recipe's device came to. */
   readonly device: Device;
+  /** Of a micro-batch on a graphics processor. */
+  readonly deviceTokens?: number | undefined;
   readonly threads: number;
   /** Go on from the newest checkpoint that is whole. */
   readonly resume: boolean;
@@ -88,6 +90,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
     base = await loadBase(files.config, files.weights, {
       threads: job.threads,
       device: job.device,
+      deviceTokens: job.deviceTokens,
       precision,
       rounding,
       // Where all weights are trained the base is given up, which memory that lanes share cannot be at once.

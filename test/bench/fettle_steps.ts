@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline';
 import type { Precision } from '../../main/contract/recipe.ts';
 import type { Device } from '../../main/engine/graph/op.ts';
 import { loadBase, measureRounding, readSpec } from '../../main/engine/index.ts';
+import { DEVICE_TOKENS } from '../../main/engine/model/pieces.ts';
 import type { Batch } from '../../main/engine/types.ts';
 import { openModel } from '../../main/formats/open.ts';
 
@@ -32,7 +33,9 @@ const rounding =
     : await measureRounding(files.config, files.weights, { threads, precision }, [
         { ids, loss: new Uint8Array(count) },
       ]);
-const base = await loadBase(files.config, files.weights, { threads, device, precision, rounding });
+// On a graphics processor as where there is room for it.
+const [deviceTokens] = DEVICE_TOKENS;
+const base = await loadBase(files.config, files.weights, { threads, device, deviceTokens, precision, rounding });
 await files.close();
 const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 const model = base.withLora({ rank, alpha: 2 * rank, targetModules, seed: 1 });

@@ -3,9 +3,10 @@
  * All sides train rank 16 on all linears with AdamW, on the same ids, with loss on every token; what differs is the
  * precision of the frozen base (in peft's bf16 that of the adapter too). Prints a table with the share that Fettle
  * reaches of what this machine can multiply, measured before each case and after it, and, as the last line, JSON.
- * Options: --rounds N, --threads N, --sides LIST (fettle:fp32,fettle:int8,fettle:int4,peft:fp32,peft:bf16;
- * fettle:fp32:webgpu for a graphics processor), --device webgpu (it beside the processor and peft), --cases LIST
- * (256x1,512x4: tokens by rows), --model 1.1b (a Llama of that size with random weights), --json (JSON alone).
+ * Options: --rounds N, --threads N, --sides LIST (fettle:fp32,fettle:int8,fettle:int4,peft:fp32,peft:bf16; on a
+ * graphics processor fettle:fp32:webgpu and, where it is NVIDIA's, peft:fp32:cuda), --device webgpu (it beside the
+ * processor), --cases LIST (256x1,512x4: tokens by rows), --steps N (of a round), --model smollm2, or 135m or 1.1b (Llamas
+ * of those sizes with random weights), --json (JSON alone).
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -15,7 +16,7 @@ import { join } from 'node:path';
 import { PRECISIONS, type Precision } from '../../main/contract/recipe.ts';
 import { readSpec } from '../../main/engine/index.ts';
 import { openModel } from '../../main/formats/open.ts';
-import { LARGE, writeTinyModel } from '../fixtures/tiny-model.ts';
+import { LARGE, SMOLLM2, writeTinyModel } from '../fixtures/tiny-model.ts';
 import { found } from '../support/needs.ts';
 import { leastSeconds, peakSpeeds } from './bound.ts';
 import { inWords, median, ratios, readOptions, stop } from './options.ts';
@@ -27,13 +28,14 @@ const values = readOptions({
   sides: '',
   cases: '256x1,512x4',
   model: 'smollm2',
+  steps: '',
   json: false,
 });
 const { rounds, threads } = values;
 const RANK = 16;
 const CASES = values.cases.split(',').map((text) => {
   const [length, rows] = text.split('x').map(Number) as [number, number];
-  return { length, rows, steps: length * rows > 1000 ? 1 : 3 };
+  return { length, rows, steps: Number(values.steps) || (length * rows > 1000 ? 1 : 3) };
 });
 const USUAL = {
   cpu: 'fettle:fp32,fettle:int8,fettle:int4,peft:fp32,peft:bf16',
@@ -42,7 +44,9 @@ const USUAL = {
 if (!(values.device in USUAL)) stop(`--device is cpu or webgpu, not ${values.device}.`);
 const chosen = values.sides || USUAL[values.device as keyof typeof USUAL];
 /** Program, precision, and the device where it is not the processor. */
-const SIDES = chosen.split(',').map((text) => text.split(':') as ['fettle' | 'peft', string, ('cpu' | 'webgpu')?]);
+const SIDES = chosen
+  .split(',')
+  .map((text) => text.split(':') as ['fettle' | 'peft', string, ('cpu' | 'webgpu' | 'cuda')?]);
 
 interface Answer {
   readonly seconds: readonly number[];
@@ -64,12 +68,14 @@ interface Side {
   close(): void;
 }
 
-if (values.model !== 'smollm2' && values.model !== '1.1b') stop(`--model is smollm2 or 1.1b, not ${values.model}.`);
-const large = values.model === '1.1b';
+const RANDOM = { '135m': SMOLLM2, '1.1b': LARGE };
+if (!(values.model === 'smollm2' || values.model in RANDOM))
+  stop(`--model is smollm2, 135m or 1.1b, not ${values.model}.`);
+const made = RANDOM[values.model as keyof typeof RANDOM];
 const needsPython = SIDES.some(([program]) => program === 'peft');
-if ((needsPython && !found.python) || (!large && !found.starter)) {
+if ((needsPython && !found.python) || (!made && !found.starter)) {
   const missing =
-    !large && found.starter === undefined
+    !made && found.starter === undefined
       ? 'the starter model (npm test fetches it)'
       : 'PyTorch with peft (.ci/run installs it into test/numerics/.venv)';
   stop(`The benchmark needs ${missing}.`);
@@ -90,7 +96,7 @@ function open(
     modelPath,
     precision,
     ...[length, rows, RANK, threads].map(String),
-    ...(program === 'fettle' ? [device] : []),
+    device,
   ];
   const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, HF_HUB_OFFLINE: '1' } });
   let said = '';
@@ -113,8 +119,8 @@ function open(
 
 const rate = (tokens: number, seconds: readonly number[]): number => tokens / median(seconds);
 
-const folder = large ? mkdtempSync(join(tmpdir(), 'fettle-bench-')) : null;
-const modelPath = folder ? await writeTinyModel(join(folder, 'large'), LARGE) : found.starter!;
+const folder = made ? mkdtempSync(join(tmpdir(), 'fettle-bench-')) : null;
+const modelPath = folder ? await writeTinyModel(join(folder, 'random'), made) : found.starter!;
 const files = await openModel(modelPath);
 const spec = readSpec(files.config);
 await files.close();
@@ -179,7 +185,7 @@ log(`\n${machine.cpu}, ${machine.threads} threads, Node ${machine.node}`);
 console.log(
   JSON.stringify({
     benchmark: 'lora-step',
-    model: large ? 'Llama of 1.1 billion parameters, random' : 'SmolLM2-135M-Instruct',
+    model: made ? `Llama of ${values.model} parameters, random` : 'SmolLM2-135M-Instruct',
     rank: RANK,
     machine,
     results,

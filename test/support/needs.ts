@@ -53,9 +53,11 @@ export const found = {
     '/usr/bin/chromium-browser',
     '/usr/bin/google-chrome',
   ].find((path) => path !== undefined && existsSync(path)),
-  /** The manifest of the Vulkan driver that comes with Debian's chromium; of no use without Vulkan's loader. */
+  /** The manifest of the Vulkan driver that comes with Debian's chromium, or of a real device's; of no use without Vulkan's loader. */
   swiftshader: VULKAN.some(existsSync)
-    ? ['/usr/lib/chromium/vk_swiftshader_icd.json'].find((path) => existsSync(path))
+    ? [process.env.FETTLE_TEST_VULKAN, '/usr/lib/chromium/vk_swiftshader_icd.json'].find(
+        (path) => path !== undefined && existsSync(path),
+      )
     : undefined,
 };
 

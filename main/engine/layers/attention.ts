@@ -35,18 +35,15 @@ export interface AttentionShape {
   readonly rotary: { readonly pairs: number; readonly table: number } | undefined;
 }
 
-/** Queries in a block: each block skips the keys after its last query, and those before its first one's window. */
+/** Queries in a block, unless told: each block skips the keys after its last query, and those before its first one's window. */
 export const QUERY_BLOCK = 128;
 
 /** What is added to a score that must not count; exp of it is 0 in float32, and it is no infinity, so that no row becomes NaN. */
 export const MASKED = -1e9;
 
 /** First and last-plus-one query of each block. */
-export function queryBlocks(time: number): (readonly [number, number])[] {
-  return Array.from({ length: Math.ceil(time / QUERY_BLOCK) }, (_, i) => [
-    i * QUERY_BLOCK,
-    Math.min(time, (i + 1) * QUERY_BLOCK),
-  ]);
+export function queryBlocks(time: number, queries = QUERY_BLOCK): (readonly [number, number])[] {
+  return Array.from({ length: Math.ceil(time / queries) }, (_, i) => [i * queries, Math.min(time, (i + 1) * queries)]);
 }
 
 /** The first key that a query of the block from `start` on may see. */
@@ -84,6 +81,8 @@ function turn(scope: Scope, { batch, time, headDim: d, rotary: r }: AttentionSha
 export interface TrainingAttention extends AttentionShape {
   /** Several documents in a row: each query block's mask is an input `mask.START`, [batch, 1, 1, queries, keys from the first it sees]. */
   readonly packed: boolean;
+  /** Queries in a block. */
+  readonly queries: number;
   /** Probabilities are saved for the backward pass; otherwise computed again from q and k, which takes less memory. */
   readonly saveProbabilities: boolean;
 }
@@ -93,7 +92,7 @@ export function trainingAttention(s: TrainingAttention): (scope: Scope, q: Value
   const { batch, time, heads, kvHeads, headDim: d } = s;
   const group = heads / kvHeads;
   const alpha = s.scale;
-  const blocks = queryBlocks(time);
+  const blocks = queryBlocks(time, s.queries);
   const sizes = blocks.map(([start, end]) => end - start);
   /** [batch, kvHeads, group, n, m] with the group's queries as rows of one matrix. */
   const folded = (x: Value): Value => reshape(x, [batch, kvHeads, group * x.shape[3]!, x.shape[4]!]);
@@ -199,11 +198,15 @@ export function capSlope(x: Value, cap: number): Value {
  * and the key may be seen, at most MASKED elsewhere. The same as the host makes them (microbatch.ts), where the numbers
  * of the documents are all that is carried to the device.
  */
-export function packedMasksFrom(documents: Value, window: number | undefined): Map<string, Value> {
+export function packedMasksFrom(
+  documents: Value,
+  window: number | undefined,
+  queriesInBlock: number,
+): Map<string, Value> {
   const { scope } = documents;
   const [batch, time] = documents.shape as [number, number];
   return new Map(
-    queryBlocks(time).map(([start, end]) => {
+    queryBlocks(time, queriesInBlock).map(([start, end]) => {
       const from = firstKey(start, window);
       const queries = reshape(slice(documents, 1, start, end), [batch, 1, 1, end - start, 1]);
       const keys = reshape(slice(documents, 1, from, end), [batch, 1, 1, 1, end - from]);

@@ -1,9 +1,23 @@
-/** @file What is trained, on a graphics processor: its values and the sums of its gradients, a tensor each. */
+/**
+ * @file What is trained, on a graphics processor: the matrices of one width of all layers as one stack, for the optimiser,
+ * and each by itself, for the segments; of the gradients' sums a stack for each layer.
+ */
 import type { Tensor } from 'onnxruntime-node';
-import { sizeOf } from '../graph/value.ts';
+import { emit, type Program } from '../graph/emit.ts';
+import { slice } from '../graph/ops/index.ts';
+import { Scope, type Value } from '../graph/value.ts';
+import { stacksOf, type Stack } from '../segments/compile.ts';
 import type { DeviceMemory } from '../segments/device-memory.ts';
 import { tensor, zeros, type Places, type Tensors } from '../segments/session.ts';
 import type { TrainedParameters, TrainedTensors, View } from './parameters.ts';
+
+/** A member of a stack of all layers. */
+export interface Member extends View {
+  readonly layer: number;
+  /** Its first row, and the one after its last. */
+  readonly from: number;
+  readonly to: number;
+}
 
 /** Nothing is written in place there: what a segment makes takes the place of what it was made from, which is freed. */
 export class DeviceParameters {
@@ -12,24 +26,52 @@ export class DeviceParameters {
   readonly outer: TrainedTensors = { values: {}, gradients: {}, took: () => undefined };
   readonly memory: DeviceMemory;
   readonly host: TrainedParameters;
-  readonly #zeros = new Map<string, Tensor>();
+  /** Of a layer; all layers have the same. */
+  readonly stacks: readonly Stack<View>[];
+  /** What lies in the stacks of all layers, by their names. */
+  readonly members: ReadonlyMap<string, readonly Member[]>;
+  #values: Tensors = {};
+  /** By stack, of a layer's gradients before a step; shared, and freed with the device. */
+  #zeros: Tensors | undefined;
   #placed = false;
 
   constructor(host: TrainedParameters, memory: DeviceMemory) {
     this.host = host;
     this.memory = memory;
-    this.layers = host.layers.map((views) => new DeviceLayer(views, this));
+    this.layers = host.layers.map(() => new DeviceLayer(this));
+    this.stacks = stacksOf(host.layers[0]!);
+    const layers = host.layers.map((views) => stacksOf(views));
+    this.members = new Map(
+      this.stacks.map(({ name }, stack) => {
+        let row = 0;
+        const placed = layers.flatMap((own, layer) =>
+          own[stack]!.members.map((view): Member => {
+            const from = row;
+            row += view.shape[0]!;
+            return { ...view, layer, from, to: row };
+          }),
+        );
+        return [name, placed];
+      }),
+    );
+  }
+
+  /** Values in stacks of all layers. */
+  get values(): Tensors {
+    return this.#values;
   }
 
   /** Brings the host's values to the device, where they are not there yet. */
   async place(): Promise<void> {
     if (this.#placed) return;
     this.#placed = true;
-    for (const layer of this.layers) {
-      for (const { shape } of layer.views) await this.#makeZeros(shape);
-      layer.replaceValues(await this.upload(layer.views, this.host.values));
-      layer.forget();
+    if (!this.#zeros) {
+      const made: Record<string, Tensor> = {};
+      for (const { name, rows, width } of this.stacks) made[name] = await this.memory.keep(zeros([rows, width]));
+      this.#zeros = made;
     }
+    await this.replaceValues(await this.upload(this.host.values));
+    this.forgetGradients();
   }
 
   /** What stands in the host's values counts from here on. */
@@ -39,75 +81,111 @@ export class DeviceParameters {
 
   /** Brings the values back into the host's buffer. */
   async read(): Promise<void> {
-    if (this.#placed) await this.download((layer) => layer.values, this.host.values);
+    if (this.#placed) await this.download(this.values, this.host.values);
   }
 
-  /** A layer's part of a flat buffer, as tensors by their names. */
-  async upload(views: readonly View[], flat: Float32Array): Promise<Record<string, Tensor>> {
+  /** A flat buffer of the host's layout, as stacks. */
+  async upload(flat: Float32Array): Promise<Tensors> {
     const made: Record<string, Tensor> = {};
-    for (const { name, shape, offset } of views)
-      made[name] = await this.memory.keep(tensor(flat.subarray(offset, offset + sizeOf(shape)), shape));
+    for (const { name, width, all } of this.#each()) {
+      const gathered = new Float32Array(this.rows(name) * width);
+      for (const { offset, from, to } of all) {
+        const size = (to - from) * width;
+        gathered.set(flat.subarray(offset, offset + size), from * width);
+      }
+      made[name] = await this.memory.keep(tensor(gathered, [this.rows(name), width]));
+    }
     return made;
   }
 
-  /** The other way, for all layers. */
-  async download(of: (layer: DeviceLayer, index: number) => Tensors, flat: Float32Array): Promise<void> {
-    for (const [index, layer] of this.layers.entries())
-      for (const { name, offset } of layer.views) flat.set(await this.memory.read(of(layer, index)[name]!), offset);
+  /** The other way. */
+  async download(stacks: Tensors, flat: Float32Array): Promise<void> {
+    for (const { name, width, all } of this.#each()) {
+      const gathered = await this.memory.read(stacks[name]!);
+      for (const { offset, from, to } of all) flat.set(gathered.subarray(from * width, to * width), offset);
+    }
   }
 
-  /** What everything of a shape begins with; shared, and never freed. */
-  zeros(shape: readonly number[]): Tensor {
-    return this.#zeros.get(shape.join())!;
+  /** Takes new values over, in the stacks and each by itself. */
+  async replaceValues(values: Tensors): Promise<void> {
+    const session = await this.memory.program('members', () => this.#membersProgram());
+    const places = Object.fromEntries([...session.program.outputs.keys()].map((name) => [name, null]));
+    const made = await this.memory.run(session, [values], 'members', places);
+    for (const old of Object.values(this.#values)) this.memory.free(old);
+    this.#values = values;
+    const own: Record<string, Tensor>[] = this.layers.map(() => ({}));
+    for (const { name, layer } of [...this.members.values()].flat()) own[layer]![name] = made[inLayer(layer, name)]!;
+    this.layers.forEach((layer, i) => layer.replaceValues(own[i]!));
+  }
+
+  /** Gradients begin anew. */
+  forgetGradients(): void {
+    for (const layer of this.layers) layer.become(this.#zeros!);
+  }
+
+  /** Rows of a stack of all layers. */
+  rows(stack: string): number {
+    return this.members.get(stack)!.at(-1)!.to;
   }
 
   /** Frees a tensor, unless it is shared. */
-  free(old: Tensor | undefined): void {
-    if (old && old !== this.#zeros.get(old.dims.join())) this.memory.free(old);
+  free(old: Tensor): void {
+    if (!Object.values(this.#zeros ?? {}).includes(old)) this.memory.free(old);
   }
 
-  async #makeZeros(shape: readonly number[]): Promise<void> {
-    const key = shape.join();
-    if (!this.#zeros.has(key)) this.#zeros.set(key, await this.memory.keep(zeros(shape)));
+  #each(): { name: string; width: number; all: readonly Member[] }[] {
+    return this.stacks.map(({ name, width }) => ({ name, width, all: this.members.get(name)! }));
+  }
+
+  #membersProgram(): Program {
+    const scope = new Scope();
+    const outputs = new Map<string, Value>();
+    for (const { name, width, all } of this.#each()) {
+      const stack = scope.input(name, [this.rows(name), width]);
+      for (const member of all)
+        outputs.set(inLayer(member.layer, member.name), slice(stack, 0, member.from, member.to));
+    }
+    return emit(outputs, 'webgpu');
   }
 }
 
-export class DeviceLayer implements TrainedTensors {
-  readonly views: readonly View[];
-  values: Readonly<Record<string, Tensor>> = {};
-  #gradients: Readonly<Record<string, Tensor>> = {};
-  readonly #parameters: DeviceParameters;
+/** What something of a layer is called where those of all layers are. */
+export const inLayer = (layer: number, name: string): string => `${layer}.${name}`;
 
-  constructor(views: readonly View[], parameters: DeviceParameters) {
-    this.views = views;
+export class DeviceLayer implements TrainedTensors {
+  values: Tensors = {};
+  readonly #parameters: DeviceParameters;
+  #gradients: Tensors = {};
+
+  constructor(parameters: DeviceParameters) {
     this.#parameters = parameters;
+  }
+
+  /** Their sums, by stack. */
+  get stacks(): Tensors {
+    return this.#gradients;
   }
 
   get gradients(): Places {
     const places: Record<string, Tensor | null> = {};
-    for (const { name } of this.views) {
-      places[`g.${name}`] = this.#gradients[name]!;
+    for (const [name, sum] of Object.entries(this.#gradients)) {
+      places[`g.${name}`] = sum;
       places[`d.${name}`] = null;
     }
     return places;
   }
 
   took(made: Tensors): void {
-    this.#become(Object.fromEntries(this.views.map(({ name }) => [name, made[`d.${name}`]!])));
+    this.become(Object.fromEntries(this.#parameters.stacks.map(({ name }) => [name, made[`d.${name}`]!])));
   }
 
-  /** Gradients begin anew. */
-  forget(): void {
-    this.#become(Object.fromEntries(this.views.map(({ name, shape }) => [name, this.#parameters.zeros(shape)])));
-  }
-
-  replaceValues(values: Readonly<Record<string, Tensor>>): void {
-    for (const old of Object.values(this.values)) this.#parameters.free(old);
-    this.values = values;
-  }
-
-  #become(gradients: Readonly<Record<string, Tensor>>): void {
+  become(gradients: Tensors): void {
     for (const old of Object.values(this.#gradients)) this.#parameters.free(old);
     this.#gradients = gradients;
+  }
+
+  replaceValues(values: Tensors): void {
+    for (const old of Object.values(this.values)) this.#parameters.free(old);
+    this.values = values;
   }
 }

@@ -3,13 +3,14 @@ import type { Precision, Recipe } from '../../contract/recipe.ts';
 import { scaleOf } from '../../formats/peft.ts';
 import { isTied, type ModelSpec } from '../architectures/spec.ts';
 import type { Program } from '../graph/emit.ts';
+import type { Device } from '../graph/op.ts';
 import { nodeOf, sizeOf, type Node, type TensorType, type Value } from '../graph/value.ts';
 import type { TrainedShape } from '../layers/block.ts';
 import { bytesOf, slotBytes } from '../segments/workspace.ts';
-import { HEAD_ROWS } from './network.ts';
 import { lanesWorth, MOST_GRADIENTS } from './lanes.ts';
-import { LENGTH_STEP, MICRO_TOKENS, roundedLength } from './microbatch.ts';
+import { LENGTH_STEP, roundedLength } from './microbatch.ts';
 import { savedInputs } from './model.ts';
+import { PIECES } from './pieces.ts';
 import { trainedParameters } from './parameters.ts';
 import { blockProgram, embedProgram, headProgram, trainingPiece, type ProgramOptions } from './segments.ts';
 import { wantedBy } from './weights.ts';
@@ -72,9 +73,19 @@ export function trainedLayout(spec: ModelSpec, recipe: MemoryKeys): ReturnType<t
   return trainedParameters(spec, trainedShape(recipe), savedInputs(spec, recipe.modulesToSave));
 }
 
-/** @param threads that the runtime may use. */
-export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, threads: number): Footprint {
-  const options: ProgramOptions = { device: 'cpu', precision: recipe.precision };
+export interface Where {
+  readonly device: Device;
+  /** That the runtime may use on the CPU. */
+  readonly threads: number;
+  /** Of a micro-batch, where they are not what the device does best. */
+  readonly tokens?: number;
+}
+
+export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, where: Where): Footprint {
+  const { device, threads } = where;
+  const pieces = PIECES[device];
+  const atOnce = where.tokens ?? pieces.tokens;
+  const options: ProgramOptions = { device, precision: recipe.precision };
   const shape = trainedShape(recipe);
   const tied = isTied(spec);
   const outer =
@@ -84,12 +95,13 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, threads: 
   const length = Math.max(LENGTH_STEP, roundedLength(recipe.maxLength));
   const trained = trainedLayout(spec, recipe).entries.reduce((sum, { size }) => sum + size, 0);
   const total = recipe.batchSize * length;
-  const most = shape.kind === 'whole' || trained > MOST_GRADIENTS ? 1 : lanesWorth(spec, threads, total);
-  const share = Math.ceil(Math.min(MICRO_TOKENS, most === 1 ? MICRO_TOKENS : total) / most);
+  const oneLane = device !== 'cpu' || shape.kind === 'whole' || trained > MOST_GRADIENTS;
+  const most = oneLane ? 1 : lanesWorth(spec, threads, total);
+  const share = Math.ceil(Math.min(atOnce, most === 1 ? atOnce : total) / most);
   const batch = Math.max(1, Math.min(recipe.batchSize, Math.floor(share / length)));
   const lanes = Math.min(most, Math.ceil(recipe.batchSize / batch));
   const tokens = batch * length;
-  const headRows = Math.min(HEAD_ROWS, tokens);
+  const headRows = Math.min(pieces.headRows, tokens);
 
   const embedding = embedProgram(options, spec, tokens);
   const heads = [headProgram(options, spec, 'train', headRows, outer), headProgram(options, spec, 'loss', headRows)];

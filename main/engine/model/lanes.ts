@@ -109,7 +109,7 @@ export class Lanes {
     model: LaneModel | undefined,
     settings?: (number: number) => TrainSettings,
   ): Promise<(Numbered & { readonly losses: Float32Array })[]> {
-    const numbered = microBatches(batch, lanes).map((micro, number) => ({
+    const numbered = microBatches(batch, lanes, this.#whole.pieces.tokens).map((micro, number) => ({
       micro,
       number,
       settings: settings?.(number),

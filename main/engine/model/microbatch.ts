@@ -2,6 +2,7 @@
 import { FettleError } from '../../contract/errors.ts';
 import type { Batch } from '../types.ts';
 import { firstKey, MASKED, queryBlocks } from '../layers/attention.ts';
+import { PIECES } from './pieces.ts';
 
 /** Some rows of a batch, cut or padded to a length for which programs are compiled. */
 export interface MicroBatch {
@@ -19,8 +20,6 @@ export interface MicroBatch {
   readonly ranks: Int32Array;
 }
 
-/** Tokens of a micro-batch: its widest activation should fit the L3 cache (measured: docs/decisions). */
-export const MICRO_TOKENS = 512;
 /** Lengths are multiples of this, so that few shapes have to be compiled. */
 export const LENGTH_STEP = 32;
 
@@ -45,11 +44,11 @@ export function documentBatch(...rows: readonly Int32Array[]): Batch {
 
 /**
  * @param lanes run at the same time: there is a micro-batch for each where there are rows enough, and those of all lanes
- * together hold MICRO_TOKENS. A row that is longer than its share is a micro-batch by itself.
+ * together hold `most` tokens. A row that is longer than its share is a micro-batch by itself.
  * Rows of like length come together, so that little is padded; rows that are all padding or carry no label are left out.
  * Throws INPUT_INVALID where the batch contradicts itself.
  */
-export function microBatches(batch: Batch, lanes = 1): MicroBatch[] {
+export function microBatches(batch: Batch, lanes = 1, most = PIECES.cpu.tokens): MicroBatch[] {
   checkBatch(batch);
   const rows = Array.from({ length: batch.rows }, (_, row) => describeRow(batch, row));
   // A row's labels are numbered from those of the rows before it.
@@ -61,7 +60,7 @@ export function microBatches(batch: Batch, lanes = 1): MicroBatch[] {
   const used = rows.filter((row) => row.labelled > 0);
   used.sort((a, b) => Number(a.packed) - Number(b.packed) || b.length - a.length || a.row - b.row);
   const total = used.reduce((sum, { length }) => sum + length, 0);
-  const tokens = lanes === 1 ? MICRO_TOKENS : Math.ceil(Math.min(MICRO_TOKENS, total) / lanes);
+  const tokens = lanes === 1 ? most : Math.ceil(Math.min(most, total) / lanes);
   const result: MicroBatch[] = [];
   for (let at = 0; at < used.length;) {
     const { length, packed } = used[at]!;

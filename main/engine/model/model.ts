@@ -25,6 +25,8 @@ export interface LoadOptions {
   readonly threads: number;
   /** Where adapters are trained and losses measured; the host keeps the weights besides, and answers with them. */
   readonly device?: Device;
+  /** There, of a micro-batch: fewer take less of its memory. */
+  readonly deviceTokens?: number | undefined;
   /** Of the frozen base; float32 unless said. What is not float32 wants `rounding`, and bears plain adapters alone. */
   readonly precision?: Precision;
   readonly rounding?: Rounding | undefined;
@@ -44,7 +46,7 @@ export interface LoraOptions extends LoraSettings, TrainOptions {
  */
 export async function loadBase(config: HfConfig, weights: WeightSource, options: LoadOptions): Promise<BaseModel> {
   const host = await openNetwork(config, weights, options);
-  const placed = options.device === 'webgpu' ? await placeNetwork(host) : undefined;
+  const placed = options.device === 'webgpu' ? await placeNetwork(host, options.deviceTokens) : undefined;
   return new BaseModel(host, config, options.lanes, placed);
 }
 

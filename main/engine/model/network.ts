@@ -18,6 +18,7 @@ import {
 } from './segments.ts';
 import { documentBatch, microBatches, packedMasks, type MicroBatch } from './microbatch.ts';
 import type { TrainedTensors } from './parameters.ts';
+import { PIECES, type Pieces } from './pieces.ts';
 import { RotaryTables, setsFor, turnedPositions } from './rotary-tables.ts';
 import type { BaseWeights } from './weights.ts';
 
@@ -38,8 +39,6 @@ export interface TrainSettings {
   readonly seed: number;
 }
 
-/** Labelled rows that go through the head at once: their logits should fit the cache. */
-export const HEAD_ROWS = 128;
 /** A head is compiled for multiples of this, and for one row. */
 const HEAD_STEP = 32;
 
@@ -47,14 +46,22 @@ export class Network {
   readonly spec: ModelSpec;
   readonly cache: SessionCache;
   readonly tables: RotaryTables;
+  readonly pieces: Pieces;
   readonly #memory: Memory;
   /** Held once for all networks that stand beside each other. */
   readonly #held: { weights: BaseWeights };
 
-  constructor(spec: ModelSpec, held: { weights: BaseWeights }, cache: SessionCache, memory: Memory = new HostMemory()) {
+  constructor(
+    spec: ModelSpec,
+    held: { weights: BaseWeights },
+    cache: SessionCache,
+    memory: Memory = new HostMemory(),
+    pieces: Pieces = PIECES[cache.options.device],
+  ) {
     this.spec = spec;
     this.#held = held;
     this.cache = cache;
+    this.pieces = pieces;
     this.#memory = memory;
     this.tables = new RotaryTables(spec, memory);
   }
@@ -217,8 +224,9 @@ export class Network {
   ): AsyncGenerator<HeadChunk> {
     const ofHead = ['head', ...Object.keys(this.weights.final)];
     const own = kind === 'train' ? ofHead.filter((name) => trained?.outer.values[name]) : [];
-    for (let start = 0; start < micro.places.length; start += HEAD_ROWS) {
-      const count = Math.min(HEAD_ROWS, micro.places.length - start);
+    const { headRows } = this.pieces;
+    for (let start = 0; start < micro.places.length; start += headRows) {
+      const count = Math.min(headRows, micro.places.length - start);
       const rows = count === 1 ? 1 : Math.ceil(count / HEAD_STEP) * HEAD_STEP;
       const segment = await headSegment(this.cache, this.spec, kind, rows, own);
       const x = await this.#memory.gather(hidden, micro.places.subarray(start, start + count), rows, 'labelled');
@@ -230,11 +238,11 @@ export class Network {
     }
   }
 
-  /** The losses of a micro-batch, of which each tensor has those of HEAD_ROWS labels. */
+  /** The losses of a micro-batch, of which each tensor has those of so many labels as go through the head at once. */
   async #read(parts: readonly Tensor[], micro: MicroBatch): Promise<Float32Array> {
     const losses = new Float32Array(micro.places.length);
     for (const [i, part] of parts.entries()) {
-      const start = i * HEAD_ROWS;
+      const start = i * this.pieces.headRows;
       losses.set((await this.#memory.read(part)).subarray(0, losses.length - start), start);
     }
     return losses;

@@ -3,6 +3,7 @@ import type { Tensor } from 'onnxruntime-node';
 import { DeviceMemory } from '../segments/device-memory.ts';
 import { SessionCache, type Tensors } from '../segments/session.ts';
 import { Network } from './network.ts';
+import { PIECES } from './pieces.ts';
 import type { BaseWeights } from './weights.ts';
 
 export interface PlacedNetwork {
@@ -10,8 +11,14 @@ export interface PlacedNetwork {
   readonly memory: DeviceMemory;
 }
 
-/** The weights go there once, and what several names share once for all of them. Throws what the runtime does without a device. */
-export async function placeNetwork({ spec, weights, cache }: Network): Promise<PlacedNetwork> {
+/**
+ * The weights go there once, and what several names share once for all of them. Throws what the runtime does without a device.
+ * @param tokens of a micro-batch.
+ */
+export async function placeNetwork(
+  { spec, weights, cache }: Network,
+  tokens: number = PIECES.webgpu.tokens,
+): Promise<PlacedNetwork> {
   const memory = new DeviceMemory();
   const known = new Map<Tensor, Tensor>();
   const place = async (tensors: Tensors): Promise<Tensors> => {
@@ -32,5 +39,5 @@ export async function placeNetwork({ spec, weights, cache }: Network): Promise<P
     layers,
   };
   const sessions = new SessionCache({ ...cache.options, device: 'webgpu' }, new Set(spec.kinds).size);
-  return { network: new Network(spec, { weights: placed }, sessions, memory), memory };
+  return { network: new Network(spec, { weights: placed }, sessions, memory, { ...PIECES.webgpu, tokens }), memory };
 }

@@ -14,6 +14,7 @@ import {
 import { BlockBuilder, type TrainedShape } from '../layers/block.ts';
 import { embed } from '../layers/embedding.ts';
 import { crossEntropy, headPeaks, logits } from '../layers/head.ts';
+import { PIECES } from './pieces.ts';
 import { compileWithBackward, type BackwardPiece } from '../segments/compile.ts';
 import { Session, type RuntimeOptions, type SessionCache } from '../segments/session.ts';
 
@@ -82,7 +83,11 @@ export function maskSegment(
 ): Promise<{ forward: Session }> {
   const window = windowIn(kind, time);
   return cache.get(`masks ${batch}x${time} ${window}`, async () => {
-    const masks = packedMasksFrom(new Scope().input('documents', [batch, time]), window);
+    const masks = packedMasksFrom(
+      new Scope().input('documents', [batch, time]),
+      window,
+      PIECES[cache.options.device].queries,
+    );
     return { forward: await Session.create(emit(masks, cache.options.device), cache.options) };
   });
 }
@@ -133,19 +138,21 @@ export function trainingPiece(options: ProgramOptions, spec: ModelSpec, shape: B
 }
 
 function block(
-  { precision }: ProgramOptions,
+  { device, precision }: ProgramOptions,
   spec: ModelSpec,
   shape: BlockShape,
   training = false,
 ): { builder: BlockBuilder; x: Value; y: Value } {
   const { batch, time, packed } = shape;
+  const { queries } = PIECES[device];
   const scope = new Scope();
   const attention = trainingAttention({
     ...attentionOf(spec, shape.kind, time, longTexts(shape.kind, time) ? 2 * time : time),
     batch,
     time,
     packed,
-    saveProbabilities: probabilityBytes(spec, batch, time) <= PROBABILITY_BYTES,
+    queries,
+    saveProbabilities: probabilityBytes(spec, batch, time, queries) <= PROBABILITY_BYTES,
   });
   const builder = new BlockBuilder(scope, spec, shape.trained, attention, { training, precision });
   const x = scope.input('x', [batch * time, spec.hidden]);
@@ -182,8 +189,9 @@ export function decodeSegment(
 }
 
 /** Of all layers together, with the masked upper half left out by query blocks. */
-export const probabilityBytes = (spec: ModelSpec, batch: number, time: number): number =>
-  4 * spec.layers * batch * spec.heads * queryBlocks(time).reduce((sum, [start, end]) => sum + (end - start) * end, 0);
+export const probabilityBytes = (spec: ModelSpec, batch: number, time: number, queries: number): number =>
+  queryBlocks(time, queries).reduce((sum, [start, end]) => sum + (end - start) * end, 0) *
+  (4 * spec.layers * batch * spec.heads);
 
 /**
  * Of `rows` rows: 'loss' gives `loss`; 'train' gives `loss` (on a graphics processor its sum, weighted by `dy`: what is

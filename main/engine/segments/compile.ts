@@ -1,9 +1,32 @@
 /** @file Turns a piece of a model, written forward only, into programs: forward, forward that saves, backward. */
 import { gradient } from '../autodiff/gradient.ts';
 import { emit, type Program } from '../graph/emit.ts';
-import { accumulate } from '../graph/ops/index.ts';
+import { accumulate, add, concat } from '../graph/ops/index.ts';
 import type { Device } from '../graph/op.ts';
-import { nodeOf, type Scope, type TensorType, type Value } from '../graph/value.ts';
+import { nodeOf, type Scope, type Shape, type TensorType, type Value } from '../graph/value.ts';
+
+/** Matrices of one width, one under the other: a graphics processor is slow at many small things. */
+export interface Stack<T> {
+  readonly name: string;
+  readonly width: number;
+  /** From the top, in the order of their names. */
+  readonly members: readonly T[];
+  /** Of all together. */
+  readonly rows: number;
+}
+
+/** All that a segment trains, in stacks. */
+export function stacksOf<T extends { readonly name: string; readonly shape: Shape }>(
+  matrices: readonly T[],
+): Stack<T>[] {
+  const sorted = matrices.toSorted((a, b) => (a.name < b.name ? -1 : Number(a.name > b.name)));
+  return [...Map.groupBy(sorted, ({ shape }) => shape[1]!)].map(([width, members]) => ({
+    name: `stack.${width}`,
+    width,
+    members,
+    rows: members.reduce((sum, { shape }) => sum + shape[0]!, 0),
+  }));
+}
 
 export interface BackwardPiece {
   /** Gives the outputs and `saved`. */
@@ -18,7 +41,8 @@ export interface BackwardPiece {
  * Forward and backward programs of `y`. What the backward pass needs of the forward pass is saved where it was slow to
  * compute (or marked `keep`), and computed again from the nearest saved values where it was quick.
  * @param wrt inputs whose gradient is wanted: `d.NAME`.
- * @param added inputs whose gradient is added to what is fed as `g.NAME`: `d.NAME` is the sum.
+ * @param added inputs whose gradient is added to what is fed as `g.NAME`: `d.NAME` is the sum. On a graphics processor
+ * those of a width are one, the stack's (`stacksOf`).
  */
 export function compileWithBackward(
   scope: Scope,
@@ -30,10 +54,18 @@ export function compileWithBackward(
   const grads = gradient(y, scope.input('dy', y.shape), [...wrt, ...added]);
   const outputs = new Map<string, Value>();
   wrt.forEach((v, i) => outputs.set(`d.${inputName(v)}`, grads[i]!));
-  added.forEach((v, i) => {
-    const known = scope.input(`g.${inputName(v)}`, v.shape);
-    outputs.set(`d.${inputName(v)}`, accumulate(known, grads[wrt.length + i]!));
-  });
+  const summed = added.map((v, i) => ({ name: inputName(v), shape: v.shape, gradient: grads[wrt.length + i]! }));
+  if (device === 'cpu')
+    for (const { name, shape, gradient } of summed)
+      outputs.set(`d.${name}`, accumulate(scope.input(`g.${name}`, shape), gradient));
+  else
+    for (const { name, members } of stacksOf(summed)) {
+      const all = concat(
+        members.map(({ gradient }) => gradient),
+        0,
+      );
+      outputs.set(`d.${name}`, add(scope.input(`g.${name}`, all.shape), all));
+    }
 
   const forwardValues = reachable(y);
   const saved = new Map<Value, string>();

@@ -5,11 +5,13 @@ import { Scope } from '../graph/value.ts';
 import { DeviceMemory } from './device-memory.ts';
 import { tensor, type Tensors } from './session.ts';
 
-/** Sizes of a product: rows, inputs, outputs. The small one shows whether the large one is worth waiting for. */
+/** Sizes of a product: rows, inputs, outputs. Each shows whether the next one is worth waiting for. */
 const SMALL = [64, 256, 256] as const;
 const LARGE = [512, 2048, 2048] as const;
-/** Billions of operations a second below which a device is none that anybody would train on. */
-const SLOW = 20;
+/** Milliseconds that a small one takes at most on a device that anybody would train on: it is mostly waited for. */
+const SMALL_MS = 5;
+/** The same of one large product, before many are measured. */
+const LARGE_MS = 100;
 const ROUNDS = 3;
 /** Products in a round of large ones: only the last one's result is waited for. */
 const MANY = 20;
@@ -21,14 +23,20 @@ const MANY = 20;
 export async function measureDevice(): Promise<number> {
   const memory = new DeviceMemory();
   try {
-    const small = await speedOf(memory, SMALL, 1);
-    return small < SLOW ? small : await speedOf(memory, LARGE, MANY);
+    const small = await millisecondsOf(memory, SMALL, 1);
+    if (small > SMALL_MS) return speed(SMALL, small);
+    const large = await millisecondsOf(memory, LARGE, 1);
+    return speed(LARGE, large > LARGE_MS ? large : await millisecondsOf(memory, LARGE, MANY));
   } finally {
     await memory.release();
   }
 }
 
-async function speedOf(
+const speed = ([rows, from, to]: readonly [number, number, number], milliseconds: number): number =>
+  (2 * rows * from * to) / milliseconds / 1e6;
+
+/** Of one product, the best of some rounds. */
+async function millisecondsOf(
   memory: DeviceMemory,
   [rows, from, to]: readonly [number, number, number],
   products: number,
@@ -57,5 +65,5 @@ async function speedOf(
     if (Math.abs(found! / (rows * to * from) - 1) > 1e-3)
       throw new Error(`the device multiplies wrongly: ${found} in place of ${rows * to * from}`);
   }
-  return (2 * rows * from * to) / best / 1e6;
+  return best;
 }

@@ -28,6 +28,8 @@ const SESSION_CONFIG: Readonly<Record<Device, Readonly<Record<string, string>>>>
   // An op that the device lacks would run on the CPU unseen, with everything it needs carried there and back.
   webgpu: { disable_cpu_ep_fallback: '1' },
 };
+/** Products are written as the device does them best: the runtime is not to put a Transpose back into its Gemm. */
+const OPTIMISERS_LEFT_OUT = 'GemmTransposeFusion';
 
 /** What a person can do where a graphics processor, its driver or its memory gives up. */
 export const DEVICE_HINT =
@@ -75,7 +77,10 @@ export class Session {
       enableCpuMemArena: false,
       logSeverityLevel: 3,
       ...(options.device === 'webgpu' && results === 'device' ? { preferredOutputLocation: 'gpu-buffer' } : {}),
-      extra: { session: SESSION_CONFIG[options.device] },
+      extra: {
+        session: SESSION_CONFIG[options.device],
+        ...(options.device === 'webgpu' ? { optimization: { disable_specified_optimizers: OPTIMISERS_LEFT_OUT } } : {}),
+      },
     });
     const session = options.device === 'cpu' ? await opening : await opening.catch(deviceFailed);
     return new Session(program, session, options.device);

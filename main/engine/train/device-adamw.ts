@@ -1,15 +1,18 @@
-/** @file AdamW and clipping on a graphics processor: one segment a step for all that a layer trains, and only the norm comes out. */
+/** @file AdamW and clipping on a graphics processor: all layers at once, in stacks of matrices of one width; only the norm comes out. */
 import type { Tensor } from 'onnxruntime-node';
 import { emit, type Program } from '../graph/emit.ts';
-import { add, div, mul, reduceSum, sqrt, sub } from '../graph/ops/index.ts';
+import { add, concat, div, mul, reduceSum, sqrt, sub } from '../graph/ops/index.ts';
 import { Scope, type Value } from '../graph/value.ts';
-import type { DeviceParameters } from '../model/device-parameters.ts';
-import type { View } from '../model/parameters.ts';
-import { tensor, zeros, type Tensors } from '../segments/session.ts';
-import type { AdamWOptions, Optimizer } from '../types.ts';
+import { inLayer, type DeviceParameters, type Member } from '../model/device-parameters.ts';
+import { tensor, type Tensors } from '../segments/session.ts';
+import type { AdamWOptions, Optimizer, ParameterSet } from '../types.ts';
 import { clipFactor, decayOf, rateFactor } from './adamw.ts';
 
-type Moments = Readonly<Record<string, Tensor>>;
+/** By stack. */
+interface Moments {
+  readonly first: Tensors;
+  readonly second: Tensors;
+}
 
 /** The same update as train/adamw.ts makes on the host, in float32 throughout. */
 export class DeviceAdamW implements Optimizer {
@@ -18,8 +21,8 @@ export class DeviceAdamW implements Optimizer {
   steps = 0;
   readonly #parameters: DeviceParameters;
   readonly #options: AdamWOptions;
-  /** By layer; undefined before the first step, or where the host's are newer. */
-  #moments: { first: Moments; second: Moments }[] | undefined;
+  /** Undefined before the first step, or where the host's are newer. */
+  #moments: Moments | undefined;
   #factor = 1;
 
   constructor(parameters: DeviceParameters, options: AdamWOptions) {
@@ -31,49 +34,47 @@ export class DeviceAdamW implements Optimizer {
 
   async zero(): Promise<void> {
     await this.#parameters.place();
-    for (const layer of this.#parameters.layers) layer.forget();
+    this.#parameters.forgetGradients();
   }
 
   async clip(maxNorm: number): Promise<number> {
-    const { memory, layers } = this.#parameters;
-    const session = await memory.program('norm', () => normProgram(layers[0]!.views));
-    let sum: Tensor = zeros([1, 1]);
-    for (const { gradients } of layers) sum = (await memory.run(session, [gradients, { sum }], 'norm'))['y']!;
-    const norm = Math.sqrt((await memory.read(sum))[0]!);
+    const { memory } = this.#parameters;
+    const session = await memory.program('norm', () => this.#normProgram());
+    const { squares } = await memory.run(session, [await this.#gradients()], 'norm');
+    const norm = Math.sqrt((await memory.read(squares!))[0]!);
     this.#factor = clipFactor(norm, maxNorm);
     return norm;
   }
 
   async step(learningRate: number): Promise<void> {
-    const { memory, layers } = this.#parameters;
+    const { memory, stacks } = this.#parameters;
     const { beta1, beta2 } = this.#options;
     this.steps++;
-    const moments = await this.#moved();
-    const session = await memory.program('adamw', () => this.#program(layers[0]!.views));
-    const number = (x: number): Tensor => tensor(Float32Array.of(x), [1]);
+    const { first, second } = await this.#moved();
+    const session = await memory.program('adamw', () => this.#program());
+    const number = (x: number): Tensor => tensor(Float32Array.of(x), [1, 1]);
     const numbers = {
       factor: number(this.#factor),
       rate: number(learningRate),
       correction1: number(1 / (1 - beta1 ** this.steps)),
       correction2: number(1 / Math.sqrt(1 - beta2 ** this.steps)),
     };
+    const fed = (kind: string, tensors: Tensors): Tensors =>
+      Object.fromEntries(stacks.map(({ name }) => [`${kind}.${name}`, tensors[name]!]));
+    const from = [
+      numbers,
+      await this.#gradients(),
+      fed('value', this.#parameters.values),
+      fed('first', first),
+      fed('second', second),
+    ];
     const places = Object.fromEntries([...session.program.outputs.keys()].map((name) => [name, null]));
-    for (const [index, layer] of layers.entries()) {
-      const { first, second } = moments[index]!;
-      const from = [
-        layer.gradients,
-        numbers,
-        named('value', layer.values),
-        named('first', first),
-        named('second', second),
-      ];
-      const made = await memory.run(session, from, 'adamw', places);
-      const part = (kind: string): Moments =>
-        Object.fromEntries(layer.views.map(({ name }) => [name, made[`next.${kind}.${name}`]!]));
-      for (const old of [...Object.values(first), ...Object.values(second)]) this.#parameters.free(old);
-      layer.replaceValues(part('value'));
-      moments[index] = { first: part('first'), second: part('second') };
-    }
+    const made = await memory.run(session, from, 'adamw', places);
+    const next = (kind: string): Tensors =>
+      Object.fromEntries(stacks.map(({ name }) => [name, made[`next.${kind}.${name}`]!]));
+    this.#freeMoments();
+    this.#moments = { first: next('first'), second: next('second') };
+    await this.#parameters.replaceValues(next('value'));
   }
 
   restore(first: Float32Array, second: Float32Array, steps: number): void {
@@ -84,66 +85,100 @@ export class DeviceAdamW implements Optimizer {
 
   async read(): Promise<void> {
     await this.#parameters.read();
-    const moments = this.#moments;
-    if (!moments) return;
-    await this.#parameters.download((_, index) => moments[index]!.first, this.first);
-    await this.#parameters.download((_, index) => moments[index]!.second, this.second);
+    if (!this.#moments) return;
+    await this.#parameters.download(this.#moments.first, this.first);
+    await this.#parameters.download(this.#moments.second, this.second);
   }
 
   async write(): Promise<void> {
     this.#parameters.replace();
     await this.#parameters.place();
-    for (const { first, second } of this.#moments ?? [])
-      for (const old of [...Object.values(first), ...Object.values(second)]) this.#parameters.free(old);
+    this.#freeMoments();
     this.#moments = undefined;
   }
 
   /** The moments where they are used, from the host's at the first step. */
-  async #moved(): Promise<{ first: Moments; second: Moments }[]> {
-    if (this.#moments) return this.#moments;
-    const moments: { first: Moments; second: Moments }[] = [];
-    for (const { views } of this.#parameters.layers)
-      moments.push({
-        first: await this.#parameters.upload(views, this.first),
-        second: await this.#parameters.upload(views, this.second),
-      });
-    return (this.#moments = moments);
+  async #moved(): Promise<Moments> {
+    return (this.#moments ??= {
+      first: await this.#parameters.upload(this.first),
+      second: await this.#parameters.upload(this.second),
+    });
   }
 
-  #program(views: readonly View[]): Program {
+  #freeMoments(): void {
+    const { first = {}, second = {} } = this.#moments ?? {};
+    for (const old of [...Object.values(first), ...Object.values(second)]) this.#parameters.memory.free(old);
+  }
+
+  /** Those of all layers, as `gradient.STACK`; valid until the next call. */
+  async #gradients(): Promise<Tensors> {
+    const { memory, layers } = this.#parameters;
+    const session = await memory.program('gradients', () => this.#gradientsProgram());
+    const from = layers.map(({ stacks }, layer) =>
+      Object.fromEntries(Object.entries(stacks).map(([name, sum]) => [inLayer(layer, name), sum])),
+    );
+    return memory.run(session, from, 'gradients');
+  }
+
+  #gradientsProgram(): Program {
+    const { layers, stacks } = this.#parameters;
+    const scope = new Scope();
+    const ofAll = stacks.map(({ name, rows, width }): [string, Value] => [
+      `gradient.${name}`,
+      concat(
+        layers.map((_, layer) => scope.input(inLayer(layer, name), [rows, width])),
+        0,
+      ),
+    ]);
+    return emit(new Map(ofAll), 'webgpu');
+  }
+
+  /** `squares` [1, 1], summed along one axis after the other, so that many work at it. */
+  #normProgram(): Program {
+    const scope = new Scope();
+    const sums = this.#parameters.stacks.map(({ name, width }) => {
+      const gradient = scope.input(`gradient.${name}`, [this.#parameters.rows(name), width]);
+      return reduceSum(reduceSum(mul(gradient, gradient), [1]), [0]);
+    });
+    return emit(new Map([['squares', sums.reduce((a, b) => add(a, b))]]), 'webgpu');
+  }
+
+  #program(): Program {
     const { beta1, beta2, epsilon } = this.#options;
     const scope = new Scope();
     const [factor, learningRate, correction1, correction2] = ['factor', 'rate', 'correction1', 'correction2'].map(
-      (name) => scope.input(name, [1]),
+      (name) => scope.input(name, [1, 1]),
     ) as [Value, Value, Value, Value];
     const outputs = new Map<string, Value>();
     const of = (x: Value, share: number): Value => mul(x, scope.scalar(share));
-    for (const { name, shape, offset } of views) {
-      const entry = this.#parameters.host.entries.find((each) => each.offset === offset)!;
-      const input = (kind: string): Value => scope.input(`${kind}.${name}`, shape);
-      const rate = of(learningRate, rateFactor(entry, this.#options));
-      const gradient = mul(input('g'), factor);
+    for (const { name, width } of this.#parameters.stacks) {
+      const rows = this.#parameters.rows(name);
+      const input = (kind: string): Value => scope.input(`${kind}.${name}`, [rows, width]);
+      const members = this.#parameters.members.get(name)!;
+      const rate = mul(
+        learningRate,
+        this.#each(scope, members, (entry) => rateFactor(entry, this.#options)),
+      );
+      const decay = this.#each(scope, members, (entry) => decayOf(entry, this.#options));
+      const gradient = mul(input('gradient'), factor);
       const m = add(of(input('first'), beta1), of(gradient, 1 - beta1));
       const v = add(of(input('second'), beta2), of(mul(gradient, gradient), 1 - beta2));
       const step = div(mul(m, mul(rate, correction1)), add(mul(sqrt(v), correction2), scope.scalar(epsilon)));
-      const kept = mul(input('value'), sub(scope.scalar(1), of(rate, decayOf(entry, this.#options))));
-      outputs.set(`next.value.${name}`, sub(kept, step));
+      outputs.set(`next.value.${name}`, sub(mul(input('value'), sub(scope.scalar(1), mul(rate, decay))), step));
       outputs.set(`next.first.${name}`, m);
       outputs.set(`next.second.${name}`, v);
     }
     return emit(outputs, 'webgpu');
   }
-}
 
-const named = (kind: string, tensors: Tensors): Tensors =>
-  Object.fromEntries(Object.entries(tensors).map(([name, each]) => [`${kind}.${name}`, each]));
-
-/** `sum` and the squares of all gradients of a layer, [1, 1]; along one axis after the other, so that many work at it. */
-function normProgram(views: readonly View[]): Program {
-  const scope = new Scope();
-  const squares = views.map(({ name, shape }) => {
-    const gradient = scope.input(`g.${name}`, shape);
-    return reduceSum(reduceSum(mul(gradient, gradient), [1]), [0]);
-  });
-  return emit(new Map([['y', squares.reduce(add, scope.input('sum', [1, 1]))]]), 'webgpu');
+  /** A number for each row: one for all where it is the same, [1, 1], else [rows, 1]. */
+  #each(scope: Scope, members: readonly Member[], of: (entry: ParameterSet['entries'][number]) => number): Value {
+    const byOffset = new Map(this.#parameters.host.entries.map((entry) => [entry.offset, entry]));
+    const numbers = members.map(({ offset }) => of(byOffset.get(offset)!));
+    if (numbers.every((number) => number === numbers[0])) return scope.constant(Float32Array.of(numbers[0]!), [1, 1]);
+    const rows = members.at(-1)!.to;
+    const all = new Float32Array(rows);
+    members.forEach(({ from, to }, i) => all.fill(numbers[i]!, from, to));
+    return scope.constant(all, [rows, 1]);
+  }
 }

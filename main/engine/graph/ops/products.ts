@@ -1,5 +1,5 @@
 /** @file Matrix products: Gemm for two matrices, bmm for stacks of them. */
-import { CONTRIB, ends, type Op } from '../op.ts';
+import { CONTRIB, ends, type Emitter, type Op } from '../op.ts';
 import { ShapeError, type Attrs, type Value } from '../value.ts';
 import { broadcast, unbroadcast } from './elementwise.ts';
 
@@ -15,6 +15,13 @@ const matrix = (v: Value, transposed: number): [number, number] => {
   return transposed ? [n, m] : [m, n];
 };
 
+/** The name of a value with its last two axes exchanged. */
+function turned(to: Emitter, name: string, rank: number): string {
+  const out = to.fresh();
+  to.node('Transpose', [name], [out], { perm: [...Array(rank - 2).keys(), rank - 1, rank - 2] });
+  return out;
+}
+
 /** alpha op(a) op(b) + c, with c of the result's shape or a row [n]. */
 export const gemmOp: Op<Product> = {
   name: 'gemm',
@@ -29,7 +36,11 @@ export const gemmOp: Op<Product> = {
   },
   emit: (to, node) => {
     const { transA, transB, alpha } = node.attrs;
-    to.node('Gemm', ...ends(to, node), { transA, transB, alpha: { float: alpha } });
+    const [[a, b, ...c], outputs] = ends(to, node);
+    // A graphics processor reads the rows of b across: turned before, the product takes half the time or less.
+    const turn = to.device === 'webgpu' && transB === 1;
+    const attributes = { transA, transB: turn ? 0 : transB, alpha: { float: alpha } };
+    to.node('Gemm', [a!, turn ? turned(to, b!, 2) : b!, ...c], outputs, attributes);
   },
   vjp: ({ inputs: [a, b, c], attrs: { transA, transB, alpha } }, [dy]) => {
     const [ta, tb] = [transA === 1, transB === 1];
@@ -56,16 +67,12 @@ const bmmOp: Op<Product> = {
     const { transA, transB, alpha } = node.attrs;
     if (to.device === 'cpu')
       return to.node('FusedMatMul', inputs, [y!], { transA, transB, alpha: { float: alpha } }, CONTRIB);
-    const turned = inputs.map((name, i) => {
-      if (!(i === 0 ? transA : transB)) return name;
-      const rank = node.inputs[i]!.shape.length;
-      const out = to.fresh();
-      to.node('Transpose', [name], [out], { perm: [...Array(rank - 2).keys(), rank - 1, rank - 2] });
-      return out;
-    });
-    if (alpha === 1) return to.node('MatMul', turned, [y!]);
+    const plain = inputs.map((name, i) =>
+      (i === 0 ? transA : transB) ? turned(to, name, node.inputs[i]!.shape.length) : name,
+    );
+    if (alpha === 1) return to.node('MatMul', plain, [y!]);
     const product = to.fresh();
-    to.node('MatMul', turned, [product]);
+    to.node('MatMul', plain, [product]);
     to.node('Mul', [product, to.scalar(alpha)], [y!]);
   },
   vjp: ({ inputs: [a, b], attrs: { transA, transB, alpha } }, [dy]) => {
