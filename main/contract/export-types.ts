@@ -69,6 +69,12 @@ export const textInWords = ({ texts, faults }: NonNullable<Proof['text']>): stri
     ? `${texts} texts and conversations are cut, framed and ended by the files as by the run`
     : `The files treat text otherwise than the run: ${faults.join('; ')}`;
 
+/** Where the run was not asked for this export itself; else null. */
+export const keptInWords = ({ asked }: Proof): string | null =>
+  asked?.kept
+    ? `${asked.at.slice(0, 16).replace('T', ' ')} UTC, for an earlier export: its model, checkpoint, prompts and rows are the same`
+    : null;
+
 /** The proof in one sentence. */
 export function proofInWords({
   tokensEqual,

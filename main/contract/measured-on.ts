@@ -1,5 +1,5 @@
 /** @file What the held-out rows of a comparison were, in sentences that the page, the command and the report share. */
-import type { ComparisonResult } from './entities.ts';
+import type { BlindTest, ComparisonResult } from './entities.ts';
 import { count } from './figures.ts';
 
 type Measured = Pick<ComparisonResult, 'learned' | 'maxLength' | 'suites'>;
@@ -12,6 +12,10 @@ export function rowsInWords({ learned, maxLength, suites }: Measured): string[] 
     ...(maxLength === null ? [] : [`Of each held-out row, up to ${count(maxLength)} tokens count for the loss.`]),
   ];
 }
+
+/** Of a blind test: without the names, which come at the end. */
+export const leftOutOf = ({ learned }: Pick<BlindTest, 'learned'>): string[] =>
+  learned ? learnedInWords({ rows: learned.rows, unchecked: learned.known ? [] : ['one of the two'] }) : [];
 
 function learnedInWords(learned: Measured['learned']): string[] {
   if (!learned) return ['Nobody looked whether a compared model had learned from these rows: compare again.'];

@@ -1,7 +1,7 @@
 /** @file The model card that travels with an export: lineage, recipe, data in numbers, measured results. Nothing of the data itself, no path of this machine. */
 import { howToInMarkdown, type Handed } from '../contract/clients.ts';
 import type { AdviceStrategy, Checkpoint, Comparison, Export, Imported, Proof } from '../contract/entities.ts';
-import { proofInWords, textInWords } from '../contract/export-types.ts';
+import { keptInWords, proofInWords, textInWords } from '../contract/export-types.ts';
 import type { Recipe, Strategy } from '../contract/recipe.ts';
 import { scorecard } from './card-scorecard.ts';
 import { code, count, nats, plain, table, yaml } from './markdown.ts';
@@ -82,6 +82,7 @@ export function modelCard(
 ): string {
   const { base, data, recipe, checkpoint, imported } = facts;
   const adapter = format === 'adapter' || format === 'gguf-adapter';
+  const kept = keptInWords(proof);
   return [
     '---',
     ...(base.license ? [`license: ${yaml(base.license)}`] : []),
@@ -157,6 +158,7 @@ export function modelCard(
             ['Loss on held-out rows of this checkpoint', nats(checkpoint?.heldOutLoss ?? null)],
           ] as const)),
       ['Proof of this export', proofInWords(proof)],
+      ...(kept === null ? [] : [['The run was asked', kept] as const]),
       ...(proof.text ? [['Its text', textInWords(proof.text)] as const] : []),
       ...proof.readers.map(({ name, found }) => [`Read by ${name}`, found] as const),
     ]),

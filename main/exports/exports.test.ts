@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -141,6 +142,74 @@ describe('what is exported', () => {
     await tiny.close();
     expect(readFileSync(join(made.folder, 'README.md'), 'utf8')).toContain('from_pretrained("base")');
     await expect(begin({ format: 'gguf', withBase: true })).rejects.toMatchObject({ code: 'INPUT_INVALID' });
+  });
+});
+
+describe('what the run answers to the questions of a proof', () => {
+  const home = join(folder, 'home', 'projects', 'shop');
+  const kept = join(home, 'runs', 'shop-1', 'proof-answers');
+  let made = 0;
+  /** Whether the run was asked for it, and what the proof says of that. */
+  async function asked(request: Partial<InputOf<'exports.start'>> = {}): Promise<[boolean, boolean | undefined]> {
+    const stages = new Set<string>();
+    const stop = app.client.subscribe('jobs', 0, (_, { job }) => void stages.add(`${job.subject}: ${job.stage}`));
+    const begun = await begin({ format: 'adapter', ...request, out: out(`asked-${made++}`) });
+    const { error, proof, folder: files } = await ended(begun);
+    stop();
+    expect([error, proof?.verdict]).toEqual([null, 'equal']);
+    expect(JSON.parse(readFileSync(join(files, 'proof.json'), 'utf8'))).toMatchObject({ asked: proof!.asked });
+    return [stages.has(`${begun.id}: Asking the run`), proof!.asked?.kept];
+  }
+  /** A file changed while something is done. */
+  async function changed<T>(path: string, change: (was: Buffer) => Buffer, work: () => Promise<T>): Promise<T> {
+    const was = readFileSync(path);
+    writeFileSync(path, change(was));
+    try {
+      return await work();
+    } finally {
+      writeFileSync(path, was);
+    }
+  }
+  const [ASKED, KEPT] = [
+    [true, false],
+    [false, true],
+  ];
+
+  it('is asked once of a checkpoint, whatever the format', async () => {
+    rmSync(kept, { recursive: true, force: true });
+    expect(await asked({ format: 'safetensors' })).toEqual(ASKED);
+    expect(await asked({ format: 'gguf', dtype: 'f32' })).toEqual(KEPT);
+    expect(await asked()).toEqual(KEPT);
+    const other = run.checkpoints.find((each) => !each.best)!.name;
+    expect(await asked({ checkpoint: other })).toEqual(ASKED);
+    expect(await asked()).toEqual(KEPT);
+  });
+
+  it('is asked again where the checkpoint’s weights, the rows or the base are other ones, or what was kept is damaged', async () => {
+    expect(await asked()).toEqual(KEPT);
+    const best = run.checkpoints.find((each) => each.best)!.name;
+    const adapter = join(home, 'runs', 'shop-1', 'checkpoints', best, 'adapter_model.safetensors');
+    // As where a run was deleted, and another one has its name: the last bit of one weight.
+    const otherWeight = (was: Buffer): Buffer => {
+      const bytes = Buffer.from(was);
+      bytes[bytes.length - 4]! ^= 1;
+      return bytes;
+    };
+    expect(await changed(adapter, otherWeight, () => asked())).toEqual(ASKED);
+    const rows = join(home, 'datasets', run.dataset!, 'rows.jsonl');
+    const otherRows = (was: Buffer): Buffer => Buffer.from(was.toString().replaceAll('writes that', 'writez that'));
+    expect(await changed(rows, otherRows, () => asked())).toEqual(ASKED);
+    for (const name of readdirSync(kept)) writeFileSync(join(kept, name), 'not answers');
+    expect(await asked()).toEqual(ASKED);
+    expect(await asked()).toEqual(KEPT);
+    const weights = join(folder, 'home', 'models', 'tiny', 'model.safetensors');
+    utimesSync(weights, 1, 1);
+    expect(await asked()).toEqual(ASKED);
+  });
+
+  it('goes with the run', () => {
+    expect(readdirSync(kept).length).toBeGreaterThan(0);
+    expect(kept.startsWith(app.core.home.run('shop', run.id))).toBe(true);
   });
 });
 

@@ -8,9 +8,11 @@ import { trainsBy } from '../contract/trains.ts';
 import type { ParsedInputOf } from '../contract/api.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
+import { answersOf } from '../runs/folders.ts';
 import { checkpointNamed } from '../runs/train.ts';
 import type { ExportEvent, ExportJob, ExportResult } from '../workers/export.ts';
 import { cardFacts, stagesUnder, type Parts, type Stage } from './facts.ts';
+import { forgetOldest } from './kept-answers.ts';
 import { checkUntaken, clearInterrupted, makeStaging } from './room.ts';
 
 export interface Exports {
@@ -165,6 +167,7 @@ export function createExports(core: Core, parts: Parts): Exports {
       folder,
       model: models.pathOf(run.model),
       adapter: runs.checkpointFolder(run, checkpoint),
+      answersFolder: answersOf(core.home.run(run.project, run.id)),
       under: runs.under(run.id),
       alone,
       withBase,
@@ -203,6 +206,10 @@ export function createExports(core: Core, parts: Parts): Exports {
       if (proof)
         db.prepare('UPDATE export SET result = ? WHERE id = ?').run(JSON.stringify({ failed: true, proof }), id);
       throw error;
+    } finally {
+      await forgetOldest(core.home.projects).catch((error: unknown) =>
+        core.log.warn('answers that were kept of runs could not be cleared', { error: String(error) }),
+      );
     }
   });
 

@@ -100,6 +100,7 @@ export function compareAnswers(expected: Answers, found: Answers, dtype: ExportT
   const within = dtype === 'f32' ? asked && ties && exact : near;
   return {
     by,
+    asked: null,
     prompts: replays.length,
     tokensCompared,
     tokensEqual,

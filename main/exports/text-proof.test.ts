@@ -10,6 +10,7 @@ import { readTextFiles } from '../formats/huggingface/read.ts';
 import { writeModelFolder } from '../formats/huggingface/write.ts';
 import type { ModelFiles } from '../formats/model.ts';
 import { openModel } from '../formats/open.ts';
+import { tokenizerFromJson } from '../formats/tokenizer.ts';
 import { proveText } from './text-proof.ts';
 
 type Json = Record<string, unknown>;
@@ -53,6 +54,48 @@ describe('text', () => {
     const back = join(folder, 'back');
     await writeModelFolder(back, { ...files, weights: run.weights, config: run.config }, { dtype: 'f32' });
     expect(proveText(files, await readTextFiles(back), asked)).toMatchObject({ faults: [] });
+  });
+
+  describe('whose control tokens swallow the white space after them', () => {
+    /** Tokens that llama.cpp wants to see of a Phi-3. */
+    const MORE = ['<unk>', '<s>', '</s>'];
+    let wide: ModelFiles;
+    beforeAll(async () => {
+      wide = await openModel(await writeTinyModel(join(folder, 'wide'), { sizes: { vocab: 259 + MORE.length } }));
+    });
+    afterAll(() => wide.close());
+
+    /** The model with a tokenizer of which these do, written as GGUF under a name. */
+    async function faultsAsGguf(swallowing: readonly string[], name: string, more = MORE): Promise<string[]> {
+      const { added_tokens: added, ...json } = wide.tokenizer.toJson() as { added_tokens: { content: string }[] };
+      const all = [...added, ...more.map((content, i) => ({ ...added[0]!, id: 259 + i, content }))];
+      const tokens = all.map((token) => ({ ...token, rstrip: swallowing.includes(token.content) }));
+      const files = { ...wide, tokenizer: tokenizerFromJson({ ...json, added_tokens: tokens }) };
+      const path = join(folder, `made-${made++}.gguf`);
+      await writeModelGguf(path, files, 'f32', { name, license: null });
+      const read = await openModel(path);
+      await read.close();
+      const texts = asked.map((ids) => files.tokenizer.encode(run.tokenizer.decode(ids), { parseSpecial: true }));
+      return proveText(files, read, texts).faults;
+    }
+    const AS_PHI3 = ['<|im_start|>', '<|im_end|>', '</s>'];
+
+    it('is the same where all of them do as Phi-3’s, whatever the project is called', async () => {
+      expect(await faultsAsGguf(AS_PHI3, 'shop, run 1')).toEqual([]);
+      expect(await faultsAsGguf(AS_PHI3, 'phi-3, run 1')).toEqual([]);
+      // llama.cpp goes by the name.
+      expect(await faultsAsGguf([], 'phi3, run 1')).toEqual([]);
+    });
+
+    it('is refused in one sentence where GGUF cannot say it, and only where a conversation has other tokens by it', async () => {
+      await expect(faultsAsGguf(['<|im_end|>'], 'shop, run 1')).rejects.toMatchObject({
+        code: 'EXPORT_UNSUPPORTED',
+        message: expect.stringContaining('<|im_end|> swallow the white space') as string,
+      });
+      // As Phi-3's, but no file that llama.cpp would load under its name.
+      await expect(faultsAsGguf(AS_PHI3, 'shop, run 1', [])).rejects.toMatchObject({ code: 'EXPORT_UNSUPPORTED' });
+      expect(await faultsAsGguf(['<|endoftext|>'], 'shop, run 1')).toEqual([]);
+    });
   });
 
   it('that is cut by another tokenizer is found', async () => {

@@ -21,6 +21,8 @@ export interface Tokenizer {
   readonly startIds: readonly number[];
   /** Special (control) tokens by id. */
   readonly special: ReadonlyMap<number, string>;
+  /** Those of them, as Phi-3's, that take the white space before or after them away: it becomes no token. */
+  readonly swallowing: ReadonlyMap<number, { readonly before: boolean; readonly after: boolean }>;
   /** `parseSpecial`: special tokens written in the text become their ids (templates need it; people's text must not). Adds no bos or eos: `startIds` is for where a text begins. */
   encode(text: string, options?: { readonly parseSpecial?: boolean }): number[];
   decode(ids: readonly number[], options?: { readonly skipSpecial?: boolean }): string;

@@ -9,6 +9,8 @@ const AddedToken = z.looseObject({
   id: z.int().min(0),
   content: z.string().min(1),
   special: z.boolean().default(false),
+  lstrip: z.boolean().default(false),
+  rstrip: z.boolean().default(false),
 });
 const Json = z.looseObject({
   added_tokens: z.array(AddedToken).default([]),
@@ -41,7 +43,13 @@ export function tokenizerFromJson(json: unknown, { bosToken, eosToken }: Tokeniz
     );
   const { added_tokens: added, model } = parsed.data;
   if (!KINDS.includes(model.type)) throw unsupported(`its kind is ${model.type}`);
-  const special = new Map(added.filter((token) => token.special).map(({ id, content }) => [id, content]));
+  const control = added.filter((token) => token.special);
+  const special = new Map(control.map(({ id, content }) => [id, content]));
+  const swallowing = new Map(
+    control
+      .filter(({ lstrip, rstrip }) => lstrip || rstrip)
+      .map(({ id, lstrip, rstrip }) => [id, { before: lstrip, after: rstrip }]),
+  );
   const knowing = build(json);
   /** Made at its first use: it takes as long as the other. */
   let literal: Fast | undefined;
@@ -65,6 +73,7 @@ export function tokenizerFromJson(json: unknown, { bosToken, eosToken }: Tokeniz
     eosId: idOf(eosToken),
     startIds: startIds(parsed.data.post_processor, (token) => idOf(token)),
     special,
+    swallowing,
     encode(text, { parseSpecial = false } = {}) {
       // Half a surrogate pair is no character; as UTF-8 it would be the replacement character.
       const whole = text.toWellFormed();

@@ -8,9 +8,10 @@ import { FettleError, toFettleError } from '../contract/errors.ts';
 import type { Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
 import type { Datasets } from '../datasets/index.ts';
+import { learnedFrom } from '../datasets/learned.ts';
 import { openingOf } from '../datasets/opening.ts';
-import { readRows } from '../datasets/rows.ts';
-import { resolveTarget } from '../evaluation/targets.ts';
+import { readRows, type StoredRow } from '../datasets/rows.ts';
+import { learnedBy, resolveTarget, type ResolvedTarget } from '../evaluation/targets.ts';
 import { countVotes } from '../evaluation/votes.ts';
 import type { Models } from '../models/index.ts';
 import type { Projects } from '../projects/index.ts';
@@ -26,6 +27,7 @@ const Request = z.object({
   targets: z.tuple([z.string(), z.string()]),
   labels: z.tuple([z.string(), z.string()]),
   source: z.string(),
+  learned: z.object({ rows: z.int(), known: z.boolean() }).nullable().default(null),
   system: z.string(),
   sampling: Sampling,
 });
@@ -107,7 +109,7 @@ export function createBlind(
 
   /** What may be known of it: before the end nothing tells whose answer is whose. */
   function view(found: Row): BlindTest {
-    const { targets, labels, source, system, sampling } = requestOf(found);
+    const { targets, labels, source, learned, system, sampling } = requestOf(found);
     const items = itemsOf(found.id);
     const votes = [0, 0];
     for (const { vote, first } of items)
@@ -119,6 +121,7 @@ export function createBlind(
       project: found.project,
       source,
       prompts: items.length,
+      learned,
       system,
       sampling,
       count: countVotes(votes[0]!, votes[1]!, chosen('tie')),
@@ -167,22 +170,33 @@ export function createBlind(
     return seen;
   };
 
-  async function promptsFor(input: ParsedInputOf<'blind.start'>): Promise<{ source: string; prompts: Prompt[] }> {
+  type Found = Pick<Request, 'source' | 'learned'> & { readonly prompts: Prompt[] };
+
+  async function promptsFor(input: ParsedInputOf<'blind.start'>, targets: readonly ResolvedTarget[]): Promise<Found> {
     const { project, dataset, file, prompts, most } = input;
-    if (prompts) return { source: 'your own prompts', prompts: prompts.slice(0, most).map(user) };
+    if (prompts) return { source: 'your own prompts', learned: null, prompts: prompts.slice(0, most).map(user) };
     if (file !== undefined) {
       const found = await promptsIn(resolve(file), most);
-      return { source: 'your own prompts, from a file', prompts: found.map((turns) => [...turns]) };
+      return { source: 'your own prompts, from a file', learned: null, prompts: found.map((turns) => [...turns]) };
     }
     const data = dataset === undefined ? withQuestions(datasets.list(project)) : datasets.show(project, dataset);
-    const found: Prompt[] = [];
-    for await (const { split, messages, text } of readRows(datasets.rowsFile(project, data.id))) {
-      if (split !== 'held-out') continue;
-      const first = messages?.findIndex((turn) => turn.role === 'assistant') ?? -1;
-      if (text !== undefined) found.push(openingOf(text));
-      else if (messages && first > 0) found.push(messages.slice(0, first));
+    const rows: { readonly prompt: Prompt; readonly row: StoredRow }[] = [];
+    for await (const row of readRows(datasets.rowsFile(project, data.id))) {
+      const prompt = row.split === 'held-out' ? promptOf(row) : undefined;
+      if (prompt !== undefined) rows.push({ prompt, row });
     }
-    return { source: `unseen rows of ${data.name}`, prompts: shuffled(found).slice(0, most) };
+    const known = targets.map((target) => learnedBy(target, parts));
+    const seen = await learnedFrom(
+      rows.map(({ row }) => row),
+      known.flatMap(({ files }) => files),
+    );
+    const left = rows.filter((_, i) => !seen[i]).map(({ prompt }) => prompt);
+    if (rows.length > 0 && left.length === 0) throw allLearned(rows.length);
+    return {
+      source: `unseen rows of ${data.name}`,
+      learned: { rows: rows.length - left.length, known: known.every((each) => each.known) },
+      prompts: shuffled(left).slice(0, most),
+    };
   }
 
   async function start(input: ParsedInputOf<'blind.start'>): Promise<BlindTest> {
@@ -190,7 +204,7 @@ export function createBlind(
     const [a, b] = input.targets.map((target) => resolveTarget(parts, target));
     if (!a || !b || a.target === b.target)
       throw new FettleError('INPUT_INVALID', 'A model cannot be judged against itself.', 'Name two.');
-    const { source, prompts } = await promptsFor(input);
+    const { source, learned, prompts } = await promptsFor(input, [a, b]);
     if (prompts.length === 0)
       throw new FettleError(
         'DATA_EMPTY',
@@ -198,7 +212,7 @@ export function createBlind(
         'Bring some, or hold rows out of the data.',
       );
     const { project, system, sampling } = input;
-    const request: Request = { targets: input.targets, labels: [a.label, b.label], source, system, sampling };
+    const request: Request = { targets: input.targets, labels: [a.label, b.label], source, learned, system, sampling };
     const id = insert(project, request, prompts);
     const found = row(id);
     changed(found);
@@ -344,6 +358,20 @@ function withQuestions(all: readonly Dataset[]): Dataset {
     'Bring prompts of your own, import examples with some held out, or name prose as the data: both then go on from its first words.',
   );
 }
+
+/** What comes before the first answer, or how a document begins. */
+function promptOf({ messages, text }: StoredRow): Prompt | undefined {
+  if (text !== undefined) return openingOf(text);
+  const first = messages?.findIndex((turn) => turn.role === 'assistant') ?? -1;
+  return messages && first > 0 ? messages.slice(0, first) : undefined;
+}
+
+const allLearned = (rows: number): FettleError =>
+  new FettleError(
+    'DATA_EMPTY',
+    `${rows === 1 ? 'The only unseen row' : `Each of the ${rows} unseen rows`} of these data is among those that one of the two, or a stage under it, was trained on.`,
+    'Name other data, or bring prompts of your own.',
+  );
 
 const user = (content: string): Prompt => [{ role: 'user', content }];
 

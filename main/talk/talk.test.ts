@@ -8,6 +8,7 @@ import { writeExamples } from '../../test/e2e/examples.ts';
 import { writeTinyModel } from '../../test/fixtures/tiny-model.ts';
 import type { GenerationEvent, InputOf } from '../contract/api.ts';
 import type { AnswerFile, BlindTest, Chat } from '../contract/entities.ts';
+import { readRows, ROWS_FILE } from '../datasets/rows.ts';
 import { createApp, type App } from '../hosts/app.ts';
 import { firstPlaces } from './blind.ts';
 import { moreColumn, questionIn } from './inputs.ts';
@@ -535,6 +536,71 @@ describe('a blind test', () => {
     await bring('pairs.jsonl', pairs.join('\n'), 0.2);
     await bring('later.txt', 'A chair creaks in the hall, and nobody sits.\n\n'.repeat(80), 0.5);
     expect(await begin()).toMatchObject({ source: 'unseen rows of pairs' });
+  });
+
+  it('leaves out unseen rows that one of the two learned, or a stage below it, and says how many', async () => {
+    const { client } = app;
+    await client.call('projects.create', { name: 'Learned' });
+    const rowsOf = (dataset: string) =>
+      Array.fromAsync(readRows(join(folder, 'home/projects/learned/datasets', dataset, ROWS_FILE)));
+    const bring = async (name: string, rows: readonly object[], heldOut: number): Promise<string> => {
+      writeFileSync(join(folder, name), rows.map((row) => JSON.stringify(row)).join('\n'));
+      await settled(await client.call('datasets.import', { project: 'learned', paths: [join(folder, name)], heldOut }));
+      return (await client.call('datasets.list', { project: 'learned' }))[0]!.id;
+    };
+    const pairs = (word: string, count: number) =>
+      Array.from({ length: count }, (_, i) => ({ instruction: `${word} ${i}?`, response: `Say ${i}.` }));
+    const all = await bring('all.jsonl', pairs('Ask', 40), 0.25);
+    const questions = (await rowsOf(all))
+      .filter(({ split }) => split === 'held-out')
+      .map(({ messages }) => messages![0]!.content);
+    const taken = new Set(questions.slice(0, 4));
+    const again = pairs('Ask', 40).filter(({ instruction }) => taken.has(instruction));
+    const other = await bring('again.jsonl', [...again, ...pairs('Tell', 20)], 0.01);
+    const learned = (await rowsOf(other))
+      .filter(({ split, messages }) => split === 'train' && taken.has(messages![0]!.content))
+      .map(({ messages }) => messages![0]!.content);
+    expect(learned.length).toBeGreaterThan(0);
+    const set = { maxSteps: 1, evalEvery: 0, saveEvery: 0, maxLength: 64, rank: 2 };
+    const train = async (dataset: string, over?: string): Promise<string> => {
+      const { id } = await client.call('runs.start', {
+        project: 'learned',
+        model: 'first',
+        strategy: 'instruct',
+        dataset,
+        set,
+        ...(over === undefined ? {} : { over }),
+      });
+      await app.core.jobs.settled(app.core.jobs.of('train', id)!.id);
+      return id;
+    };
+    const below = await train(other);
+    const above = await train(all, below);
+    const begin = (targets: [string, string], dataset = all) =>
+      client.call('blind.start', { project: 'learned', targets, dataset, sampling: { maxTokens: 4 } });
+    for (const target of [below, above]) {
+      const test = await begin(['first', target]);
+      expect(test).toMatchObject({
+        learned: { rows: learned.length, known: true },
+        prompts: questions.length - learned.length,
+      });
+      const prompts = app.core.db.prepare<[string], { prompt: string }>(
+        'SELECT prompt FROM blind_item WHERE blind = ?',
+      );
+      for (const { prompt } of prompts.all(test.id))
+        for (const question of learned) expect(prompt).not.toContain(JSON.stringify(question));
+      await client.call('blind.delete', { blind: test.id });
+    }
+    expect((await begin(['first', 'second'])).learned).toEqual({ rows: 0, known: true });
+    const nothing = await bring(
+      'nothing.jsonl',
+      again.filter(({ instruction }) => learned.includes(instruction)),
+      0.5,
+    );
+    await expect(begin(['first', above], nothing)).rejects.toMatchObject({
+      code: 'DATA_EMPTY',
+      message: expect.stringContaining('one of the two, or a stage under it, was trained on') as unknown,
+    });
   });
 
   it('gives each the first place as often, in every block of four, and not always the same way', () => {

@@ -25,6 +25,8 @@ export interface ExportJob {
   readonly model: string;
   /** The checkpoint's folder. */
   readonly adapter: string;
+  /** Where the run's answers are kept for its other exports. */
+  readonly answersFolder: string;
   /** Adapters of the stages under it, first to last. */
   readonly under: readonly string[];
   /** The adapter of this stage only, which needs the others merged under it; else all stages as one. */

@@ -83,23 +83,25 @@ export async function openWithLlamaCpp(
       }
       return ids;
     },
-    async loss(ids, from) {
+    async loss({ ids, loss }) {
       await sequence.clearHistory();
-      // Two logits and the weight of all: a list of all probabilities takes 50 ms a token to sort and hand over.
-      const wanted = (next: number): object => ({
+      // Two logits and the weight of all: of the token that came and of the one that is chosen, which is the largest. A list
+      // of all probabilities, or the largest by its place, would have all logits of each token sorted.
+      const wanted = (came: number): object => ({
         generateNext: {
-          logits: { filter: { tokens: [next], includeTop: 1 } },
+          logits: { filter: { tokens: [came], includeSelected: true } },
           totalLogitWeight: true,
           options: { temperature: 0 },
         },
       });
       const answers = await sequence.controlledEvaluate(
-        ids.map((id, i) => (i >= from && i < ids.length - 1 ? ([id, wanted(ids[i + 1]!)] as const) : id)),
+        Array.from(ids, (id, i) => (loss[i + 1] ? ([id, wanted(ids[i + 1]!)] as const) : id)),
       );
       let sum = 0;
-      for (let i = from; i < ids.length - 1; i++) {
-        const { logits = new Map<number, number>(), totalLogitWeight = NaN } = answers[i]?.next ?? {};
-        sum += Math.log(totalLogitWeight) + Math.max(...logits.values()) - (logits.get(ids[i + 1]!) ?? -Infinity);
+      for (let i = 1; i < ids.length; i++) {
+        if (!loss[i]) continue;
+        const { logits = new Map<number, number>(), totalLogitWeight = NaN } = answers[i - 1]?.next ?? {};
+        sum += Math.log(totalLogitWeight) + Math.max(...logits.values()) - (logits.get(ids[i]!) ?? -Infinity);
       }
       return sum;
     },

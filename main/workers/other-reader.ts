@@ -1,4 +1,5 @@
 /** @file What is asked of another program that reads exported files. */
+import type { Example } from '../engine/types.ts';
 import type { ChatMessage } from '../formats/model.ts';
 
 export interface OtherReader {
@@ -11,7 +12,7 @@ export interface OtherReader {
   readonly render?: (messages: readonly ChatMessage[]) => string;
   /** Greedy; goes on over the end of an answer. */
   goOn(prompt: readonly number[], tokens: number): Promise<number[]>;
-  /** Summed negative log likelihood, in nats, of the tokens after `from`. */
-  loss(ids: readonly number[], from: number): Promise<number>;
+  /** Summed negative log likelihood, in nats, of the tokens that carry loss and have something before them. */
+  loss(row: Example): Promise<number>;
   close(): Promise<void>;
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { Proof } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
-import { NEXT, ONNX_TYPES, textInWords } from '../contract/export-types.ts';
+import { ALLOWED, NEXT, ONNX_TYPES, textInWords } from '../contract/export-types.ts';
 import { graphPath } from '../engine/export/folder.ts';
 import { OnnxReader, RUNTIME } from '../engine/export/read.ts';
 import { readSpec } from '../engine/index.ts';
@@ -19,18 +19,19 @@ import type { ModelFiles, TextFiles } from '../formats/model.ts';
 import { openModel } from '../formats/open.ts';
 import type { ExportJob } from './export.ts';
 import { llamaCppInstalled } from './llama-cpp.ts';
-import { loadModel, withAdapter, withOpened, type OpenedModel } from './load.ts';
+import { loadModel, withAdapter, withOpened, type LoadedModel, type OpenedModel } from './load.ts';
 import {
   ask,
   asksSomething,
   askLlamaCpp,
   askTransformersJs,
   generalQuestions,
-  lossWith,
+  LLAMA_CPP_CHANGE,
   questionsOf,
   type Answers,
   type Questions,
 } from './prove.ts';
+import { answersOfRun, type RunAnswers } from './run-answers.ts';
 import { ggufName, needsBase } from './writers.ts';
 
 /** Told what is done and how far it is, 0 to 1; throws to give up. */
@@ -78,6 +79,7 @@ async function questionsFor(job: ExportJob, { files, template }: OpenedModel): P
     : generalQuestions(text, files.chatTemplate !== null, span);
 }
 
+/** What the run says, held against what the files say, read as each format is. */
 async function proveAnswers(
   job: ExportJob,
   folder: string,
@@ -85,26 +87,53 @@ async function proveAnswers(
   questions: Questions,
   say: Say,
 ): Promise<Proof> {
-  const { files } = opened;
   const tell = (share: number): void => say('Asking the files', 0.55 + 0.4 * share);
+  const load = (): Promise<LoadedModel> =>
+    loadModel(job.model, job.threads, job.under, () => say('Loading the model', 0.2));
+  const askRun = async ({ base }: LoadedModel): Promise<Answers> =>
+    ask(await withAdapter(base, job.adapter), questions, (share) => say('Asking the run', 0.25 + 0.3 * share));
+  const told = (proof: Proof, { askedAt: at, kept }: RunAnswers): Proof => ({ ...proof, asked: { at, kept } });
   const asOne = !job.alone && job.under.length > 0;
-  const gguf = job.format === 'gguf' || job.format === 'ollama' ? join(folder, ggufName(job)) : null;
-  say('Loading the model', 0.2);
-  const loaded = await loadModel(job.model, job.threads, job.under, () => say('Loading the model', 0.2));
-  let expected: Answers;
-  const maxTokens = loaded.base.spec.maxPositions;
-  try {
-    expected = await ask(await withAdapter(loaded.base, job.adapter), questions, (share) =>
-      say('Asking the run', 0.25 + 0.3 * share),
-    );
-    if (job.format === 'adapter' && !asOne && !job.withBase)
-      return compareAnswers(expected, await ask(await withAdapter(loaded.base, folder), questions, tell), job.dtype);
-  } finally {
-    // One copy of the weights in memory at a time.
-    await loaded.close();
+  if (job.format === 'adapter' && !asOne && !job.withBase) {
+    // Both stand on the same base, which is loaded once.
+    const loaded = await load();
+    try {
+      const run = await answersOfRun(job, questions, () => askRun(loaded));
+      const found = await ask(await withAdapter(loaded.base, folder), questions, tell);
+      return told(compareAnswers(run, found, job.dtype), run);
+    } finally {
+      await loaded.close();
+    }
   }
-  if (job.format === 'gguf-adapter') return proveAdapterGguf(job, folder, opened, { questions, expected }, tell);
-  if (job.format === 'onnx') return proveOnnx(job, { folder, files, questions, expected }, { maxTokens, tell });
+  const run = await answersOfRun(job, questions, async () => {
+    const loaded = await load();
+    try {
+      return await askRun(loaded);
+    } finally {
+      // One copy of the weights in memory at a time.
+      await loaded.close();
+    }
+  });
+  return told(await proveFiles(job, folder, opened, { questions, expected: run }, tell), run);
+}
+
+/** What is asked of the files, and what the run has said. */
+interface Wanted {
+  readonly questions: Questions;
+  readonly expected: Answers;
+}
+
+async function proveFiles(
+  job: ExportJob,
+  folder: string,
+  opened: OpenedModel,
+  wanted: Wanted,
+  tell: (share: number) => void,
+): Promise<Proof> {
+  if (job.format === 'gguf-adapter') return proveAdapterGguf(job, folder, opened, wanted, tell);
+  if (job.format === 'onnx') return proveOnnx(job, folder, opened.files, wanted, tell);
+  const { questions, expected } = wanted;
+  const gguf = job.format === 'gguf' || job.format === 'ollama' ? join(folder, ggufName(job)) : null;
   const where =
     job.format === 'adapter'
       ? { model: job.withBase ? join(folder, 'base') : job.model, adapter: folder }
@@ -115,21 +144,38 @@ async function proveAnswers(
     const found = await ask(written, questions, (share) => tell((gguf ? 0.7 : 1) * share));
     const proof = compareAnswers(expected, found, job.dtype);
     if (!gguf) return proof;
-    const own = { by: proof.by, answers: found, questions, lossOf: lossWith(written) };
-    const others = { threads: job.threads, exact: isExact(job), tell: (share: number) => tell(0.7 + 0.3 * share) };
-    const other = await askLlamaCpp(gguf, files, own, others);
-    return { ...proof, readers: other ? [other] : [] };
+    const own = { by: proof.by, answers: found, questions, run: expected };
+    return withReader(proof, await askLlamaCpp(gguf, opened.files, own, othersFor(job, tell)));
   } finally {
     await read.close();
   }
 }
+
+const othersFor = (
+  job: ExportJob,
+  tell: (share: number) => void,
+): { threads: number; exact: boolean; allowed: number; tell: (share: number) => void } => ({
+  threads: job.threads,
+  exact: isExact(job),
+  allowed: ALLOWED[job.dtype],
+  tell: (share) => tell(0.7 + 0.3 * share),
+});
+
+/** What another program has found; what the type may change holds of its reading as well. */
+const withReader = (proof: Proof, other: Proof['readers'][number] | null): Proof => ({
+  ...proof,
+  readers: other ? [other] : [],
+  verdict: other?.likelihood && isFar(other.likelihood) ? 'different' : proof.verdict,
+});
+
+const isFar = ({ change, allowed }: NonNullable<Proof['likelihood']>): boolean => !(Math.abs(change) <= allowed);
 
 /** An adapter's GGUF on the base: in Fettle, and in llama.cpp on the base's own GGUF, which is made for it where there is none. */
 async function proveAdapterGguf(
   job: ExportJob,
   folder: string,
   { files }: OpenedModel,
-  { questions, expected }: { readonly questions: Questions; readonly expected: Answers },
+  { questions, expected }: Wanted,
   tell: (share: number) => void,
 ): Promise<Proof> {
   const path = join(folder, ggufName(job));
@@ -146,12 +192,13 @@ async function proveAdapterGguf(
       await writeModelGguf(made, read.files, 'f32', facts, (share) => tell(0.6 + 0.1 * share));
     }
     tell(0.7);
-    const own = { by: 'Fettle', answers: found, questions, lossOf: lossWith(tuned) };
-    const exact = needsBase(job) || ['F32', 'F16'].includes(job.card.base.storage);
+    const own = { by: 'Fettle', answers: found, questions, run: expected };
     const base = needsBase(job) ? made : job.model;
-    const others = { threads: job.threads, exact, lora: path, tell: (share: number) => tell(0.7 + 0.3 * share) };
-    const other = await askLlamaCpp(base, read.files, own, others);
-    return { ...proof, readers: other ? [other] : [] };
+    const exact = needsBase(job) || ['F32', 'F16'].includes(job.card.base.storage);
+    // On a base of fewer bits it multiplies in eight.
+    const allowed = exact ? ALLOWED[job.dtype] : LLAMA_CPP_CHANGE;
+    const others = { ...othersFor(job, tell), exact, allowed, lora: path };
+    return withReader(proof, await askLlamaCpp(base, read.files, own, others));
   } finally {
     await read.close();
     await rm(made, { force: true });
@@ -161,28 +208,19 @@ async function proveAdapterGguf(
 /** Fettle reads no ONNX files itself: ONNX Runtime does, as any program that has it would, and transformers.js where it is installed. */
 async function proveOnnx(
   job: ExportJob,
-  {
-    folder,
-    files,
-    questions,
-    expected,
-  }: {
-    readonly folder: string;
-    readonly files: ModelFiles;
-    readonly questions: Questions;
-    readonly expected: Answers;
-  },
-  { maxTokens, tell }: { readonly maxTokens: number; readonly tell: (share: number) => void },
+  folder: string,
+  files: ModelFiles,
+  { questions, expected }: Wanted,
+  tell: (share: number) => void,
 ): Promise<Proof> {
   const { threads } = job;
+  const maxTokens = readSpec(files.config).maxPositions;
   const reader = await OnnxReader.open(graphPath(folder, z.enum(ONNX_TYPES).parse(job.dtype)), { threads, maxTokens });
   try {
     const found = await ask(reader, questions, (share) => tell(0.7 * share));
     const proof = compareAnswers(expected, found, job.dtype, RUNTIME);
-    const own = { by: proof.by, answers: found, questions, lossOf: lossWith(reader) };
-    const others = { threads, exact: isExact(job), tell: (share: number) => tell(0.7 + 0.3 * share) };
-    const other = await askTransformersJs(folder, files, own, others);
-    return { ...proof, readers: other ? [other] : [] };
+    const own = { by: proof.by, answers: found, questions, run: expected };
+    return withReader(proof, await askTransformersJs(folder, files, own, othersFor(job, tell)));
   } finally {
     await reader.release();
   }
@@ -193,16 +231,16 @@ const isExact = ({ dtype }: ExportJob): boolean => dtype === 'f32' || dtype === 
 
 /** What is said of an export whose proof failed. */
 export function disproven(job: ExportJob, proof: Proof): FettleError {
-  const { likelihood, tokensEqual, tokensCompared, readers, text } = proof;
+  const { tokensEqual, tokensCompared, readers, text } = proof;
   const other = readers.find(({ agrees }) => !agrees);
   const otherText = text !== null && text.faults.length > 0 ? textInWords(text) : undefined;
-  const rounded = likelihood !== null && Math.abs(likelihood.change) > likelihood.allowed && job.dtype !== 'f32';
+  const far = [proof, ...readers].map(({ likelihood }) => likelihood).find((each) => each !== null && isFar(each));
   const next = NEXT[job.dtype];
   const details = { proof };
-  if (rounded && !other && otherText === undefined)
+  if (far && job.dtype !== 'f32' && !other && otherText === undefined)
     return new FettleError(
       'EXPORT_FAILED',
-      `With ${job.dtype} the loss on unseen rows changes by ${(100 * likelihood.change).toFixed(1)}%; ${(100 * likelihood.allowed).toFixed(0)}% are allowed. This model bears so few bits badly.`,
+      `With ${job.dtype} the loss on unseen rows changes by ${(100 * far.change).toFixed(1)}%; ${(100 * far.allowed).toFixed(0)}% are allowed. This model bears so few bits badly.`,
       `Nothing was kept.${next ? ` Try ${next}.` : ''}`,
       { details },
     );

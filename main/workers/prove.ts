@@ -4,7 +4,7 @@ import { inPercent } from '../contract/export-types.ts';
 import { FettleError } from '../contract/errors.ts';
 import { readRows } from '../datasets/rows.ts';
 import { exampleOf, type TextModel } from '../datasets/tokens.ts';
-import { evaluate } from '../engine/train/evaluate.ts';
+import { evaluate, type ExampleLoss } from '../engine/train/evaluate.ts';
 import { fitExamples } from '../engine/train/packing.ts';
 import type { BaseModel, TunedModel } from '../engine/index.ts';
 import type { Decoder, Example, Trainable } from '../engine/types.ts';
@@ -35,6 +35,8 @@ export interface Span {
 export interface Answers {
   readonly replays: readonly Replay[];
   readonly likelihood: Likelihood;
+  /** Each row's part of it. */
+  readonly rows: readonly ExampleLoss[];
 }
 /** Exported files under another runtime than the engine's segments. */
 type OtherAskable = Pick<Trainable, 'losses'> & { generator(): Decoder };
@@ -109,40 +111,32 @@ export async function ask(model: Askable, questions: Questions, tell: Tell): Pro
     batchSize: ROWS_AT_ONCE,
     onProgress: (share) => tell(0.5 + 0.5 * share),
   });
-  const { loss, tokens } = measured!;
-  return { replays, likelihood: { rows: rows.length, tokens, loss } };
+  const { loss, tokens, examples } = measured!;
+  return { replays, likelihood: { rows: rows.length, tokens, loss }, rows: examples };
 }
 
-/** Summed loss of a row's tokens from its first labelled one on, in nats: what another program is asked for. */
-export const lossWith =
-  (model: Askable) =>
-  async ({ ids, loss }: Example): Promise<number> => {
-    const first = Math.max(1, loss.indexOf(1));
-    const all = { ids, loss: loss.map((_, i) => Number(i >= first)) };
-    const options = { strategy: 'instruct', maxLength: ids.length, packing: false, batchSize: 1 } as const;
-    const measured = (await evaluate(model, [all], options))!;
-    return measured.loss * measured.tokens;
-  };
-
-/** What the reading that the proof rests on has given, of the same files. */
+/** What another program's reading is held against. */
 interface Own {
-  /** Who read. */
+  /** Who read the files for the proof, and what they said. */
   readonly by: string;
   readonly answers: Answers;
   readonly questions: Questions;
-  readonly lossOf: (row: Example) => Promise<number>;
+  /** What the run itself says. */
+  readonly run: Answers;
 }
 interface ReaderOptions {
   readonly threads: number;
   /** Its numbers are floats: greedy text must be the same where it is clear which token is the best. */
   readonly exact: boolean;
+  /** Relative change of the loss from the run's. */
+  readonly allowed: number;
   readonly tell?: Tell;
 }
 type Told = Proof['readers'][number];
 type AskedFiles = Pick<ModelFiles, 'tokenizer' | 'stopIds' | 'chatTemplate'>;
 
 /** llama.cpp multiplies in 8 bits where weights are quantised, and so comes out a little otherwise than the same file in 32 bits. */
-const LLAMA_CPP_CHANGE = 0.02;
+export const LLAMA_CPP_CHANGE = 0.02;
 /** The same runtime, in another version. */
 const TRANSFORMERS_JS_CHANGE = 0.002;
 
@@ -159,7 +153,10 @@ export function askLlamaCpp(
       threads: options.threads,
       ...(lora === undefined ? {} : { lora }),
     });
-  return askOther('llama.cpp', open, files, own, { ...options, change: LLAMA_CPP_CHANGE });
+  return askOther('llama.cpp', open, files, own, {
+    ...options,
+    most: options.exact ? Math.min(options.allowed, LLAMA_CPP_CHANGE) : LLAMA_CPP_CHANGE,
+  });
 }
 
 /** An ONNX folder read by transformers.js, against ONNX Runtime's reading of it. Null where transformers.js is not installed. */
@@ -170,17 +167,28 @@ export function askTransformersJs(
   options: ReaderOptions,
 ): Promise<Told | null> {
   const open = (): Promise<OtherReader | null> => openWithTransformersJs(folder, options);
-  return askOther('transformers.js', open, files, own, { ...options, change: TRANSFORMERS_JS_CHANGE });
+  return askOther('transformers.js', open, files, own, { ...options, most: TRANSFORMERS_JS_CHANGE });
 }
 
-/** Tokens whose likelihood another program is asked for. */
-const LIKELIHOOD_TOKENS = 120;
+/** Tokens of the rows whose likelihood another program is asked for: they take it as long as reading them takes. */
+const LIKELIHOOD_TOKENS = 1000;
 
-async function likelihoodChange(model: OtherReader, { ids, loss }: Example, own: Own): Promise<number> {
-  const from = Math.max(0, loss.indexOf(1) - 1);
-  const end = from + LIKELIHOOD_TOKENS;
-  const cut = { ids: ids.subarray(0, end), loss: loss.subarray(0, end) };
-  return (await model.loss([...cut.ids], from)) / (await own.lossOf(cut)) - 1;
+/** As many rows, evenly spread, as have no more tokens together; the shortest where none has so few. By their places. */
+export function rowsWithin(rows: readonly Example[], most: number): number[] {
+  const places = [...rows.keys()];
+  const tokens = (some: readonly number[]): number => some.reduce((sum, i) => sum + rows[i]!.ids.length, 0);
+  for (let count = rows.length; count > 0; count--) {
+    const some = spread(places, count);
+    if (tokens(some) <= most) return some;
+  }
+  return places.toSorted((a, b) => rows[a]!.ids.length - rows[b]!.ids.length).slice(0, 1);
+}
+
+/** Mean loss on these rows, in nats a token. */
+function lossOn(places: readonly number[], { rows }: Answers): { loss: number; tokens: number } {
+  const some = places.map((i) => rows[i]!);
+  const tokens = some.reduce((total, { count }) => total + count, 0);
+  return { loss: some.reduce((total, { sum }) => total + sum, 0) / tokens, tokens };
 }
 
 /** node-llama-cpp refuses beforehand by an error of this name; a runtime that fails says so in its own words. */
@@ -199,13 +207,16 @@ const memoryShort = (name: string, cause: unknown): FettleError =>
     { cause },
   );
 
-/** Tokens of texts, forms of conversations, ends of answers, greedy text and likelihood. */
+/**
+ * Tokens of texts, forms of conversations, ends of answers, greedy text and likelihood.
+ * @param options `most`: relative difference of the loss from the other reading of the same files.
+ */
 async function askOther(
   name: string,
   open: () => Promise<OtherReader | null>,
   files: AskedFiles,
   own: Own,
-  { exact, tell = () => undefined, change: allowed }: ReaderOptions & { readonly change: number },
+  { exact, allowed, tell = () => undefined, most }: ReaderOptions & { readonly most: number },
 ): Promise<Told | null> {
   tell(0);
   let model: OtherReader | null;
@@ -213,7 +224,7 @@ async function askOther(
     model = await open();
   } catch (error) {
     if (lacksMemory(error)) throw memoryShort(name, error);
-    return { name, found: `It does not load: ${String(error)}`, agrees: false };
+    return { name, found: `It does not load: ${String(error)}`, agrees: false, likelihood: null };
   }
   if (!model) return null;
   try {
@@ -226,7 +237,7 @@ async function askOther(
           faults.push(`conversation ${i + 1} takes another form`);
     let same = 0;
     for (const [i, prompt] of prompts.entries()) {
-      tell(i / prompts.length);
+      tell((0.5 * i) / prompts.length);
       const text = files.tokenizer.decode(prompt);
       const wanted = files.tokenizer.encode(text, { parseSpecial: true });
       if (String(model.tokenize(text)) !== String(wanted)) faults.push(`prompt ${i + 1} is cut into other tokens`);
@@ -237,13 +248,25 @@ async function askOther(
       if (exact && apart !== -1 && gap(logits[apart]!) > LOGIT_TOLERANCE)
         faults.push(`prompt ${i + 1} is answered otherwise from token ${apart + 1}`);
     }
-    const some = rows.find((row) => row.ids.length > 1);
-    if (!some) faults.push('there is no row to compare the likelihood of');
-    const change = some ? await likelihoodChange(model, some, own) : 0;
-    if (!(Math.abs(change) <= allowed)) faults.push(`the likelihood of a row differs by ${(100 * change).toFixed(1)}%`);
-    const total = own.answers.replays.reduce((sum, { ids }) => sum + ids.length, 0);
-    const found = `${same} of ${total} tokens as ${own.by} reads the file, likelihood ${inPercent(change)} off`;
-    return { name, found: faults.length === 0 ? found : faults.join('; '), agrees: faults.length === 0 };
+    const places = rowsWithin(rows, LIKELIHOOD_TOKENS);
+    let sum = 0;
+    for (const [at, place] of places.entries()) {
+      tell(0.5 + (0.5 * at) / places.length);
+      sum += await model.loss(rows[place]!);
+    }
+    const [run, ours] = [lossOn(places, own.run), lossOn(places, own.answers)];
+    const loss = sum / run.tokens;
+    const apart = loss / ours.loss - 1;
+    const change = loss / run.loss - 1;
+    if (!(Math.abs(apart) <= most)) faults.push(`the loss on ${places.length} rows differs by ${inPercent(apart)}`);
+    const total = own.answers.replays.reduce((count, { ids }) => count + ids.length, 0);
+    const found = `${same} of ${total} tokens as ${own.by} reads the file; loss on ${places.length} of the ${rows.length} rows ${inPercent(apart)} off that reading, ${inPercent(change)} off the run (${(100 * allowed).toFixed(1)}% allowed)`;
+    return {
+      name,
+      found: faults.length === 0 ? found : faults.join('; '),
+      agrees: faults.length === 0,
+      likelihood: { rows: places.length, tokens: run.tokens, run: run.loss, files: loss, change, allowed },
+    };
   } finally {
     await model.close();
   }

@@ -73,13 +73,13 @@ export async function openWithTransformersJs(
       const { data } = await model.generate({ ...inputs(prompt), ...options });
       return Array.from(data, Number).slice(prompt.length);
     },
-    async loss(ids, from) {
-      const { logits } = await model(inputs(ids));
+    async loss({ ids, loss }) {
+      const { logits } = await model(inputs([...ids]));
       const vocab = logits.dims[2]!;
       const data = logits.data as Float32Array;
       let sum = 0;
-      for (let i = from; i < ids.length - 1; i++)
-        sum += negativeLogLikelihood(data.subarray(i * vocab, (i + 1) * vocab), ids[i + 1]!);
+      for (let i = 1; i < ids.length; i++)
+        if (loss[i]) sum += negativeLogLikelihood(data.subarray((i - 1) * vocab, i * vocab), ids[i]!);
       return sum;
     },
     async close() {

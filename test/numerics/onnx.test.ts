@@ -8,12 +8,13 @@ import { ALLOWED, ONNX_TYPES } from '../../main/contract/export-types.ts';
 import { graphPath, writeOnnxFolder, type OnnxType } from '../../main/engine/export/folder.ts';
 import { OnnxReader } from '../../main/engine/export/read.ts';
 import { loadBase } from '../../main/engine/index.ts';
+import { evaluate } from '../../main/engine/train/evaluate.ts';
 import { chatExample } from '../../main/engine/train/examples.ts';
 import { compareAnswers, replay, REPLAYED_TOKENS } from '../../main/exports/proof.ts';
 import { CONVERSATIONS } from '../../main/formats/ollama.ts';
 import { openModel } from '../../main/formats/open.ts';
 import { loadModel, type LoadedModel } from '../../main/workers/load.ts';
-import { ask, askTransformersJs, lossWith, type Answers, type Questions } from '../../main/workers/prove.ts';
+import { ask, askTransformersJs, type Answers, type Questions } from '../../main/workers/prove.ts';
 import { openWithTransformersJs } from '../../main/workers/transformers-js.ts';
 import { writeTinyModel } from '../fixtures/tiny-model.ts';
 import { askGenai, type GenaiAnswer } from '../support/genai.ts';
@@ -70,26 +71,26 @@ async function readByAll({ run, questions, expected }: Subject, type: OnnxType, 
   const reader = await OnnxReader.open(graphPath(folder, type), { threads: THREADS, maxTokens: 512 });
   try {
     const answers = await ask(reader, questions, () => undefined);
-    const own = { by: 'us', answers, questions, lossOf: lossWith(reader) };
+    const own = { by: 'us', answers, questions, run: expected };
     const exact = type === 'f32' || type === 'f16';
-    const other = await askTransformersJs(folder, run.files, own, { threads: THREADS, exact });
+    const other = await askTransformersJs(folder, run.files, own, { threads: THREADS, exact, allowed: ALLOWED[type] });
     const [first] = questions.rows;
     const from = first!.loss.indexOf(1) - 1;
-    const cut = {
-      ids: first!.ids.slice(0, from + LIKELIHOOD_TOKENS),
-      loss: first!.loss.slice(0, from + LIKELIHOOD_TOKENS),
-    };
+    const ids = first!.ids.slice(0, from + LIKELIHOOD_TOKENS);
+    const cut = { ids, loss: Uint8Array.from(ids, (_, i) => Number(i > from)) };
+    const alone = { strategy: 'instruct', maxLength: ids.length, packing: false, batchSize: 1 } as const;
+    const measured = (await evaluate(reader, [cut], alone))!;
     const genai = askGenai(python, {
       model: folder,
       texts: questions.prompts.map((prompt) => run.files.tokenizer.decode(prompt)),
       conversation: CONVERSATIONS[0]!,
       prompts: questions.prompts,
       maxTokens: REPLAYED_TOKENS,
-      row: [...cut.ids],
+      row: [...ids],
       from,
     });
     const proof = compareAnswers(expected, answers, type);
-    return { proof, answers, transformersJs: other!, genai, exact, loss: await own.lossOf(cut) };
+    return { proof, answers, transformersJs: other!, genai, exact, loss: measured.loss * measured.tokens };
   } finally {
     await reader.release();
     rmSync(folder, { recursive: true, force: true });

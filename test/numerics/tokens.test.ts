@@ -14,14 +14,14 @@ const TEXTS = TOKEN_ROWS.map(({ text }) => text);
 const folder = mkdtempSync(join(tmpdir(), 'fettle-tokens-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-async function ids(vocabulary: Buffer): Promise<TokenIds> {
+async function ids(vocabulary: Buffer, texts = TEXTS): Promise<TokenIds> {
   const path = join(folder, 'vocabulary.gguf');
   writeFileSync(path, vocabulary);
   const { tokenizer, close } = await openGguf(path);
   await close();
   return {
-    literal: TEXTS.map((text) => tokenizer.encode(text)),
-    parsed: TEXTS.map((text) => tokenizer.encode(text, { parseSpecial: true })),
+    literal: texts.map((text) => tokenizer.encode(text)),
+    parsed: texts.map((text) => tokenizer.encode(text, { parseSpecial: true })),
   };
 }
 
@@ -46,12 +46,25 @@ describe('token ids are llama.cpp’s', () => {
   it('with every pre-tokenizer', async (test) => {
     const llamaCpp = need(test, 'llama.cpp', found.llamaCpp);
     const names = [...PRE_TOKENIZERS.keys()];
-    const vocabularies = names.map(byteLevelVocabulary);
+    const vocabularies = names.map((name) => byteLevelVocabulary(name));
     const wanted = tokenizeWithLlamaCpp(llamaCpp, vocabularies, TEXTS);
     for (const [i, name] of names.entries()) same(await ids(vocabularies[i]!), wanted[i]!, name);
     // The vocabulary tells the kinds apart; were they all alike, this would prove nothing.
     const kinds = new Set(PRE_TOKENIZERS.values());
     expect(new Set(wanted.map((answer) => JSON.stringify(answer.literal))).size).toBe(kinds.size);
+  });
+
+  it('where control tokens swallow the white space after them, since the model is called Phi-3', async (test) => {
+    const llamaCpp = need(test, 'llama.cpp', found.llamaCpp);
+    const control = ['<unk>', '<s>', '</s>'];
+    const marks = ['<|im_start|>', '<|im_end|>', '<|endoftext|>', ...control];
+    const texts = marks.flatMap((mark) => [`a ${mark}\n b`, `${mark}${mark} \t${mark}\n\n`, `${mark} `]);
+    const vocabularies = ['Phi-3 Mini', 'My phi3', 'Phi 3'].map((name) =>
+      byteLevelVocabulary('gpt-2', { name, control }),
+    );
+    const wanted = tokenizeWithLlamaCpp(llamaCpp, vocabularies, texts);
+    for (const [i, vocabulary] of vocabularies.entries()) expect(await ids(vocabulary, texts)).toEqual(wanted[i]);
+    expect(wanted[0]!.parsed).not.toEqual(wanted[2]!.parsed);
   });
 
   it('with SentencePiece, with and without a blank before the text', async (test) => {

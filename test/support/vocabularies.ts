@@ -36,19 +36,27 @@ function shuffled<T>(list: T[]): T[] {
 }
 
 /** Byte-level BPE in which a third of all pairs of bytes merge, in an order of its own: cut elsewhere, most texts give other ids. */
-export function byteLevelVocabulary(pre: string): Buffer {
+export function byteLevelVocabulary(
+  pre: string,
+  { name = 'Made up', control = [] }: { readonly name?: string; readonly control?: readonly string[] } = {},
+): Buffer {
   const merges = shuffled(BYTES.flatMap((a) => BYTES.map((b) => `${a} ${b}`))).slice(0, 20_000);
   // Words that no merges lead to: only a tokenizer that looks for whole words finds them.
   const words = ['Ġthe', 'Ġand', 'Hello', 'Ġworld', '!!!!'];
   const pairs = merges.map((merge) => merge.replace(' ', ''));
-  const tokens = ['<|endoftext|>', '<|im_start|>', '<|im_end|>', ...BYTES, ...pairs, ...words];
+  const controls = ['<|endoftext|>', '<|im_start|>', '<|im_end|>', ...control];
+  const tokens = [...controls, ...BYTES, ...pairs, ...words];
   return ggufBytes({
     metadata: [
       ...MODEL,
+      ['general.name', ['string', name]],
       ['tokenizer.ggml.model', ['string', 'gpt2']],
       ['tokenizer.ggml.pre', ['string', pre]],
       ['tokenizer.ggml.tokens', ['array', 'string', tokens]],
-      ['tokenizer.ggml.token_type', ['array', 'int32', tokens.map((_, id) => (id < 3 ? CONTROL : NORMAL))]],
+      [
+        'tokenizer.ggml.token_type',
+        ['array', 'int32', tokens.map((_, id) => (id < controls.length ? CONTROL : NORMAL))],
+      ],
       ['tokenizer.ggml.merges', ['array', 'string', merges]],
       ['tokenizer.ggml.bos_token_id', ['uint32', 0]],
       ['tokenizer.ggml.eos_token_id', ['uint32', 2]],

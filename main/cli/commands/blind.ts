@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { BlindTest, Vote } from '../../contract/entities.ts';
 import { FettleError } from '../../contract/errors.ts';
+import { leftOutOf } from '../../contract/measured-on.ts';
 import { needed, number, text, type Command, type Context } from '../command.ts';
 import { table, wrap } from '../format.ts';
 import { SAMPLING_HELP, SAMPLING_OPTIONS, samplingOf } from '../sampling.ts';
@@ -125,7 +126,7 @@ export const blindCommands: readonly Command[] = [
     async run(context) {
       const [a = '', b = ''] = context.args;
       const [dataset, file, votes] = [text(context, 'dataset'), text(context, 'prompts'), number(context, 'votes')];
-      const { id } = await context.client.call('blind.start', {
+      const begun = await context.client.call('blind.start', {
         project: await projectOf(context, [a, b]),
         targets: [a, b],
         ...(dataset === undefined ? {} : { dataset }),
@@ -134,7 +135,8 @@ export const blindCommands: readonly Command[] = [
         system: text(context, 'system') ?? '',
         sampling: samplingOf(context),
       });
-      await judge(context, id);
+      for (const sentence of leftOutOf(begun)) context.say(wrap(sentence));
+      await judge(context, begun.id);
     },
   },
   {

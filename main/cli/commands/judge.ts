@@ -14,7 +14,7 @@ import {
   type Export,
   type Measured,
 } from '../../contract/entities.ts';
-import { otherReader, proofInWords, textInWords, TYPES_OF } from '../../contract/export-types.ts';
+import { keptInWords, otherReader, proofInWords, textInWords, TYPES_OF } from '../../contract/export-types.ts';
 import { FettleError, toFettleError } from '../../contract/errors.ts';
 import { hasMargin } from '../../contract/margin.ts';
 import { rowsInWords } from '../../contract/measured-on.ts';
@@ -356,6 +356,8 @@ export function describeExport(
   say(`${folder}  (${count(files.length)} files, ${bytes(size)})`);
   if (!proof) return;
   say(wrap(`Proof: ${proofInWords(proof)}.`, '  '));
+  const kept = keptInWords(proof);
+  if (kept !== null) say(wrap(`The run was asked ${kept}.`, '  '));
   for (const { name, found } of proof.readers) say(wrap(`${name}: ${found}.`, '  '));
   if (proof.text) say(wrap(`${textInWords(proof.text)}.`, '  '));
   if (proof.template)

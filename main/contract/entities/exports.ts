@@ -22,30 +22,39 @@ export const ExportType = z.enum([
   'q4',
 ]);
 export type ExportType = z.infer<typeof ExportType>;
+/** Loss on held-out rows in nats a token, of the run and of the files; `change` is relative, `allowed` is what the type may change. */
+const FilesLikelihood = z.object({
+  rows: z.int(),
+  tokens: z.int(),
+  run: z.number(),
+  files: z.number(),
+  change: z.number(),
+  allowed: z.number(),
+});
 /** The exported files, read from the disk again and asked what the run was asked. */
 export const Proof = z.object({
   /** Who read the files for these figures. */
   by: z.string().default('Fettle'),
+  /** When the run in Fettle gave what the files are held against; `kept`: for an earlier export, and nothing has changed since. */
+  asked: z.object({ at: Time, kept: z.boolean() }).nullable().default(null),
   prompts: z.int(),
   tokensCompared: z.int(),
   tokensEqual: z.int(),
   /** Of each prompt: tokens that were gone on with, and how many are the same before the first that differs. */
   replays: z.array(z.object({ tokens: z.int(), same: z.int() })).default([]),
   largestLogitDifference: z.number(),
-  /** Loss on held-out rows in nats a token, of the run and of the files; `change` is relative, `allowed` is what the type may change. */
-  likelihood: z
-    .object({
-      rows: z.int(),
-      tokens: z.int(),
-      run: z.number(),
-      files: z.number(),
-      change: z.number(),
-      allowed: z.number(),
-    })
-    .nullable()
-    .default(null),
-  /** Other programs that read the files, and what they found. */
-  readers: z.array(z.object({ name: z.string(), found: z.string(), agrees: z.boolean() })).default([]),
+  likelihood: FilesLikelihood.nullable().default(null),
+  /** Other programs that read the files, and what they found; the likelihood of as many of the rows as were asked of them. */
+  readers: z
+    .array(
+      z.object({
+        name: z.string(),
+        found: z.string(),
+        agrees: z.boolean(),
+        likelihood: FilesLikelihood.nullable().default(null),
+      }),
+    )
+    .default([]),
   /** The files' own tokenizer, template and stops, asked for the prompts, the rows and some conversations; null where they hold none. */
   text: z
     .object({ texts: z.int(), faults: z.array(z.string()) })

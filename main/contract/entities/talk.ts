@@ -108,6 +108,8 @@ export const BlindTest = z.object({
   /** Where the prompts come from, in words. */
   source: z.string(),
   prompts: z.int(),
+  /** Unseen rows that were left out since one of the two, or a stage under it, was trained on their content; `known`: all is known that they were trained on. Null where the prompts are a person's own, and of tests from before that was looked for. */
+  learned: z.object({ rows: z.int(), known: z.boolean() }).nullable().default(null),
   system: z.string(),
   sampling: Sampling,
   count: VoteCount,

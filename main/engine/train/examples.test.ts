@@ -7,6 +7,7 @@ import { writeTinyModel } from '../../../test/fixtures/tiny-model.ts';
 import { chatTemplate } from '../../formats/chat-template.ts';
 import type { ChatMessage } from '../../formats/model.ts';
 import { openModel } from '../../formats/open.ts';
+import { tokenizerFromJson } from '../../formats/tokenizer.ts';
 import { chatExample, chatPrompt, documentExample, type ChatForm } from './examples.ts';
 
 const END = 258;
@@ -31,6 +32,30 @@ describe('a conversation', () => {
     const messages = talk('How?', 'So.');
     const whole = form.tokenizer.encode(form.template.render(messages), { parseSpecial: true });
     expect([...chatExample(messages, form).ids]).toEqual(whole);
+  });
+
+  it('has the tokens of its rendered text where control tokens swallow the white space beside them', () => {
+    const json = form.tokenizer.toJson() as { added_tokens: { content: string }[] };
+    const tokenizer = tokenizerFromJson({
+      ...json,
+      added_tokens: json.added_tokens.map((token) => ({
+        ...token,
+        rstrip: token.content === '<|im_end|>',
+        lstrip: token.content === '<|im_start|>',
+      })),
+    });
+    const template = chatTemplate(
+      "{% for m in messages %}{{ ' <|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n \n' }}{% endfor %}{% if add_generation_prompt %} <|im_start|>assistant\n{% endif %}",
+      { bosToken: null, eosToken: null },
+    );
+    const swallowing = { tokenizer, template };
+    const messages = talk('How?', 'So.', ' And \n', 'Then.');
+    const encode = (text: string): number[] => tokenizer.encode(text, { parseSpecial: true });
+    expect([...chatExample(messages, swallowing).ids]).toEqual(encode(template.render(messages)));
+    expect(chatPrompt(messages.slice(0, 3), swallowing)).toEqual(
+      encode(template.render(messages.slice(0, 3), { addGenerationPrompt: true })),
+    );
+    expect(learned(messages, swallowing)).toBe('So.<|im_end|>Then.<|im_end|>');
   });
 
   it('carries loss on every answer and the token that ends it, and on nothing else', () => {

@@ -114,14 +114,23 @@ function spanOf(
   return after.startsWith(before) && whole.startsWith(after) ? { start: before.length, end: after.length } : undefined;
 }
 
-/** Ids of special tokens, and the text between them. */
+/** Ids of special tokens, and the text between them, without the white space that they swallow. */
 function sectionsOf(text: string, tokenizer: Tokenizer): (string | number)[] {
   const { pattern, ids } = specialsOf(tokenizer);
   if (!pattern) return text === '' ? [] : [text];
+  const { swallowing } = tokenizer;
+  const swallows = (part: string | number | undefined, side: 'before' | 'after'): boolean =>
+    typeof part === 'number' && swallowing.get(part)?.[side] === true;
   return text
     .split(pattern)
     .filter((part) => part !== '')
-    .map((part) => ids.get(part) ?? part);
+    .map((part) => ids.get(part) ?? part)
+    .map((part, i, parts) => {
+      if (typeof part === 'number') return part;
+      const begun = swallows(parts[i - 1], 'after') ? part.trimStart() : part;
+      return swallows(parts[i + 1], 'before') ? begun.trimEnd() : begun;
+    })
+    .filter((part) => part !== '');
 }
 
 interface Specials {

@@ -56,11 +56,10 @@ export function planModelGguf(
   const metadata = [
     ...described.metadata,
     ['general.type', ['string', 'model']],
-    ['general.name', ['string', facts.name]],
     ...(facts.license ? ([['general.license', ['string', facts.license]]] as const) : []),
     ['general.file_type', ['uint32', FILE_TYPES[quant]]],
     ['general.quantization_version', ['uint32', 2]],
-    ...tokenizerMetadata(files, rows),
+    ...tokenizerMetadata(files, rows, facts.name),
   ] as const;
   return { metadata, tensors: tensorsOf(weights, files, quant) };
 }

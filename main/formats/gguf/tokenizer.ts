@@ -23,6 +23,18 @@ const CONTROL_NAMES: ReadonlySet<string> = new Set([
   '<｜end▁of▁sentence｜>',
 ]);
 
+/** llama.cpp goes by the model's name here (llama-vocab.cpp): no key of the file says that control tokens swallow the white space after them. */
+export const NAMED_PHI3 = /phi-?3/i;
+/** Of a model of such a name. A file without one of these tokens is one that llama.cpp does not load. */
+export const PHI3_SWALLOWS: ReadonlyMap<string, boolean> = new Map([
+  ['<unk>', false],
+  ['<s>', false],
+  ['<|endoftext|>', false],
+  ['</s>', true],
+]);
+/** Whether a control token of such a model does. */
+export const swallowsAsPhi3 = (token: string): boolean => PHI3_SWALLOWS.get(token) ?? true;
+
 export interface GgufTokenizer {
   readonly json: unknown;
   /** By id. */
@@ -62,6 +74,7 @@ export function tokenizerJson({ metadata }: GgufHeader): GgufTokenizer {
   const model = pre
     ? byteLevel(vocabulary, merges(get('merges')), pre)
     : sentencePiece(vocabulary, numbers(get('scores'), 'scores', tokens.length), get('add_space_prefix') !== false);
+  const phi3 = NAMED_PHI3.test(String(metadata.get('general.name') ?? ''));
   const addBos = get('add_bos_token') ?? (pre ? pre.addBos : true);
   return {
     tokens,
@@ -74,8 +87,9 @@ export function tokenizerJson({ metadata }: GgufHeader): GgufTokenizer {
       padding: null,
       added_tokens: tokens.flatMap((content, id) => {
         const special = types[id] === CONTROL || types[id] === UNKNOWN;
+        const rstrip = phi3 && swallowsAsPhi3(content);
         return special || types[id] === USER_DEFINED
-          ? [{ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special }]
+          ? [{ id, content, single_word: false, lstrip: false, rstrip, normalized: false, special }]
           : [];
       }),
       ...model,

@@ -1,15 +1,24 @@
 /** @file A tokenizer.json as GGUF metadata, the way back of tokenizer.ts. The pre-tokenizer's name is found by what the tokenizer does. */
 import { z } from 'zod';
 import { FettleError } from '../../contract/errors.ts';
-import type { ModelFiles } from '../model.ts';
+import type { ChatTemplate, ModelFiles, Tokenizer } from '../model.ts';
+import { CONVERSATIONS } from '../ollama.ts';
 import { tokenizerFromJson } from '../tokenizer.ts';
 import { PRE_TOKENIZERS, type PreTokenizer } from './pretokenizers.ts';
-import { byteLevelWith } from './tokenizer.ts';
+import { byteLevelWith, NAMED_PHI3, PHI3_SWALLOWS, swallowsAsPhi3 } from './tokenizer.ts';
 import type { Metadata } from './write.ts';
 
 const Json = z.looseObject({
   added_tokens: z
-    .array(z.looseObject({ id: z.int().min(0), content: z.string(), special: z.boolean().default(false) }))
+    .array(
+      z.looseObject({
+        id: z.int().min(0),
+        content: z.string(),
+        special: z.boolean().default(false),
+        lstrip: z.boolean().default(false),
+        rstrip: z.boolean().default(false),
+      }),
+    )
     .default([]),
   normalizer: z.unknown(),
   pre_tokenizer: z.unknown(),
@@ -36,12 +45,14 @@ const refuse = (why: string): FettleError =>
 
 /**
  * @param rows of the embedding: as many tokens are named, since llama.cpp counts them.
+ * @param name of the model: what llama.cpp takes from it about the tokenizer must be so.
  * @throws EXPORT_UNSUPPORTED for a tokenizer that is neither byte-level nor SentencePiece BPE, or that cuts text as no
  * pre-tokenizer of llama.cpp does.
  */
 export function tokenizerMetadata(
   { tokenizer, stopIds, chatTemplate }: Pick<ModelFiles, 'tokenizer' | 'stopIds' | 'chatTemplate'>,
   rows: number,
+  name: string,
 ): Metadata {
   const parsed = Json.safeParse(tokenizer.toJson());
   if (!parsed.success || parsed.data.model.type !== 'BPE') throw refuse('it is no BPE tokenizer');
@@ -57,6 +68,7 @@ export function tokenizerMetadata(
   const optional = (key: string, id: number | null | undefined): Metadata =>
     id === null || id === undefined ? [] : [[`tokenizer.ggml.${key}_token_id`, ['uint32', id]]];
   return [
+    ['general.name', ['string', nameFor(name, json, { tokenizer, chatTemplate })]],
     ['tokenizer.ggml.model', ['string', spm ? 'llama' : 'gpt2']],
     ...(spm ? [] : ([['tokenizer.ggml.pre', ['string', preTokenizerOf(json)]]] as const)),
     ['tokenizer.ggml.tokens', ['array', 'string', tokens]],
@@ -80,6 +92,42 @@ export function tokenizerMetadata(
     ...(chatTemplate ? ([['tokenizer.chat_template', ['string', chatTemplate.source]]] as const) : []),
   ];
 }
+
+/** The name, changed where llama.cpp would take from it that control tokens swallow the white space after them, or must. @throws EXPORT_UNSUPPORTED */
+function nameFor(
+  name: string,
+  json: Json,
+  { tokenizer, chatTemplate }: Pick<ModelFiles, 'tokenizer' | 'chatTemplate'>,
+): string {
+  const { added_tokens: added } = json;
+  const swallowing = added.filter(({ lstrip, rstrip }) => lstrip || rstrip);
+  if (swallowing.length > 0) {
+    const asPhi3 = added.every(({ content, lstrip, rstrip }) => !lstrip && rstrip === swallowsAsPhi3(content));
+    const known = new Set([...Object.keys(json.model.vocab), ...added.map(({ content }) => content)]);
+    if (asPhi3 && [...PHI3_SWALLOWS.keys()].every((token) => known.has(token)))
+      return NAMED_PHI3.test(name) ? name : `${name} (Phi-3)`;
+    const plain = tokenizerFromJson({
+      ...json,
+      added_tokens: added.map((token) => ({ ...token, lstrip: false, rstrip: false })),
+    });
+    const cut = (by: Tokenizer, text: string): string => by.encode(text, { parseSpecial: true }).join(' ');
+    if (formsOf(chatTemplate).some((text) => cut(tokenizer, text) !== cut(plain, text)))
+      throw refuse(
+        `its tokens ${swallowing.map(({ content }) => content).join(', ')} swallow the white space beside them, which the format cannot say`,
+      );
+  }
+  return name.replaceAll(new RegExp(NAMED_PHI3, 'gi'), 'Phi 3');
+}
+
+/** Conversations as the template writes them; it may refuse some. */
+const formsOf = (template: ChatTemplate | null): string[] =>
+  CONVERSATIONS.flatMap((messages) => {
+    try {
+      return template?.render(messages, { addGenerationPrompt: true }) ?? [];
+    } catch {
+      return [];
+    }
+  });
 
 function vocabulary({ model, added_tokens: added }: Json, rows: number): { tokens: string[]; types: number[] } {
   // Ids that no token has are padding of the embedding.
