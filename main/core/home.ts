@@ -25,7 +25,8 @@ export function sweepHome({ projects, models, prepared, temporary }: Home): void
   // What a browser handed over belongs to nobody any more.
   sweep(temporary, /^(?:uploads$|preview-|adapter-|calibration-|deleted-)/);
   sweep(models, /\.adding$/);
-  for (const model of readdirSync(prepared)) sweep(join(prepared, model), /\.tmp$/);
+  for (const entry of readdirSync(prepared, { withFileTypes: true }))
+    if (entry.isDirectory()) sweep(join(prepared, entry.name), /\.tmp$/);
   for (const project of readdirSync(projects)) {
     sweep(join(projects, project, 'datasets'), /^\.(?:importing|unpacking)-/);
     sweep(join(projects, project, 'exports'), /^\..*\.exporting$/);

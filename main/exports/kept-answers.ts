@@ -106,19 +106,20 @@ export async function keepAnswers(folder: string, key: string, answers: KeptAnsw
     }
     await rename(part, fileOf(folder, key));
   } catch {
-    await rm(part, { force: true });
+    await rm(part, { force: true }).catch(() => undefined);
   }
 }
 
 /** Of all runs of a home the newest stay, as far as there is room for them, and no piece of one. */
 export async function forgetOldest(projects: string, most = MOST_BYTES): Promise<void> {
-  const files = await Promise.all(
+  const found = await Promise.all(
     globSync(join('*', 'runs', '*', ANSWERS, '*'), { cwd: projects })
       .map((name) => join(projects, name))
-      .map(async (path) => ({ path, ...(await stat(path)) })),
+      // One that went meanwhile is none.
+      .map(async (path) => ({ path, ...(await stat(path).catch(() => ({ size: 0, mtimeMs: 0 }))) })),
   );
   let bytes = 0;
-  for (const { path, size } of files.toSorted((a, b) => b.mtimeMs - a.mtimeMs)) {
+  for (const { path, size } of found.toSorted((a, b) => b.mtimeMs - a.mtimeMs)) {
     bytes += size;
     if (bytes > most || !path.endsWith(SUFFIX)) await rm(path, { force: true });
   }

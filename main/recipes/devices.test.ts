@@ -20,13 +20,13 @@ describe('auto', () => {
       device: 'webgpu',
       name: CARD.name,
       why: 'Training on NVIDIA GeForce RTX 4070: it multiplies 30 times as fast as the processor.',
-      tokens: 1024,
+      tokens: 512,
     });
   });
 
   it('gives it as many tokens at a time as its memory holds', () => {
-    expect(choose({}, CARD, 1e9).tokens).toBe(4096);
-    expect(choose({}, CARD, 2e9).tokens).toBe(2048);
+    expect(choose({}, CARD, 0.5e9).tokens).toBe(4096);
+    expect(choose({}, CARD, 1e9).tokens).toBe(2048);
     expect(choose({}, CARD, 10e9).tokens).toBe(512);
     expect(choose({}, { ...CARD, memoryBytes: null }, 1e9).tokens).toBe(512);
   });

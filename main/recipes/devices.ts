@@ -24,6 +24,8 @@ export interface Graphics {
 
 /** A graphics processor that is faster by less is not worth what goes to and fro. */
 const WORTH_IT = 1.5;
+/** Of its memory, what is filled by choice: the screen, and on many machines everything else, lies there too. */
+const FILLED = 0.6;
 const NOT_ASKED: Graphics = { name: null, fp32: null, memoryBytes: null, why: 'nobody asked' };
 
 export interface Devices {
@@ -106,13 +108,13 @@ export function chooseDevice(
   const only = onlyOnProcessor(recipe);
   const called = name ?? 'the graphics processor';
   const least = DEVICE_TOKENS.at(-1)!;
-  // Where nobody tells what it has, the least is asked of it.
-  const tokens = DEVICE_TOKENS.find((each) => memoryBytes !== null && needed(each) <= memoryBytes) ?? least;
+  const fits = (tokens: number): boolean => memoryBytes !== null && needed(tokens) <= memoryBytes * FILLED;
   const chosen = (why: string): Chosen => ({
     device: 'webgpu',
     name: called,
     why: `Training on ${called}: ${why}.`,
-    tokens,
+    // Where nobody tells what it has, the least is asked of it.
+    tokens: DEVICE_TOKENS.find(fits) ?? least,
   });
   if (recipe.device === 'webgpu') {
     if (fp32 === null)

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeExamples } from '../e2e/examples.ts';
 import { writeTinyModel } from '../fixtures/tiny-model.ts';
 
-const MAIN = join(import.meta.dirname, '../../main/cli/main.ts');
+const MAIN = join(import.meta.dirname, '../../main/cli/fettle.ts');
 const TRAIN = ['train', 'shop', '--model', 'tiny', '--strategy', 'instruct', '--set', 'evalEvery=0', '--json'];
 
 describe.skipIf(process.platform === 'win32')('commands on one home', () => {

@@ -158,7 +158,7 @@ async function readChecked(path: string): Promise<Numbers | undefined> {
     );
     if (list.includes(undefined)) return undefined;
     const now = new Date();
-    await utimes(path, now, now);
+    await utimes(path, now, now).catch(() => undefined);
     return stored(list as Stored[]);
   } catch {
     return undefined;
