@@ -13,7 +13,7 @@ export function defaultHome(
   if (env['FETTLE_HOME']) return resolve(env['FETTLE_HOME']);
   if (platform === 'win32') return join(env['APPDATA'] ?? join(homedir(), 'AppData', 'Roaming'), 'Fettle');
   if (platform === 'darwin') return join(homedir(), 'Library', 'Application Support', 'Fettle');
-  return join(env['XDG_DATA_HOME'] ?? join(homedir(), '.local', 'share'), 'fettle');
+  return join(env['XDG_DATA_HOME'] || join(homedir(), '.local', 'share'), 'fettle');
 }
 
 /** Removes what a host that was killed had begun to write: whatever has its final name is whole and stays. */

@@ -4,10 +4,11 @@
  */
 import { createHash } from 'node:crypto';
 import { globSync } from 'node:fs';
-import { mkdir, open, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { Time } from '../contract/entities.ts';
+import { freeBytes, keepNewest } from '../formats/disk.ts';
 import { ANSWERS } from '../runs/folders.ts';
 import type { ExampleLoss } from '../engine/train/evaluate.ts';
 import type { Likelihood, Replay } from './proof.ts';
@@ -94,8 +95,7 @@ export async function keepAnswers(folder: string, key: string, answers: KeptAnsw
   if (bytes > MOST_BYTES / 2) return;
   const part = `${fileOf(folder, key)}.part`;
   try {
-    const { bavail, bsize } = await statfs(dirname(folder));
-    if (bavail * bsize < bytes + SPARE_BYTES) return;
+    if ((await freeBytes(dirname(folder))) < bytes + SPARE_BYTES) return;
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const file = await open(part, 'w', 0o600);
     try {
@@ -112,15 +112,8 @@ export async function keepAnswers(folder: string, key: string, answers: KeptAnsw
 
 /** Of all runs of a home the newest stay, as far as there is room for them, and no piece of one. */
 export async function forgetOldest(projects: string, most = MOST_BYTES): Promise<void> {
-  const found = await Promise.all(
-    globSync(join('*', 'runs', '*', ANSWERS, '*'), { cwd: projects })
-      .map((name) => join(projects, name))
-      // One that went meanwhile is none.
-      .map(async (path) => ({ path, ...(await stat(path).catch(() => ({ size: 0, mtimeMs: 0 }))) })),
-  );
-  let bytes = 0;
-  for (const { path, size } of found.toSorted((a, b) => b.mtimeMs - a.mtimeMs)) {
-    bytes += size;
-    if (bytes > most || !path.endsWith(SUFFIX)) await rm(path, { force: true });
-  }
+  const paths = globSync(join('*', 'runs', '*', ANSWERS, '*'), { cwd: projects }).map((name) => join(projects, name));
+  const [whole, pieces] = [true, false].map((is) => paths.filter((path) => path.endsWith(SUFFIX) === is));
+  for (const path of pieces!) await rm(path, { force: true });
+  await keepNewest(whole!, most);
 }

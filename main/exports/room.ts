@@ -1,17 +1,11 @@
 /** @file The place of an export: a folder that is not there yet, where one may write, with room enough; where it grows until it has that name. */
 import { existsSync } from 'node:fs';
-import { mkdir, rename, rm, rmdir, statfs } from 'node:fs/promises';
+import { mkdir, rename, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { bytes as inWords } from '../contract/bytes.ts';
 import { FettleError, toFettleError } from '../contract/errors.ts';
+import { freeBytes } from '../formats/disk.ts';
 import { flushFolder } from '../formats/flush.ts';
-
-/** Bytes that are free where a path lies. */
-export type FreeBytes = (path: string) => Promise<number>;
-const freeOnDisk: FreeBytes = async (path) => {
-  const { bavail, bsize } = await statfs(path);
-  return bavail * bsize;
-};
 
 const taken = (folder: string): FettleError =>
   new FettleError('TARGET_EXISTS', `${folder} exists already.`, 'Name a folder that does not exist yet.');
@@ -22,7 +16,7 @@ export function checkUntaken(folder: string): void {
 }
 
 /** @throws TARGET_EXISTS, DISK_FULL, before anything is written */
-export async function checkRoom(folder: string, needed: number, free: FreeBytes = freeOnDisk): Promise<void> {
+export async function checkRoom(folder: string, needed: number, free: typeof freeBytes = freeBytes): Promise<void> {
   checkUntaken(folder);
   let nearest = dirname(folder);
   while (!existsSync(nearest) && dirname(nearest) !== nearest) nearest = dirname(nearest);

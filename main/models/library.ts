@@ -1,12 +1,13 @@
 /** @file Bringing a model into the library. Pure work on files: knows no database, runs in a child process. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { bytes as inWords } from '../contract/bytes.ts';
 import type { Model } from '../contract/entities.ts';
 import { FettleError, toFettleError } from '../contract/errors.ts';
 import { checkWeights, modulesOf, readSpec } from '../engine/index.ts';
+import { freeBytes } from '../formats/disk.ts';
 import type { HfConfig } from '../formats/model.ts';
 import { openModel } from '../formats/open.ts';
 
@@ -51,11 +52,11 @@ export async function addToLibrary(
   await rm(temporary, { recursive: true, force: true });
   await mkdir(temporary, { recursive: true });
   try {
-    const free = await statfs(temporary);
-    if (free.bavail * free.bsize < total + RESERVE_BYTES)
+    const free = await freeBytes(temporary);
+    if (free < total + RESERVE_BYTES)
       throw new FettleError(
         'DISK_FULL',
-        `The model needs ${inWords(total)}, the disk has ${inWords(free.bavail * free.bsize)} left.`,
+        `The model needs ${inWords(total)}, the disk has ${inWords(free)} left.`,
         'Free some space, or choose another home folder.',
       );
     const hash = createHash('sha256');

@@ -1,5 +1,5 @@
 /** @file What pilots and learning curves have in common: a request, a job that trains for a while and keeps no model, a result. The only writer of their tables. */
-import { rm, statfs } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FettleError } from '../contract/errors.ts';
 import type { Dataset, Trial } from '../contract/entities.ts';
@@ -8,6 +8,7 @@ import type { Core } from '../core/context.ts';
 import { availableMemory } from '../core/memory.ts';
 import type { Datasets } from '../datasets/index.ts';
 import { readRows } from '../datasets/rows.ts';
+import { freeBytes } from '../formats/disk.ts';
 import type { Models } from '../models/index.ts';
 import type { Projects } from '../projects/index.ts';
 import { measureRows, planRecipe } from '../recipes/index.ts';
@@ -156,11 +157,10 @@ export async function lessonOf(
 ): Promise<LessonJob> {
   const strategy = strategyOf(dataset);
   const rows = datasets.rowsFile(dataset.project, dataset.id);
-  const disk = await statfs(core.home.root);
   const machine = {
     threads: core.threads,
     freeMemoryBytes: availableMemory(),
-    freeDiskBytes: disk.bavail * disk.bsize,
+    freeDiskBytes: await freeBytes(core.home.root),
     tokensPerSecond: () => null,
   };
   const data = await measureRows(readRows(rows), dataset.rows);

@@ -206,7 +206,8 @@ function createWatch(tell: (stage: string, progress: number | null) => void): Wa
     const own = event.tokens - tokens;
     steps.push({ tokens: own, seconds: own / event.tokensPerSecond });
     [tokens, trained] = [event.tokens, event.seconds];
-    if (steps.length === 1) firstEnd = since();
+    before = since();
+    if (steps.length === 1) firstEnd = before;
   }
   function part(name: 'sample' | 'save'): void {
     const now = since();

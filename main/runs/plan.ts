@@ -1,5 +1,4 @@
 /** @file Before a run: which strategy, which data, which recipe, and whether it can be done at all. */
-import { statfs } from 'node:fs/promises';
 import { isAbsolute, resolve } from 'node:path';
 import { bytes as inWords } from '../contract/bytes.ts';
 import type { Dataset, Model, Plan } from '../contract/entities.ts';
@@ -12,6 +11,7 @@ import type { Datasets } from '../datasets/index.ts';
 import { readRows } from '../datasets/rows.ts';
 import { exampleOf } from '../datasets/tokens.ts';
 import { fitAdapter, type Fitted } from '../engine/model/fit.ts';
+import { freeBytes } from '../formats/disk.ts';
 import { readPeft } from '../formats/tuned.ts';
 import type { Models } from '../models/index.ts';
 import {
@@ -63,12 +63,21 @@ export function createPlanner(
   const { models, datasets, history, calibrations } = parts;
   /** Datasets never change, so their sizes stay true. By project and dataset id. */
   const sizes = new Map<string, MeasuredRows>();
+  /** By the model's hash besides, since each cuts text otherwise. */
+  const counted = new Map<string, DataSize>();
 
   async function sizeOf({ project, id, rows }: Dataset, model: Model): Promise<DataSize> {
     const key = `${project}/${id}`;
     const size = sizes.get(key) ?? (await measureRows(readRows(datasets.rowsFile(project, id)), rows));
     sizes.set(key, size);
     if (!wantsLongest(size) || size.longestRows.length === 0) return size;
+    const byModel = `${key} ${model.hash}`;
+    const known = counted.get(byModel) ?? (await withLongest(size, model));
+    counted.set(byModel, known);
+    return known;
+  }
+
+  async function withLongest(size: MeasuredRows, model: Model): Promise<DataSize> {
     const text = await models.text(model.id);
     try {
       return { ...size, longest: Math.max(...size.longestRows.map((row) => exampleOf(row, text).ids.length)) };
@@ -141,11 +150,10 @@ export function createPlanner(
   }
 
   async function free(model: Model, dataset: Dataset): Promise<Machine> {
-    const disk = await statfs(core.home.root);
     return {
       threads: core.threads,
       freeMemoryBytes: availableMemory(),
-      freeDiskBytes: disk.bavail * disk.bsize,
+      freeDiskBytes: await freeBytes(core.home.root),
       tokensPerSecond: history.pace(model.id),
       calibrated: calibrations.of(model, dataset),
     };

@@ -28,8 +28,8 @@ export class DeviceParameters {
   readonly host: TrainedParameters;
   /** Of a layer; all layers have the same. */
   readonly stacks: readonly Stack<View>[];
-  /** What lies in the stacks of all layers, by their names. */
-  readonly members: ReadonlyMap<string, readonly Member[]>;
+  /** The same of all layers. */
+  readonly whole: readonly Stack<Member>[];
   #values: Tensors = {};
   /** By stack, of a layer's gradients before a step; shared, and freed with the device. */
   #zeros: Tensors | undefined;
@@ -41,19 +41,17 @@ export class DeviceParameters {
     this.layers = host.layers.map(() => new DeviceLayer(this));
     this.stacks = stacksOf(host.layers[0]!);
     const layers = host.layers.map((views) => stacksOf(views));
-    this.members = new Map(
-      this.stacks.map(({ name }, stack) => {
-        let row = 0;
-        const placed = layers.flatMap((own, layer) =>
-          own[stack]!.members.map((view): Member => {
-            const from = row;
-            row += view.shape[0]!;
-            return { ...view, layer, from, to: row };
-          }),
-        );
-        return [name, placed];
-      }),
-    );
+    this.whole = this.stacks.map(({ name, width }, stack) => {
+      let rows = 0;
+      const members = layers.flatMap((own, layer) =>
+        own[stack]!.members.map((view): Member => {
+          const from = rows;
+          rows += view.shape[0]!;
+          return { ...view, layer, from, to: rows };
+        }),
+      );
+      return { name, width, members, rows };
+    });
   }
 
   /** Values in stacks of all layers. */
@@ -87,22 +85,22 @@ export class DeviceParameters {
   /** A flat buffer of the host's layout, as stacks. */
   async upload(flat: Float32Array): Promise<Tensors> {
     const made: Record<string, Tensor> = {};
-    for (const { name, width, all } of this.#each()) {
-      const gathered = new Float32Array(this.rows(name) * width);
-      for (const { offset, from, to } of all) {
+    for (const { name, width, members, rows } of this.whole) {
+      const gathered = new Float32Array(rows * width);
+      for (const { offset, from, to } of members) {
         const size = (to - from) * width;
         gathered.set(flat.subarray(offset, offset + size), from * width);
       }
-      made[name] = await this.memory.keep(tensor(gathered, [this.rows(name), width]));
+      made[name] = await this.memory.keep(tensor(gathered, [rows, width]));
     }
     return made;
   }
 
   /** The other way. */
   async download(stacks: Tensors, flat: Float32Array): Promise<void> {
-    for (const { name, width, all } of this.#each()) {
+    for (const { name, width, members } of this.whole) {
       const gathered = await this.memory.read(stacks[name]!);
-      for (const { offset, from, to } of all) flat.set(gathered.subarray(from * width, to * width), offset);
+      for (const { offset, from, to } of members) flat.set(gathered.subarray(from * width, to * width), offset);
     }
   }
 
@@ -114,7 +112,8 @@ export class DeviceParameters {
     for (const old of Object.values(this.#values)) this.memory.free(old);
     this.#values = values;
     const own: Record<string, Tensor>[] = this.layers.map(() => ({}));
-    for (const { name, layer } of [...this.members.values()].flat()) own[layer]![name] = made[inLayer(layer, name)]!;
+    for (const { name, layer } of this.whole.flatMap(({ members }) => members))
+      own[layer]![name] = made[inLayer(layer, name)]!;
     this.layers.forEach((layer, i) => layer.replaceValues(own[i]!));
   }
 
@@ -123,26 +122,17 @@ export class DeviceParameters {
     for (const layer of this.layers) layer.become(this.#zeros!);
   }
 
-  /** Rows of a stack of all layers. */
-  rows(stack: string): number {
-    return this.members.get(stack)!.at(-1)!.to;
-  }
-
   /** Frees a tensor, unless it is shared. */
   free(old: Tensor): void {
     if (!Object.values(this.#zeros ?? {}).includes(old)) this.memory.free(old);
   }
 
-  #each(): { name: string; width: number; all: readonly Member[] }[] {
-    return this.stacks.map(({ name, width }) => ({ name, width, all: this.members.get(name)! }));
-  }
-
   #membersProgram(): Program {
     const scope = new Scope();
     const outputs = new Map<string, Value>();
-    for (const { name, width, all } of this.#each()) {
-      const stack = scope.input(name, [this.rows(name), width]);
-      for (const member of all)
+    for (const { name, width, members, rows } of this.whole) {
+      const stack = scope.input(name, [rows, width]);
+      for (const member of members)
         outputs.set(inLayer(member.layer, member.name), slice(stack, 0, member.from, member.to));
     }
     return emit(outputs, 'webgpu');

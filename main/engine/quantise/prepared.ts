@@ -4,13 +4,14 @@
  * or damaged at any time: then it is made again.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, rm, stat, statfs, utimes } from 'node:fs/promises';
+import { mkdir, readdir, utimes } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { Tensor } from 'onnxruntime-node';
 import { z } from 'zod';
 import type { Precision } from '../../contract/recipe.ts';
+import { freeBytes, keepNewest } from '../../formats/disk.ts';
 import {
   openSafetensors,
   writeSafetensors,
@@ -186,33 +187,16 @@ async function writeChecked(
   const bytes = list.reduce((sum, { data }) => sum + data.byteLength, 0);
   try {
     await mkdir(join(folder, name), { recursive: true, mode: 0o700 });
-    const { bavail, bsize } = await statfs(folder);
-    if (bytes > Math.min(limits.bytes, bavail * bsize * limits.ofFree)) return false;
-    await removeOldest(folder, limits.bytes - bytes);
+    if (bytes > Math.min(limits.bytes, (await freeBytes(folder)) * limits.ofFree)) return false;
+    const files = (await readdir(folder, { withFileTypes: true, recursive: true })).filter((each) => each.isFile());
+    const paths = files.map(({ parentPath, name: file }) => join(parentPath, file));
+    await keepNewest(paths, limits.bytes - bytes);
     const checksums = Object.fromEntries(list.map((each) => [each.name, checksum(each)]));
     const metadata = { checksums: JSON.stringify(checksums) };
     await writeSafetensors(path, list as (TensorToWrite | IntegersToWrite)[], { metadata, flushed: false });
     return true;
   } catch {
     return false;
-  }
-}
-
-/** Until so many bytes are left at most. */
-async function removeOldest(folder: string, most: number): Promise<void> {
-  const files = (await readdir(folder, { withFileTypes: true, recursive: true })).filter((each) => each.isFile());
-  const known = await Promise.all(
-    files.map(async ({ parentPath, name }) => {
-      const path = join(parentPath, name);
-      const { size, mtimeMs } = await stat(path);
-      return { path, size, mtimeMs };
-    }),
-  );
-  let left = known.reduce((sum, { size }) => sum + size, 0);
-  for (const { path, size } of known.sort((a, b) => a.mtimeMs - b.mtimeMs)) {
-    if (left <= most) return;
-    await rm(path, { force: true });
-    left -= size;
   }
 }
 

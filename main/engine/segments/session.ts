@@ -18,18 +18,23 @@ export interface RuntimeOptions {
   readonly precision: Precision;
 }
 
-const SESSION_CONFIG: Readonly<Record<Device, Readonly<Record<string, string>>>> = {
+/** Settings of the runtime that the binding knows no name for. */
+const EXTRA: Readonly<Record<Device, Readonly<Record<string, Readonly<Record<string, string>>>>>> = {
   cpu: {
-    // A masked score's exponential is a denormal number, which a CPU computes with slowly; as zero it is as good.
-    set_denormal_as_zero: '1',
-    // Idle threads sleep: where they spin, a step takes up to twice as long as soon as another program wants a core.
-    'intra_op.allow_spinning': '0',
+    session: {
+      // A masked score's exponential is a denormal number, which a CPU computes with slowly; as zero it is as good.
+      set_denormal_as_zero: '1',
+      // Idle threads sleep: where they spin, a step takes up to twice as long as soon as another program wants a core.
+      'intra_op.allow_spinning': '0',
+    },
   },
-  // An op that the device lacks would run on the CPU unseen, with everything it needs carried there and back.
-  webgpu: { disable_cpu_ep_fallback: '1' },
+  webgpu: {
+    // An op that the device lacks would run on the CPU unseen, with everything it needs carried there and back.
+    session: { disable_cpu_ep_fallback: '1' },
+    // Products are written as the device does them best: the runtime is not to put a Transpose back into its Gemm.
+    optimization: { disable_specified_optimizers: 'GemmTransposeFusion' },
+  },
 };
-/** Products are written as the device does them best: the runtime is not to put a Transpose back into its Gemm. */
-const OPTIMISERS_LEFT_OUT = 'GemmTransposeFusion';
 
 /** What a person can do where a graphics processor, its driver or its memory gives up. */
 export const DEVICE_HINT =
@@ -77,10 +82,7 @@ export class Session {
       enableCpuMemArena: false,
       logSeverityLevel: 3,
       ...(options.device === 'webgpu' && results === 'device' ? { preferredOutputLocation: 'gpu-buffer' } : {}),
-      extra: {
-        session: SESSION_CONFIG[options.device],
-        ...(options.device === 'webgpu' ? { optimization: { disable_specified_optimizers: OPTIMISERS_LEFT_OUT } } : {}),
-      },
+      extra: EXTRA[options.device],
     });
     const session = options.device === 'cpu' ? await opening : await opening.catch(deviceFailed);
     return new Session(program, session, options.device);

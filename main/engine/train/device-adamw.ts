@@ -136,8 +136,8 @@ export class DeviceAdamW implements Optimizer {
   /** `squares` [1, 1], summed along one axis after the other, so that many work at it. */
   #normProgram(): Program {
     const scope = new Scope();
-    const sums = this.#parameters.stacks.map(({ name, width }) => {
-      const gradient = scope.input(`gradient.${name}`, [this.#parameters.rows(name), width]);
+    const sums = this.#parameters.whole.map(({ name, width, rows }) => {
+      const gradient = scope.input(`gradient.${name}`, [rows, width]);
       return reduceSum(reduceSum(mul(gradient, gradient), [1]), [0]);
     });
     return emit(new Map([['squares', sums.reduce((a, b) => add(a, b))]]), 'webgpu');
@@ -151,10 +151,8 @@ export class DeviceAdamW implements Optimizer {
     ) as [Value, Value, Value, Value];
     const outputs = new Map<string, Value>();
     const of = (x: Value, share: number): Value => mul(x, scope.scalar(share));
-    for (const { name, width } of this.#parameters.stacks) {
-      const rows = this.#parameters.rows(name);
+    for (const { name, width, rows, members } of this.#parameters.whole) {
       const input = (kind: string): Value => scope.input(`${kind}.${name}`, [rows, width]);
-      const members = this.#parameters.members.get(name)!;
       const rate = mul(
         learningRate,
         this.#each(scope, members, (entry) => rateFactor(entry, this.#options)),
