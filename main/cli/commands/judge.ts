@@ -17,7 +17,7 @@ import {
 import { keptInWords, otherReader, proofInWords, textInWords, TYPES_OF } from '../../contract/export-types.ts';
 import { FettleError, toFettleError } from '../../contract/errors.ts';
 import { hasMargin } from '../../contract/margin.ts';
-import { rowsInWords } from '../../contract/measured-on.ts';
+import { rowsInWords, suitesInWords } from '../../contract/measured-on.ts';
 import { needed, number, text, type Command, type Context } from '../command.ts';
 import { bytes, count, table, wrap } from '../format.ts';
 import { SAMPLING_HELP, SAMPLING_OPTIONS, samplingOf } from '../sampling.ts';
@@ -272,8 +272,9 @@ export function describeAll(context: Context, comparison: Comparison, samples = 
   const { result, verdicts } = comparison;
   if (!result) return;
   const labels = result.models.map(({ label }) => label);
-  for (const { title, because, next } of verdicts) {
-    say(title);
+  for (const { target, title, because, next } of verdicts) {
+    const whose = labels[result.models.findIndex((model) => model.target === target)];
+    say(verdicts.length > 1 ? `${whose}: ${title}` : title);
     say(wrap(because, '  '));
     for (const { what, why } of next) say(wrap(`Next: ${what} ${why}`, '  '));
     say();
@@ -283,9 +284,7 @@ export function describeAll(context: Context, comparison: Comparison, samples = 
   if (differing.length > 0)
     say(`\n${table([['  differs', ...labels], ...differing.map(({ key, values }) => [`  ${key}`, ...values])])}`);
   describeScorecard(context, result);
-  say(
-    `\n${wrap(`Measured on ${result.suites.map(({ name, version, items }) => `${name} (${count(items)}; ${version})`).join(', ')}; greedy, up to ${result.decoding.maxTokens} tokens an answer.`, '  ')}`,
-  );
+  say(`\n${wrap(`Measured on ${suitesInWords(result)}.`, '  ')}`);
   for (const sentence of rowsInWords(result)) say(wrap(sentence, '  '));
   for (const { prompt, answers } of result.samples.slice(0, samples ? SHOWN : 0)) {
     say(`\n${wrap(prompt, '  > ')}`);
