@@ -93,7 +93,10 @@ const CASES: readonly (readonly [Partial<Seen>, string, readonly string[]])[] = 
   [{ toBase: false, general: lost }, 'trade', ['rehearse']],
   [{ toBase: false, goal: goal('worse') }, 'worse', ['gentler']],
   [{ toBase: false, goal: goal('no-difference', 0.3, 200), general: lost }, 'same-but-lost', ['rehearse']],
-  [{ toBase: false, goal: goal('no-difference', 0.3, 200) }, 'same', []],
+  [{ goal: goal('no-difference', 0.3, 200), loss: 'worse', curve: 'unclear' }, 'expects-less', ['gentler']],
+  [{ toBase: false, goal: goal('no-difference', 0.3, 200) }, 'likelier', []],
+  [{ toBase: false, goal: goal('no-difference', 0.3, 200), loss: 'worse' }, 'less-likely', []],
+  [{ toBase: false, goal: goal('no-difference', 0.3, 200), loss: 'no-difference' }, 'same', []],
 ];
 
 describe('the verdict', () => {
