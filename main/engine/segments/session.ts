@@ -139,7 +139,7 @@ export class SessionCache {
   }
 
   /** The segment known by `key` (which must name all that its programs depend on), compiled by `build` if it is not here. */
-  async get<T extends Readonly<Record<string, Session | unknown>>>(key: string, build: () => Promise<T>): Promise<T> {
+  async get<T extends Readonly<Record<string, unknown>>>(key: string, build: () => Promise<T>): Promise<T> {
     const known = this.#entries.get(key);
     if (known) {
       this.#entries.delete(key);
