@@ -11,7 +11,10 @@ interface Next {
   readonly totalLogitWeight?: number;
 }
 interface Sequence {
-  evaluate(ids: readonly number[], options: { readonly temperature: number }): AsyncIterable<number>;
+  evaluate(
+    ids: readonly number[],
+    options: { readonly temperature: number; readonly yieldEogToken: boolean },
+  ): AsyncIterable<number>;
   controlledEvaluate(
     input: readonly (number | readonly [number, object])[],
   ): Promise<readonly ({ readonly next?: Next } | undefined)[]>;
@@ -77,7 +80,7 @@ export async function openWithLlamaCpp(
     async goOn(prompt, tokens) {
       await sequence.clearHistory();
       const ids: number[] = [];
-      for await (const id of sequence.evaluate(prompt, { temperature: 0 })) {
+      for await (const id of sequence.evaluate(prompt, { temperature: 0, yieldEogToken: true })) {
         ids.push(id);
         if (ids.length === tokens) break;
       }

@@ -85,6 +85,16 @@ describe('GGUF in llama.cpp, of a model whose rows divide by 256', () => {
     const { other } = await proven(await subject(), type);
     expect(other).toMatchObject({ agrees: true });
   });
+
+  it('goes on over the end of an answer, as Fettle does', { timeout: PATIENCE }, async (test) => {
+    process.env.FETTLE_LLAMA_CPP = need(test, 'llama.cpp', found.llamaCpp);
+    const { run, ...asked } = await subject();
+    const said = asked.expected.replays[0]!.ids[2]!;
+    const files = { ...run.files, stopIds: [...run.files.stopIds.slice(0, 1), said] };
+    const { other } = await proven({ ...asked, run: { ...run, files } }, 'f32');
+    expect(other.agrees).toBe(true);
+    expect(other.found).toMatch(/^72 of 72 tokens/);
+  });
 });
 
 describe('GGUF in llama.cpp, of SmolLM2, whose rows do not', () => {

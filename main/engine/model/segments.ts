@@ -184,7 +184,8 @@ export function decodeSegment(
     const builder = new BlockBuilder(scope, spec, trained, attention, { precision: cache.options.precision });
     const y = spec.block(builder, scope.input('x', [batch * time, spec.hidden]));
     outputs.set('y', y);
-    return { forward: await Session.create(emit(outputs, cache.options.device), cache.options) };
+    const program = emit(outputs, cache.options.device);
+    return { forward: await Session.create(program, cache.options, { idle: time === 1 ? 'spin' : 'sleep' }) };
   });
 }
 
@@ -206,7 +207,9 @@ export function headSegment(
   trained: readonly string[] = [],
 ): Promise<{ session: Session; rows: number }> {
   return cache.get(`head ${kind} ${rows} ${trained.join()}`, async () => ({
-    session: await Session.create(headProgram(cache.options, spec, kind, rows, trained), cache.options),
+    session: await Session.create(headProgram(cache.options, spec, kind, rows, trained), cache.options, {
+      idle: kind === 'logits' ? 'spin' : 'sleep',
+    }),
     rows,
   }));
 }

@@ -114,7 +114,7 @@ export class DeviceMemory implements Memory {
   /** A program that is compiled once. */
   program(name: string, build: () => Program, results: 'device' | 'host' = 'device'): Promise<Session> {
     let known = this.#programs.get(name);
-    if (!known) this.#programs.set(name, (known = Session.create(build(), DEVICE, results)));
+    if (!known) this.#programs.set(name, (known = Session.create(build(), DEVICE, { results })));
     return known;
   }
 

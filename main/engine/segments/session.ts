@@ -24,8 +24,6 @@ const EXTRA: Readonly<Record<Device, Readonly<Record<string, Readonly<Record<str
     session: {
       // A masked score's exponential is a denormal number, which a CPU computes with slowly; as zero it is as good.
       set_denormal_as_zero: '1',
-      // Idle threads sleep: where they spin, a step takes up to twice as long as soon as another program wants a core.
-      'intra_op.allow_spinning': '0',
     },
   },
   webgpu: {
@@ -34,6 +32,15 @@ const EXTRA: Readonly<Record<Device, Readonly<Record<string, Readonly<Record<str
     // Products are written as the device does them best: the runtime is not to put a Transpose back into its Gemm.
     optimization: { disable_specified_optimizers: 'GemmTransposeFusion' },
   },
+};
+
+/** What threads do while they wait for the next op of a run. */
+export type Idle = 'sleep' | 'spin';
+const IDLE: Readonly<Record<Idle, Readonly<Record<string, string>>>> = {
+  // Where they spin, a step takes up to twice as long as soon as another program wants a core.
+  sleep: { 'intra_op.allow_spinning': '0' },
+  // For a token of an answer, whose ops are so small that waking a thread costs as much as they do. Between runs they sleep.
+  spin: { 'intra_op.allow_spinning': '1', force_spinning_stop: '1' },
 };
 
 /** What a person can do where a graphics processor, its driver or its memory gives up. */
@@ -67,25 +74,29 @@ export class Session {
     this.#device = device;
   }
 
-  /** @param results of a program on a graphics processor: they stay there, unless they are asked for on the host. */
+  /**
+   * @param manner `results` of a program on a graphics processor: they stay there, unless they are asked for on the host;
+   * `idle`: the processor's threads within a run.
+   */
   static async create(
     program: Program,
-    options: Pick<RuntimeOptions, 'device' | 'threads'>,
-    results: 'device' | 'host' = 'device',
+    { device, threads }: Pick<RuntimeOptions, 'device' | 'threads'>,
+    { results = 'device', idle = 'sleep' }: { readonly results?: 'device' | 'host'; readonly idle?: Idle } = {},
   ): Promise<Session> {
+    const extra = EXTRA[device];
     const opening = InferenceSession.create(program.bytes, {
-      executionProviders: [options.device],
-      intraOpNumThreads: options.threads,
+      executionProviders: [device],
+      intraOpNumThreads: threads,
       graphOptimizationLevel: 'all',
       // Else each session keeps an arena of its own, grown by doubling. From one heap they share what the largest needs:
       // 200 to 300 MB less with SmolLM2, in the same time (docs/decisions/estimates.md).
       enableCpuMemArena: false,
       logSeverityLevel: 3,
-      ...(options.device === 'webgpu' && results === 'device' ? { preferredOutputLocation: 'gpu-buffer' } : {}),
-      extra: EXTRA[options.device],
+      ...(device === 'webgpu' && results === 'device' ? { preferredOutputLocation: 'gpu-buffer' } : {}),
+      extra: device === 'cpu' ? { ...extra, session: { ...extra['session'], ...IDLE[idle] } } : extra,
     });
-    const session = options.device === 'cpu' ? await opening : await opening.catch(deviceFailed);
-    return new Session(program, session, options.device);
+    const session = device === 'cpu' ? await opening : await opening.catch(deviceFailed);
+    return new Session(program, session, device);
   }
 
   /** What it needs of `from`, by its inputs' names; later records win. Throws TypeError where an input is in none of them. */

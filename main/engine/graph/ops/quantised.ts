@@ -56,10 +56,17 @@ const int8ProductOp: Op<Signed> = {
   },
   emit: (to, node) => {
     const [[q, s, w, ws], [y]] = ends(to, node);
-    const product = to.fresh();
     const zero = to.bytes(steps(node.attrs.signed).zero);
-    to.node('MatMulIntegerToFloat', [q!, w!, to.scalar(1), ws!, zero], [product], {}, CONTRIB);
-    to.node('Mul', [product, s!], [y!]);
+    if (node.inputs[0]!.shape[0] === 1) {
+      // One row has one scale, which the product takes itself.
+      const scale = to.fresh();
+      to.node('Reshape', [s!, to.ints([1])], [scale]);
+      to.node('MatMulIntegerToFloat', [q!, w!, scale, ws!, zero], [y!], {}, CONTRIB);
+    } else {
+      const product = to.fresh();
+      to.node('MatMulIntegerToFloat', [q!, w!, to.scalar(1), ws!, zero], [product], {}, CONTRIB);
+      to.node('Mul', [product, s!], [y!]);
+    }
   },
   vjp: () => [undefined, undefined, undefined, undefined],
 };
