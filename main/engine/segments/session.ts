@@ -48,7 +48,7 @@ export const DEVICE_HINT =
   'What was saved is kept. Clone the run with a smaller maxLength or batchSize or with activationCheckpointing, which take less of its memory, or with device cpu.';
 
 /** Throws DEVICE_FAILED. */
-function deviceFailed(error: unknown): never {
+export function deviceFailed(error: unknown): never {
   const said = error instanceof Error ? error.message : String(error);
   // A buffer that could not be had is told of where it is first used.
   const what = /out of memory|allocat|invalid buffer|max buffer size|too many storage buffers/i.test(said)
