@@ -35,7 +35,7 @@ const EXTRA: Readonly<Record<Device, Readonly<Record<string, Readonly<Record<str
 };
 
 /** What threads do while they wait for the next op of a run. */
-export type Idle = 'sleep' | 'spin';
+type Idle = 'sleep' | 'spin';
 const IDLE: Readonly<Record<Idle, Readonly<Record<string, string>>>> = {
   // Where they spin, a step takes up to twice as long as soon as another program wants a core.
   sleep: { 'intra_op.allow_spinning': '0' },
@@ -75,7 +75,7 @@ export class Session {
   }
 
   /**
-   * @param manner `results` of a program on a graphics processor: they stay there, unless they are asked for on the host;
+   * `results` of a program on a graphics processor: they stay there, unless they are asked for on the host;
    * `idle`: the processor's threads within a run.
    */
   static async create(
