@@ -140,6 +140,18 @@ describe('the path by command', () => {
       code: 2,
       err: expect.stringContaining('held-out, task, general, prose') as unknown,
     });
+    for (const [option, value, words] of [
+      ['--answers', '999', '--answers takes a whole number from 0 to 200'],
+      ['--check', 'length:some', 'length:some names no length'],
+    ] as const)
+      expect(await fettle('evaluate', 'replies-1', option, value)).toMatchObject({
+        code: 2,
+        err: expect.stringContaining(words) as unknown,
+      });
+    expect(await fettle('report', 'replies-1', '--out', join(folder, 'nowhere', 'report.html'))).toMatchObject({
+      code: 2,
+      err: expect.stringMatching(/FILE_NOT_FOUND: The folder .*nowhere does not exist/) as unknown,
+    });
     const report = join(folder, 'report.html');
     expect(await json('report', 'replies-1', '--out', report)).toMatchObject({ file: report });
     expect(await fettle('report', 'replies-1', '--out', report)).toMatchObject({

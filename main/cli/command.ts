@@ -55,6 +55,23 @@ export function number(context: Context, name: string): number | undefined {
   return parsed;
 }
 
+/** The same, whole and within bounds. @throws USAGE */
+export function whole(context: Context, name: string, least: number, most: number): number | undefined {
+  const value = text(context, name);
+  return value === undefined ? undefined : wholeNumber(name, value, least, most);
+}
+
+/** @throws USAGE */
+export function wholeNumber(name: string, value: unknown, least: number, most: number): number {
+  const parsed = typeof value === 'string' && value.trim() === '' ? NaN : Number(value);
+  if (!Number.isInteger(parsed) || parsed < least || parsed > most)
+    throw new FettleError(
+      'USAGE',
+      `--${name} takes a whole number from ${least} to ${most}, not ${JSON.stringify(value)}.`,
+    );
+  return parsed;
+}
+
 /** `key=value` pairs of an option that may be given several times. Values are read as JSON where they are, else as text. @throws USAGE */
 export function pairs({ options }: Context, name: string): Record<string, unknown> {
   const given = options[name];

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { parseArgs, type ParseArgsOptionsConfig } from 'node:util';
 import { ERROR_CODES, FettleError, toFettleError } from '../contract/errors.ts';
 import { defaultHome } from '../core/home.ts';
-import type { Command, Context } from './command.ts';
+import { wholeNumber, type Command, type Context } from './command.ts';
 import { adviseCommands } from './commands/advise.ts';
 import { answerCommands } from './commands/answer.ts';
 import { blindCommands } from './commands/blind.ts';
@@ -149,16 +149,6 @@ function parse(
       `\`fettle ${command.name} --help\` says what it takes.`,
     );
   }
-}
-
-function wholeNumber(name: string, value: unknown, least: number, most: number): number {
-  const parsed = Number(value);
-  if (!Number.isInteger(parsed) || parsed < least || parsed > most)
-    throw new FettleError(
-      'USAGE',
-      `--${name} takes a whole number from ${least} to ${most}, not ${JSON.stringify(value)}.`,
-    );
-  return parsed;
 }
 
 const INTERRUPTED = 130;

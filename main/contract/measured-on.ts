@@ -4,6 +4,13 @@ import { count } from './figures.ts';
 
 type Measured = Pick<ComparisonResult, 'learned' | 'maxLength' | 'suites'>;
 
+/** "held-out (24; data 1f3a), general (504; 1 (9ab2)); greedy, up to 160 tokens an answer, seed 0". */
+export function suitesInWords({ suites, decoding }: Pick<ComparisonResult, 'suites' | 'decoding'>): string {
+  const named = suites.map(({ name, version, items }) => `${name} (${count(items)}; ${version})`).join(', ');
+  const { temperature, maxTokens, seed } = decoding;
+  return `${named}; ${temperature === 0 ? 'greedy' : `temperature ${temperature}`}, up to ${count(maxTokens)} tokens an answer, seed ${seed}`;
+}
+
 /** None where no row of the project's data was measured on. */
 export function rowsInWords({ learned, maxLength, suites }: Measured): string[] {
   if (!suites.some(({ name }) => name === 'held-out' || name === 'task')) return [];

@@ -109,7 +109,11 @@ export function createEvaluation(core: Core, parts: Parts): Evaluation {
     const run = targets.find((target) => target.run?.project === project)?.run;
     const id = named ?? run?.dataset ?? datasets.list(project).find((each) => trainsBy(each.kind))?.id;
     if (id === undefined)
-      throw new FettleError('DATASET_NOT_FOUND', 'This project has no data to compare on.', 'Import data first.');
+      throw new FettleError(
+        'DATASET_NOT_FOUND',
+        'This project has no data to compare on.',
+        'Import data first, or ask for the suites that need none: general (general skills) and prose (other text).',
+      );
     const data = datasets.show(project, id);
     if (data.heldOutRows === 0)
       throw new FettleError(

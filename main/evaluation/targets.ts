@@ -113,6 +113,15 @@ function modelOf(models: Models, id: string): { readonly model: Model; readonly 
 const hashesOf = (folders: readonly string[]): Promise<string[]> =>
   Promise.all(folders.flatMap((folder) => weightsIn(folder) ?? []).map((file) => sha256(file)));
 
+/** By what its weights, and those of the stages under it, are known again, whatever it is called by then. */
+export const weightsOf = async ({
+  adapter,
+  under,
+}: Pick<ResolvedTarget, 'adapter' | 'under'>): Promise<Pick<ComparedModel, 'adapter' | 'under'>> => ({
+  adapter: (await hashesOf(adapter === null ? [] : [adapter]))[0] ?? null,
+  under: await hashesOf(under),
+});
+
 type Kept = NonNullable<ComparedModel['run']>;
 
 /** What is kept of a target with what was measured: it may be gone when that is looked at. */
@@ -125,8 +134,7 @@ export async function compared(
     target,
     label,
     model: { id: model.id, name: model.name, hash: model.hash },
-    adapter: (await hashesOf(adapter === null ? [] : [adapter]))[0] ?? null,
-    under: await hashesOf(under),
+    ...(await weightsOf({ adapter, under })),
     run:
       // Of an adapter that was made elsewhere nothing is known that a verdict could rest on.
       run === null || !at || run.recipe === null || run.strategy === null

@@ -1,6 +1,7 @@
 /** @file The scorecard on the model card: what was measured against others, without what was asked and answered. */
 import type { Measured } from '../contract/entities.ts';
 import { hasMargin } from '../contract/margin.ts';
+import { rowsInWords, suitesInWords } from '../contract/measured-on.ts';
 import type { CardFacts } from './card.ts';
 import { count, plain } from './markdown.ts';
 
@@ -43,5 +44,7 @@ export function scorecard({ self, result }: NonNullable<CardFacts['comparison']>
     ...[...result.differences.map(({ sentence }) => sentence), ...(card?.sentences ?? [])].map(
       (sentence) => `- ${plain(sentence)}`,
     ),
+    '',
+    plain(`Margins are 95%. Measured on ${suitesInWords(result)}. ${rowsInWords(result).join(' ')}`.trimEnd()),
   ];
 }

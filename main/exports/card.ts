@@ -71,6 +71,10 @@ const STRATEGY_WORDS: Readonly<Record<AdviceStrategy, string>> = {
   'do-not-tune': 'not to tune',
 };
 
+/** The scorecard counts more of a long row, so its loss is another figure. */
+const upTo = (recipe: PublicRecipe | null): string =>
+  recipe === null ? '' : `, up to ${count(recipe.maxLength)} tokens of each`;
+
 const strategyWords = (strategy: AdviceStrategy | null): string =>
   strategy === null ? 'not known: it was made elsewhere' : STRATEGY_WORDS[strategy];
 
@@ -154,8 +158,8 @@ export function modelCard(
         : ([
             ['Steps', `${count(checkpoint?.step ?? facts.steps)} of ${count(facts.steps)}`],
             ['Tokens seen', count(facts.tokens)],
-            ['Loss on held-out rows before', nats(facts.heldOutLossStart)],
-            ['Loss on held-out rows of this checkpoint', nats(checkpoint?.heldOutLoss ?? null)],
+            [`Loss on held-out rows before${upTo(recipe)}`, nats(facts.heldOutLossStart)],
+            [`Loss on held-out rows of this checkpoint${upTo(recipe)}`, nats(checkpoint?.heldOutLoss ?? null)],
           ] as const)),
       ['Proof of this export', proofInWords(proof)],
       ...(kept === null ? [] : [['The run was asked', kept] as const]),

@@ -115,6 +115,8 @@ describe('what is exported', () => {
       'instruct tuning',
       '## Scorecard',
       '**this**',
+      'Measured on held-out (24; data ',
+      'tokens count for the loss.',
       `llama-server -m ${file}`,
     ])
       expect(card).toContain(part);
@@ -131,6 +133,20 @@ describe('what is exported', () => {
     // What was asked and answered is a person's data.
     const { result } = await app.client.call('evaluation.show', { comparison: id });
     for (const { prompt } of result!.samples) expect(card).not.toContain(prompt);
+    // A run that went on may have another best by now: what was measured of the one then is not told of the one now.
+    const other = run.checkpoints.find((each) => !each.best)!.name;
+    let told = 0;
+    const cardOf = async (checkpoint: string): Promise<string> => {
+      const { folder } = await make({ format: 'adapter', checkpoint, out: out(`told-${told++}`) });
+      return readFileSync(join(folder, 'README.md'), 'utf8');
+    };
+    expect(await cardOf(other)).not.toContain('## Scorecard');
+    const renamed = JSON.stringify(['tiny', `${run.id}@${other}`]);
+    app.core.db
+      .prepare(`UPDATE comparison SET request = json_set(request, '$.targets', json(?)) WHERE id = ?`)
+      .run(renamed, id);
+    expect(await cardOf(other)).not.toContain('## Scorecard');
+    expect(await cardOf(run.checkpoints.find((each) => each.best)!.name)).toContain('**this**');
   });
 
   it('may be an adapter with its base beside it, as it was trained on', async () => {

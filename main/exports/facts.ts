@@ -1,8 +1,10 @@
 /** @file What the model card and recipe.json tell of a run: lineage and figures, nothing of the data itself and nothing of this machine. */
 import type { ComparisonResult, Run } from '../contract/entities.ts';
+import { FettleError } from '../contract/errors.ts';
 import type { Core } from '../core/context.ts';
 import type { Datasets } from '../datasets/index.ts';
 import type { Evaluation } from '../evaluation/index.ts';
+import { weightsOf } from '../evaluation/targets.ts';
 import type { Models } from '../models/index.ts';
 import type { Projects } from '../projects/index.ts';
 import type { Runs } from '../runs/index.ts';
@@ -41,16 +43,40 @@ export function stagesUnder({ over }: Run, runs: Runs): Stage[] {
   return [...stagesUnder(below, runs), stage];
 }
 
-/** The newest finished comparison that this checkpoint took part in. */
-async function comparisonOf(run: Run, checkpoint: string, evaluation: Evaluation): Promise<CardFacts['comparison']> {
-  const best = run.checkpoints.find((each) => each.best) ?? run.checkpoints.find((each) => each.last);
-  const names = [`${run.id}@${checkpoint}`, ...(best?.name === checkpoint ? [run.id] : [])];
-  const able = evaluation.list(run.project).find(({ state, targets }) => {
-    return state === 'completed' && targets.length > 1 && targets.some((target) => names.includes(target));
-  });
-  const result = able && (await evaluation.show(able.id)).result;
-  if (!able || !result) return null;
-  return { self: able.targets.findIndex((target) => names.includes(target)), result: withoutItems(result) };
+/**
+ * The newest finished comparison that these very weights took part in. By its name alone a run may be another one since:
+ * the best of it then is not the best of it now.
+ */
+async function comparisonOf(
+  run: Run,
+  checkpoint: string,
+  { evaluation, runs }: Pick<Parts, 'evaluation' | 'runs'>,
+): Promise<CardFacts['comparison']> {
+  const able = evaluation
+    .list(run.project)
+    .filter(({ state, targets }) => state === 'completed' && targets.length > 1 && targets.some(isOf(run)));
+  if (able.length === 0) return null;
+  const weights = await weightsOf({ adapter: runs.checkpointFolder(run, checkpoint), under: runs.under(run.id) });
+  // What is gone is told of where it is written from.
+  if (weights.adapter === null) return null;
+  const own = JSON.stringify(weights);
+  for (const { id } of able) {
+    const { result } = await evaluation.show(id).catch(unreadable);
+    const self = result?.models.findIndex(({ adapter, under }) => JSON.stringify({ adapter, under }) === own) ?? -1;
+    if (result && self >= 0) return { self, result: withoutItems(result) };
+  }
+  return null;
+}
+
+const isOf =
+  ({ id }: Run) =>
+  (target: string): boolean =>
+    target.split('@', 1)[0] === id;
+
+/** One that a newer Fettle has kept is no reason to hand nothing over. */
+function unreadable(error: unknown): { readonly result: null } {
+  if (error instanceof FettleError && error.code === 'RESULT_NEWER') return { result: null };
+  throw error;
 }
 
 /** The figures without what was asked and answered: those are a person's data. */
@@ -62,6 +88,7 @@ function withoutItems(result: ComparisonResult): ComparisonResult {
   const { scorecard } = result;
   return {
     ...result,
+    rows: [],
     samples: [],
     settings: [],
     scorecard: scorecard && {
@@ -76,8 +103,9 @@ export async function cardFacts(
   core: Core,
   run: Run,
   { checkpoint, alone, withBase }: { readonly checkpoint: string; readonly alone: boolean; readonly withBase: boolean },
-  { models, datasets, runs, evaluation }: Parts,
+  parts: Parts,
 ): Promise<CardFacts> {
+  const { models, datasets, runs } = parts;
   const model = models.show(run.model);
   const data = run.dataset === null ? null : datasets.show(run.project, run.dataset);
   return {
@@ -105,7 +133,7 @@ export async function cardFacts(
     stages: stagesUnder(run, runs),
     alone,
     withBase,
-    comparison: await comparisonOf(run, checkpoint, evaluation),
+    comparison: await comparisonOf(run, checkpoint, parts),
     startedFromAdapter: run.recipe?.initAdapter !== undefined,
     checkpoint: run.checkpoints.find((each) => each.name === checkpoint) ?? null,
     steps: run.step,

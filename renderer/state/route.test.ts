@@ -11,6 +11,8 @@ describe('addresses', () => {
       { page: 'try', project: 'letters' },
       { page: 'try', project: 'letters', id: 'letters-chat-2' },
       { page: 'blind', project: 'letters', id: 'letters-blind-1' },
+      { page: 'export', project: 'letters' },
+      { page: 'export', project: 'letters', id: 'letters-1@step-000012' },
       { page: 'run', project: 'a b/ü', run: 'a b/ü-4' },
     ];
     for (const route of routes) expect(parseRoute(href(route))).toEqual(route);

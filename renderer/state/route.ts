@@ -4,9 +4,9 @@ export type Step = (typeof STEPS)[number];
 
 export type Route =
   | { readonly page: 'projects' | 'models' | 'jobs' | 'doctor' | 'settings' }
-  | { readonly page: Step; readonly project: string }
-  /** A conversation, or a blind test; without one, the newest or none. */
-  | { readonly page: 'try' | 'blind'; readonly project: string; readonly id?: string }
+  | { readonly page: Exclude<Step, 'export'>; readonly project: string }
+  /** A conversation, a blind test, or what is handed over (`run`, `run@checkpoint`); without one, the newest or none. */
+  | { readonly page: 'try' | 'blind' | 'export'; readonly project: string; readonly id?: string }
   | { readonly page: 'run'; readonly project: string; readonly run: string };
 export type PageName = Route['page'];
 
@@ -27,7 +27,7 @@ export function parseRoute(hash: string): Route {
     .map(decode);
   if (first === 'p' && project) {
     if (page === 'run' && id) return { page, project, run: id };
-    if (page === 'try' || page === 'blind') return { page, project, ...(id ? { id } : {}) };
+    if (page === 'try' || page === 'blind' || page === 'export') return { page, project, ...(id ? { id } : {}) };
     return { page: isStep(page) ? page : 'goal', project };
   }
   if (first === 'models' || first === 'jobs' || first === 'doctor' || first === 'settings') return { page: first };

@@ -18,6 +18,8 @@ describe('numbers', () => {
   it('show a sign, with a real minus', () => {
     expect(signed(-0.1234, 3)).toBe('−0.123');
     expect(signed(0.5, 1)).toBe('+0.5');
+    // What rounds to nothing is neither more nor less.
+    expect([0.2, 0, -0.2].map((value) => signed(value, 0))).toEqual(['0', '0', '0']);
     expect(margin({ low: 1, high: 2 }, 1)).toBe('0.5');
   });
 });

@@ -1,6 +1,6 @@
 /** @file Numbers, sizes and times as people read them: always with a unit, a margin where there is one. */
 
-export { percent } from '../../main/contract/figures.ts';
+export { percent, signed } from '../../main/contract/figures.ts';
 
 const groups = new Intl.NumberFormat('en');
 export const count = (value: number): string => groups.format(value);
@@ -62,10 +62,6 @@ export function small(value: number): string {
 /** A tick of an axis, as short as it can be. */
 export const tick = (value: number): string =>
   Math.abs(value) >= 10000 ? `${small(value / 1000)} k` : small(Number(value.toPrecision(6)));
-
-const minus = (text: string): string => text.replace('-', '−');
-export const signed = (value: number, digits: number): string =>
-  `${value > 0 ? '+' : ''}${minus(value.toFixed(digits))}`;
 
 /** Half the width of an interval. */
 export const margin = (of: { readonly low: number; readonly high: number }, digits: number): string =>

@@ -128,6 +128,15 @@ test('the report for the desk comes as one file that needs nothing else', async 
   await paper.close();
 });
 
+test('export takes the run that was looked at, not the newest', async ({ page, host }) => {
+  await open(page, host, COMPARE, 'Compare');
+  await page.getByRole('link', { name: 'Export run 2' }).waitFor();
+  await page.getByRole('group', { name: 'Which is looked at' }).getByRole('button').last().click();
+  await page.getByRole('link', { name: 'Export run 1' }).click();
+  await expect(page.getByRole('button', { name: 'Export run 1' })).toBeVisible();
+  await expect(page.getByLabel('Run', { exact: true })).toHaveValue('replies-1');
+});
+
 test('one model is measured alone; a comparison is cancelled and keeps nothing', async ({ page, host }) => {
   await open(page, host, COMPARE, 'Compare');
   const leave = page.getByRole('button', { name: /^Leave out/ });

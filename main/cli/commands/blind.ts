@@ -5,7 +5,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { BlindTest, Vote } from '../../contract/entities.ts';
 import { FettleError } from '../../contract/errors.ts';
 import { leftOutOf } from '../../contract/measured-on.ts';
-import { needed, number, text, type Command, type Context } from '../command.ts';
+import { needed, text, whole, type Command, type Context } from '../command.ts';
 import { listed, wrap } from '../format.ts';
 import { SAMPLING_HELP, SAMPLING_OPTIONS, samplingOf } from '../sampling.ts';
 import { confirmed, projectOf } from './talk.ts';
@@ -125,7 +125,11 @@ export const blindCommands: readonly Command[] = [
     help: `Both answer unseen questions of the newest data that hold some, of --dataset (prose is gone on from), or the prompts of a file (one a line, or a table). Keys: 1, 2, 0 for no difference. It can be left and gone on with. ${SAMPLING_HELP}`,
     async run(context) {
       const [a = '', b = ''] = context.args;
-      const [dataset, file, votes] = [text(context, 'dataset'), text(context, 'prompts'), number(context, 'votes')];
+      const [dataset, file, votes] = [
+        text(context, 'dataset'),
+        text(context, 'prompts'),
+        whole(context, 'votes', 1, 1000),
+      ];
       const begun = await context.client.call('blind.start', {
         project: await projectOf(context, [a, b]),
         targets: [a, b],

@@ -1,7 +1,7 @@
 /** @file fettle generate, evaluate, compare, export: ask a model, measure it alone or against others, hand one over. */
 import { existsSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import type { GenerationEvent, InputOf } from '../../contract/api.ts';
 import {
   Check,
@@ -17,8 +17,8 @@ import {
 import { keptInWords, otherReader, proofInWords, textInWords, TYPES_OF } from '../../contract/export-types.ts';
 import { FettleError, toFettleError } from '../../contract/errors.ts';
 import { hasMargin } from '../../contract/margin.ts';
-import { rowsInWords } from '../../contract/measured-on.ts';
-import { needed, number, text, type Command, type Context } from '../command.ts';
+import { rowsInWords, suitesInWords } from '../../contract/measured-on.ts';
+import { needed, text, whole, type Command, type Context } from '../command.ts';
 import { bytes, count, table, wrap } from '../format.ts';
 import { SAMPLING_HELP, SAMPLING_OPTIONS, samplingOf } from '../sampling.ts';
 import { waitForSubject } from '../wait.ts';
@@ -171,6 +171,12 @@ export const judgeCommands: readonly Command[] = [
       const force = context.options['force'] === true;
       // Before the work is done, and again when it is written.
       if (existsSync(file) && !force) throw exists(file);
+      if (!existsSync(dirname(file)))
+        throw new FettleError(
+          'FILE_NOT_FOUND',
+          `The folder ${dirname(file)} does not exist.`,
+          'Make it, or name another one.',
+        );
       const comparison = text(context, 'comparison');
       const { html } = await context.client.call('evaluation.report', {
         run: context.args[0]!,
@@ -237,7 +243,7 @@ async function measuringOf(context: Context, usual: readonly SuiteName[]): Promi
   const given = all(context, 'suite');
   const suites = SuiteName.array().safeParse(given.length > 0 ? given : usual);
   if (!suites.success) throw new FettleError('USAGE', `--suite is one of ${SuiteName.options.join(', ')}.`);
-  const answers = number(context, 'answers');
+  const answers = whole(context, 'answers', 0, 200);
   return {
     project,
     targets: [...args],
@@ -263,6 +269,12 @@ function checkOf(given: string): Check {
     ...(kind === 'length' ? { least: least ?? 0, ...(most ? { most } : {}) } : detail === '' ? {} : { text: detail }),
   });
   if (check.success) return check.data;
+  if (kind === 'length')
+    throw new FettleError(
+      'USAGE',
+      `${given} names no length.`,
+      'Say how many words: length:10-80, or length:10 for 10 and more.',
+    );
   throw new FettleError('USAGE', `--check is one of ${Check.shape.kind.options.join(', ')}.`);
 }
 
@@ -272,8 +284,9 @@ export function describeAll(context: Context, comparison: Comparison, samples = 
   const { result, verdicts } = comparison;
   if (!result) return;
   const labels = result.models.map(({ label }) => label);
-  for (const { title, because, next } of verdicts) {
-    say(title);
+  for (const { target, title, because, next } of verdicts) {
+    const whose = labels[result.models.findIndex((model) => model.target === target)];
+    say(verdicts.length > 1 ? `${whose}: ${title}` : title);
     say(wrap(because, '  '));
     for (const { what, why } of next) say(wrap(`Next: ${what} ${why}`, '  '));
     say();
@@ -283,9 +296,7 @@ export function describeAll(context: Context, comparison: Comparison, samples = 
   if (differing.length > 0)
     say(`\n${table([['  differs', ...labels], ...differing.map(({ key, values }) => [`  ${key}`, ...values])])}`);
   describeScorecard(context, result);
-  say(
-    `\n${wrap(`Measured on ${result.suites.map(({ name, version, items }) => `${name} (${count(items)}; ${version})`).join(', ')}; greedy, up to ${result.decoding.maxTokens} tokens an answer.`, '  ')}`,
-  );
+  say(`\n${wrap(`Measured on ${suitesInWords(result)}.`, '  ')}`);
   for (const sentence of rowsInWords(result)) say(wrap(sentence, '  '));
   for (const { prompt, answers } of result.samples.slice(0, samples ? SHOWN : 0)) {
     say(`\n${wrap(prompt, '  > ')}`);

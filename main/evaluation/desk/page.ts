@@ -9,6 +9,7 @@ import type {
   Project,
   TrainedRun,
 } from '../../contract/entities.ts';
+import { bytes as inWords } from '../../contract/bytes.ts';
 import { checkName } from '../../contract/checks.ts';
 import { inPercent } from '../../contract/export-types.ts';
 import { count, points } from '../../contract/figures.ts';
@@ -342,7 +343,7 @@ function proofs({ exports }: DeskFacts): string {
     const off = likelihood
       ? `${inPercent(likelihood.change)}, ${(100 * likelihood.allowed).toFixed(1)}% allowed`
       : `${largestLogitDifference.toExponential(1)} in logits`;
-    return `<tr><td><b>${FORMATS[format]}</b> <span class="term">${safe(dtype)}</span></td><td class="num">${bytes > 0 ? `${count(bytes / 1e6)} MB` : 'not kept'}</td><td><div class="strip" aria-hidden="true">${boxes}</div></td><td class="num">${count(tokensEqual)} of ${count(tokensCompared)}</td><td class="num">${off}</td><td>${error ? '<b>Failed</b>' : PROVEN[proof.verdict]}</td></tr>`;
+    return `<tr><td><b>${FORMATS[format]}</b> <span class="term">${safe(dtype)}</span></td><td class="num">${bytes > 0 ? inWords(bytes) : 'not kept'}</td><td><div class="strip" aria-hidden="true">${boxes}</div></td><td class="num">${count(tokensEqual)} of ${count(tokensCompared)}</td><td class="num">${off}</td><td>${error ? '<b>Failed</b>' : PROVEN[proof.verdict]}</td></tr>`;
   });
   return section(
     'Proof of the files',

@@ -23,6 +23,13 @@ const ENOUGH_QUESTIONS = 100;
 /** Below it a check is met by chance at most. Reasoning: one answer in fifty. */
 const FLOOR = 0.02;
 
+/** Worse at the goal; of a run against its base the loss alone is enough. */
+const broken = (seen: Seen): boolean => onGoal(seen) === 'worse' || (seen.toBase && seen.loss === 'worse');
+
+const tooFew = (goal: Seen['goal']): boolean => goal?.verdict === 'no-difference' && goal.items < ENOUGH_QUESTIONS;
+const toldApart = (goal: Seen['goal']): string =>
+  `As it is, only differences of more than ${Math.ceil((100 * ((goal?.difference.high ?? 0) - (goal?.difference.low ?? 0))) / 2)} points could be told from chance.`;
+
 const rounded = (value: number): number => Number(value.toPrecision(2));
 
 export const CHANGES: readonly Change[] = [
@@ -74,11 +81,10 @@ export const CHANGES: readonly Change[] = [
   {
     id: 'gentler',
     when: (seen, { verdict }) =>
-      verdict !== 'right' &&
-      ((lostElsewhere(seen) && seen.rehearsal >= REHEARSAL) || onGoal(seen) === 'worse' || seen.early),
+      verdict !== 'right' && ((lostElsewhere(seen) && seen.rehearsal >= REHEARSAL) || broken(seen) || seen.early),
     what: ({ learningRate }) => `Take steps half as large (learning rate ${rounded(learningRate / 2)}).`,
     why: (seen) =>
-      onGoal(seen) === 'worse'
+      broken(seen)
         ? 'Large steps can break what it could do at the start.'
         : lostElsewhere(seen)
           ? 'General data are mixed in already; smaller steps move it less.'
@@ -110,10 +116,16 @@ export const CHANGES: readonly Change[] = [
   },
   {
     id: 'more-questions',
-    when: ({ goal }) => goal?.verdict === 'no-difference' && goal.items < ENOUGH_QUESTIONS,
+    when: ({ goal }) => tooFew(goal) && goal?.left !== 0,
     what: ({ goal }) => `Let them answer more unseen questions than ${goal?.items ?? 0}.`,
-    why: ({ goal }) =>
-      `As it is, only differences of more than ${Math.ceil((100 * ((goal?.difference.high ?? 0) - (goal?.difference.low ?? 0))) / 2)} points could be told from chance.`,
+    why: ({ goal }) => toldApart(goal),
+  },
+  {
+    id: 'more-unseen',
+    when: ({ goal }) => tooFew(goal) && goal?.left === 0,
+    what: ({ goal }) =>
+      `Hold more rows out: all ${goal?.items ?? 0} unseen questions were asked. Bring the data in again with a larger share held out, and train on that.`,
+    why: ({ goal }) => toldApart(goal),
   },
   {
     id: 'more-data',

@@ -128,6 +128,13 @@ export const RULES: readonly Rule[] = [
     because: () => 'It finds your answers likelier than before, but its own are not measurably nearer to them.',
   },
   {
+    id: 'expects-less',
+    when: (seen) => seen.loss === 'worse',
+    verdict: 'not-yet',
+    title: () => 'It predicts unseen rows worse than before; its answers do not show it yet',
+    because: none,
+  },
+  {
     id: 'nothing',
     when: () => true,
     verdict: 'not-yet',
@@ -165,6 +172,20 @@ export const RULES_AGAINST: readonly Rule[] = [
     when: lostElsewhere,
     verdict: 'wrong',
     title: ({ label, against }) => `${label} is no better at the goal than ${against}, and worse elsewhere`,
+    because: none,
+  },
+  {
+    id: 'likelier',
+    when: (seen) => seen.loss === 'better',
+    verdict: 'not-yet',
+    title: ({ label, against }) => `${label} predicts unseen rows better than ${against}; its answers do not show it`,
+    because: none,
+  },
+  {
+    id: 'less-likely',
+    when: (seen) => seen.loss === 'worse',
+    verdict: 'not-yet',
+    title: ({ label, against }) => `${label} predicts unseen rows worse than ${against}; its answers do not show it`,
     because: none,
   },
   {

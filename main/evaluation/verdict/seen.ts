@@ -24,6 +24,8 @@ export interface Seen {
     readonly difference: Measured;
     readonly before: number;
     readonly items: number;
+    /** Held-out rows that could be asked besides; null where it is not known how many there are. */
+    readonly left: number | null;
   } | null;
   /** The loss on unseen rows. */
   readonly loss: DifferenceVerdict | null;
@@ -84,6 +86,7 @@ export function seenOf(
       difference: goal.differences[which]!,
       before: goal.scores[0]!.value,
       items: goal.items.length,
+      left: result.heldOutRows > 0 ? Math.max(0, result.heldOutRows - goal.items.length) : null,
     },
     loss: result.differences[which]?.verdict ?? null,
     general: general && {

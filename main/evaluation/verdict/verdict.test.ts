@@ -13,6 +13,7 @@ const goal = (verdict: DifferenceVerdict, before = 0.3, items = 60): NonNullable
   difference: verdict === 'better' ? about(0.31, 0.09) : verdict === 'worse' ? about(-0.2, 0.1) : about(0.03, 0.11),
   before,
   items,
+  left: null,
 });
 const general = (verdict: DifferenceVerdict, value: number, lost: string[] = []): NonNullable<Seen['general']> => ({
   verdict,
@@ -69,6 +70,8 @@ const CASES: readonly (readonly [Partial<Seen>, string, readonly string[]])[] = 
   [{ general: null }, 'right', ['measure-general', 'hand-over']],
   [{ overruled: true, advised: 'staged' }, 'against-advice', ['hand-over']],
   [{ goal: goal('no-difference') }, 'expects', ['more-questions', 'measure-curve']],
+  [{ goal: { ...goal('no-difference'), left: 40 } }, 'expects', ['more-questions', 'measure-curve']],
+  [{ goal: { ...goal('no-difference'), left: 0 } }, 'expects', ['more-unseen', 'measure-curve']],
   [{ goal: goal('no-difference', 0.3, 200), falling: true, curve: 'helps' }, 'expects', ['more-epochs', 'more-data']],
   [
     {
@@ -90,7 +93,10 @@ const CASES: readonly (readonly [Partial<Seen>, string, readonly string[]])[] = 
   [{ toBase: false, general: lost }, 'trade', ['rehearse']],
   [{ toBase: false, goal: goal('worse') }, 'worse', ['gentler']],
   [{ toBase: false, goal: goal('no-difference', 0.3, 200), general: lost }, 'same-but-lost', ['rehearse']],
-  [{ toBase: false, goal: goal('no-difference', 0.3, 200) }, 'same', []],
+  [{ goal: goal('no-difference', 0.3, 200), loss: 'worse', curve: 'unclear' }, 'expects-less', ['gentler']],
+  [{ toBase: false, goal: goal('no-difference', 0.3, 200) }, 'likelier', []],
+  [{ toBase: false, goal: goal('no-difference', 0.3, 200), loss: 'worse' }, 'less-likely', []],
+  [{ toBase: false, goal: goal('no-difference', 0.3, 200), loss: 'no-difference' }, 'same', []],
 ];
 
 describe('the verdict', () => {
