@@ -20,7 +20,7 @@ module.exports = {
     }),
     only('workers', '^main/workers/', `^(${features}|main/(workers|core|contract|formats|engine))/`),
     only('cli', '^main/cli/', '^main/(cli|hosts|core|contract)/'),
-    only('hosts', '^main/hosts/', `^(${features}|main/(hosts|workers|core|contract|engine))/`),
+    only('hosts', '^main/hosts/', `^(${features}|main/(hosts|workers|core|contract|formats|engine))/`),
     only('renderer', '^renderer/', '^(renderer|main/contract)/'),
     only('preload', '^preload/', '^(preload|main/contract)/'),
     {

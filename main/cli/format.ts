@@ -25,6 +25,14 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join('\n');
 }
 
+/** What a command that lists says: a table with its head, or the sentence for none. */
+export const listed = <T>(
+  list: readonly T[],
+  none: string,
+  head: readonly string[],
+  row: (each: T) => readonly string[],
+): string => (list.length === 0 ? none : table([head, ...list.map(row)]));
+
 /** Broken at blanks to lines of at most `width`, each after `indent`. */
 export function wrap(text: string, indent = '', width = 92): string {
   return text

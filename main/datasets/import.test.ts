@@ -1,3 +1,4 @@
+/** @file Data from files to a version: what is recognised, held out, left out with its reason, and named by its content. */
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** @file The training engine: what others may use of it. */
+/** @file The training engine's front door: models and what is trained on them. Examples and the loop are in train/, answers in generate/, graphs for others in export/. */
 export { readSpec } from './architectures/index.ts';
 export { modulesOf } from './architectures/spec.ts';
 export { fitAdapter } from './model/fit.ts';

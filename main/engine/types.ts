@@ -8,7 +8,7 @@ export interface Example {
   readonly untold?: number;
 }
 
-/** One micro-batch. All arrays are [rows * length], row-major. */
+/** Rows that are trained on or measured together; the engine cuts them into micro-batches. All arrays are [rows * length], row-major. */
 export interface Batch {
   readonly rows: number;
   readonly length: number;

@@ -1,21 +1,18 @@
 /** @file Every architecture through the app: a tiny model of each is trained, and its exports in 32 bits are proven, or refused with a sentence where a format cannot hold it. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { writeExamples } from '../../test/e2e/examples.ts';
-import { randomWeights, TINY_CONFIGS } from '../../test/fixtures/tiny-configs.ts';
-import { writeTinyTokenizer } from '../../test/fixtures/tiny-model.ts';
+import { TINY_CONFIGS, writeRandomModel } from '../../test/fixtures/tiny-configs.ts';
 import type { Export, ExportFormat, Run } from '../contract/entities.ts';
-import { writeSafetensors } from '../formats/safetensors.ts';
 import type { HfConfig } from '../formats/model.ts';
 import { createApp, type App } from '../hosts/app.ts';
 
 // On a machine that is slow and busy: time is measured elsewhere.
 vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 });
 
-/** The test tokenizer's, and without the windows that a GGUF file cannot hold in these families. */
-const COMMON: HfConfig = { vocab_size: 259, bos_token_id: 256, eos_token_id: 258 };
+/** Without the windows that a GGUF file cannot hold in these families. */
 const CHANGES: Readonly<Record<string, HfConfig>> = {
   mistral: { sliding_window: null },
   qwen2: { use_sliding_window: false, sliding_window: null },
@@ -37,25 +34,10 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function writeModel(name: string): Promise<string> {
-  const path = join(folder, name);
-  const config = { ...TINY_CONFIGS[name], ...COMMON, ...CHANGES[name] };
-  const weights = randomWeights(config);
-  mkdirSync(path);
-  writeFileSync(join(path, 'config.json'), JSON.stringify(config));
-  await writeTinyTokenizer(path);
-  const tensors = weights.names.map((each) => ({
-    name: each,
-    shape: weights.info(each).shape,
-    data: () => weights.read(each),
-  }));
-  await writeSafetensors(join(path, 'model.safetensors'), tensors);
-  return path;
-}
-
 async function trained(name: string): Promise<Run> {
   const { client, core } = app;
-  await core.jobs.settled((await client.call('models.add', { path: await writeModel(name), name })).id);
+  const path = await writeRandomModel(join(folder, name), { ...TINY_CONFIGS[name], ...CHANGES[name] });
+  await core.jobs.settled((await client.call('models.add', { path, name })).id);
   // Far enough that the adapter is seen in what is written.
   const set = { maxSteps: 2, learningRate: 0.02, warmupRatio: 0, evalEvery: 0, saveEvery: 0, maxLength: 64, rank: 2 };
   const { id } = await client.call('runs.start', { project: 'shop', model: name, strategy: 'instruct', set });

@@ -1,21 +1,20 @@
 /** @file What this machine is: processor, memory, disk. */
 import { readdirSync, statSync } from 'node:fs';
-import { statfs } from 'node:fs/promises';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { Machine } from '../contract/entities.ts';
 import type { Core } from '../core/context.ts';
 import { availableMemory } from '../core/memory.ts';
+import { freeBytes } from '../formats/disk.ts';
 
 export async function describeMachine({ home, threads }: Pick<Core, 'home' | 'threads'>): Promise<Machine> {
-  const disk = await statfs(home.root);
   return {
     cpu: cpus()[0]?.model.trim() ?? process.arch,
     cores: availableParallelism(),
     threads,
     memoryBytes: totalmem(),
     freeMemoryBytes: availableMemory(),
-    diskFreeBytes: disk.bavail * disk.bsize,
+    diskFreeBytes: await freeBytes(home.root),
     homeBytes: bytesBelow(home.root),
   };
 }

@@ -1,3 +1,4 @@
+/** @file Where the starter model is fetched from: whole or not at all, pinned by checksum, gone on with where it stopped. */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';

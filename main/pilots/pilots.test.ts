@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeExamples } from '../../test/e2e/examples.ts';
+import { TINY_CONFIGS, writeRandomModel } from '../../test/fixtures/tiny-configs.ts';
 import { writeTinyModel } from '../../test/fixtures/tiny-model.ts';
 import type { LearningCurve, Measured, Pilot } from '../contract/entities.ts';
 import { createApp, type App } from '../hosts/app.ts';
@@ -14,8 +15,8 @@ let app: App;
 const bring = async (project: string, path: string): Promise<void> => {
   await app.core.jobs.settled((await app.client.call('datasets.import', { project, paths: [path] })).id);
 };
-const pilot = async (project: string, tokens = 3000): Promise<Pilot> => {
-  const { id } = await app.client.call('pilots.start', { project, model: 'tiny', tokens });
+const pilot = async (project: string, tokens = 3000, model = 'tiny'): Promise<Pilot> => {
+  const { id } = await app.client.call('pilots.start', { project, model, tokens });
   await app.core.jobs.settled(app.core.jobs.of('pilot', id)!.id);
   return app.client.call('pilots.show', { pilot: id });
 };
@@ -65,6 +66,14 @@ describe('a pilot', () => {
     await expect(app.client.call('pilots.start', { project: 'none', model: 'tiny' })).rejects.toMatchObject({
       code: 'DATA_EMPTY',
     });
+  });
+
+  it('reads no more at once than the model has positions for', async () => {
+    const path = await writeRandomModel(join(folder, 'short'), { ...TINY_CONFIGS['gpt2'], n_positions: 128 });
+    await app.core.jobs.settled((await app.client.call('models.add', { path, name: 'short' })).id);
+    const { result, error } = await pilot('prose', 1500, 'short');
+    expect(error).toBeNull();
+    expect(result?.arms.map(({ way }) => way)).toEqual(['base', 'non-instruct']);
   });
 
   it('is cancelled without a trace', async () => {

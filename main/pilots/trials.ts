@@ -2,7 +2,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FettleError } from '../contract/errors.ts';
-import type { Dataset, Trial } from '../contract/entities.ts';
+import type { Dataset, Model, Trial } from '../contract/entities.ts';
 import { strategyOf } from '../contract/trains.ts';
 import type { Core } from '../core/context.ts';
 import { availableMemory } from '../core/memory.ts';
@@ -48,7 +48,6 @@ const SAME = {
   alpha: 32,
   batchSize: 1,
   gradientAccumulation: 1,
-  maxLength: 512,
   evalEvery: 0,
   saveEvery: 0,
   earlyStopping: 0,
@@ -57,6 +56,8 @@ const SAME = {
   // What is tried shares one base, which is measured and answers too.
   precision: 'fp32',
 };
+/** Tokens of a row: what is read of long ones is the same for all, and no more than the model was made for. */
+const lengthFor = ({ contextLength }: Model): number => Math.min(512, contextLength);
 
 export function createTrials<
   Request extends { readonly minutes: number; readonly tokens: number | null },
@@ -104,6 +105,7 @@ export function createTrials<
         modelName: models.show(model).name,
         minutes: asked.minutes,
         tokens: asked.tokens,
+        maxLength: lengthFor(models.show(model)),
         folder,
         threads: core.threads,
       });
@@ -156,6 +158,7 @@ export async function lessonOf(
   dataset: Dataset,
 ): Promise<LessonJob> {
   const strategy = strategyOf(dataset);
+  const base = models.show(model);
   const rows = datasets.rowsFile(dataset.project, dataset.id);
   const machine = {
     threads: core.threads,
@@ -166,10 +169,10 @@ export async function lessonOf(
   const data = await measureRows(readRows(rows), dataset.rows);
   const context = {
     strategy,
-    model: { ...models.show(model), spec: await models.spec(model) },
+    model: { ...base, spec: await models.spec(model) },
     data,
     threads: core.threads,
     speeds: null,
   };
-  return { rows, recipe: planRecipe(context, machine, { ...SAME, strategy }).recipe };
+  return { rows, recipe: planRecipe(context, machine, { ...SAME, maxLength: lengthFor(base), strategy }).recipe };
 }

@@ -1,3 +1,4 @@
+/** @file The path of a project: which step comes next, and what each says of itself. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

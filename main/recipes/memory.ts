@@ -129,9 +129,13 @@ export function trainingMemory(
 
 // Fitted to what an H100 held, in six runs (docs/decisions/webgpu.md).
 /** The driver's own, and the runtime's pipelines. */
-const CONTEXT_BYTES = 250e6;
-/** Values are held twice, in stacks and each by itself, gradients of each layer and gathered, and two moments. */
-const FLOATS_ON_DEVICE = 6 * 4;
+const CONTEXT_BYTES = 200e6;
+/**
+ * Values are held twice, in stacks and each by itself, gradients of each layer and gathered, and two moments; and at the
+ * end of a step, when activations still lie in their slots, the next values and moments beside them: nothing is written in
+ * place there. The runtime keeps what was freed by its size, and nothing else is as large as a stack of all layers.
+ */
+const FLOATS_ON_DEVICE = 9 * 4;
 /** Buffers are of a few sizes, each for all that is somewhat smaller. */
 const ROUNDED = 1.17;
 

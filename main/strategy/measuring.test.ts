@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { writeExamples } from '../../test/e2e/examples.ts';
+import { TINY_CONFIGS, writeRandomModel } from '../../test/fixtures/tiny-configs.ts';
 import { writeTinyModel } from '../../test/fixtures/tiny-model.ts';
 import type { Advice, Job } from '../contract/entities.ts';
 import { createApp, type App } from '../hosts/app.ts';
@@ -16,8 +17,8 @@ const done = async (job: Job): Promise<Job> => app.core.jobs.settled(job.id);
 const bring = async (path: string): Promise<Job> =>
   done(await app.client.call('datasets.import', { project: 'shop', paths: [path] }));
 const advice = (): Promise<Advice> => app.client.call('strategy.advise', { project: 'shop', model: 'tiny' });
-const measure = async (): Promise<Job> =>
-  done(await app.client.call('strategy.measure', { project: 'shop', model: 'tiny' }));
+const measure = async (model = 'tiny'): Promise<Job> =>
+  done(await app.client.call('strategy.measure', { project: 'shop', model }));
 
 beforeAll(async () => {
   app = open();
@@ -68,6 +69,12 @@ it('measures new prose alone, and keeps what it knows of the examples', async ()
   expect(after.measuredProse?.loss.value).toBeGreaterThan(4);
   expect(after.measuredProse?.tokens).toBeGreaterThan(100);
   expect(after.axes[2]?.evidence.map(({ label }) => label).join()).toContain('Prose that repeats');
+});
+
+it('reads no more of a row than the model has positions for', async () => {
+  const path = await writeRandomModel(join(folder, 'short'), { ...TINY_CONFIGS['gpt2'], n_positions: 192 });
+  await done(await app.client.call('models.add', { path, name: 'short' }));
+  expect(await measure('short')).toMatchObject({ state: 'completed', error: null });
 });
 
 it('answers and measurements outlive the host: the guide goes on where it was left', async () => {

@@ -8,15 +8,7 @@ import { meanLoss, measure, type RowLoss } from '../evaluation/bootstrap.ts';
 import { atItsBest, curveInWords, fit, PARTS, type Tried } from '../pilots/learning-curve.ts';
 import { runChild } from './child.ts';
 import { loadModel } from './load.ts';
-import {
-  labelledTokens,
-  MAX_LENGTH,
-  readExamples,
-  TrialRun,
-  type LessonJob,
-  type TrialEvent,
-  type TrialJob,
-} from './trial.ts';
+import { labelledTokens, readExamples, TrialRun, type LessonJob, type TrialEvent, type TrialJob } from './trial.ts';
 
 export interface CurveJob extends TrialJob {
   readonly lesson: LessonJob;
@@ -43,7 +35,7 @@ runChild<CurveJob, TrialEvent, Result>(async (job, context) => {
     const read = await readExamples(job.lesson.rows, text);
     /** Text is learned from in pieces, so that three books are more than three rows. */
     const pieces = (given: readonly Example[]): Example[] => [
-      ...fitExamples(given, MAX_LENGTH, instruct ? 'cut' : 'split').examples,
+      ...fitExamples(given, job.maxLength, instruct ? 'cut' : 'split').examples,
     ];
     const all = shuffled(pieces(read.train));
     const unseen = shuffled(pieces(read.heldOut));

@@ -32,7 +32,9 @@ export interface MeasureResult {
 const LOSS_ROWS = 64;
 const ASKED = 16;
 const ANSWER_TOKENS = 96;
+/** Tokens of a row, where the model was made for as many. */
 const MAX_LENGTH = 1024;
+const readAtMost = ({ base }: LoadedModel): number => Math.min(MAX_LENGTH, base.spec.maxPositions);
 /** Of long documents the beginning: some 8,000 tokens in all, which cost less than a few answers. */
 const PROSE_DOCUMENTS = 16;
 const PROSE_CHARACTERS = 2400;
@@ -85,7 +87,7 @@ async function measureProse(
     begun.map((row) => exampleOf(row, textOf(model))),
     {
       strategy: 'non-instruct',
-      maxLength: MAX_LENGTH,
+      maxLength: readAtMost(model),
       packing: true,
       batchSize: 1,
       abandon: () => signal.aborted,
@@ -112,7 +114,7 @@ async function measurePairs(
     rows.map((row) => exampleOf(row, text)),
     {
       strategy: 'instruct',
-      maxLength: MAX_LENGTH,
+      maxLength: readAtMost(model),
       packing: true,
       batchSize: 1,
       abandon: () => signal.aborted,

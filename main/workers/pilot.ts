@@ -14,7 +14,6 @@ import { loadModel } from './load.ts';
 import { spread } from './spread.ts';
 import {
   labelledTokens,
-  MAX_LENGTH,
   readExamples,
   TrialRun,
   type LessonJob,
@@ -92,8 +91,8 @@ async function measuredOn(
   text: TextModel,
 ): Promise<MeasuredSet[]> {
   const cut = ({ ids, loss }: Example): Example => ({
-    ids: ids.subarray(0, MAX_LENGTH),
-    loss: loss.subarray(0, MAX_LENGTH),
+    ids: ids.subarray(0, job.maxLength),
+    loss: loss.subarray(0, job.maxLength),
   });
   const names = (await readdir(job.general)).filter((name) => name.endsWith('.md')).sort();
   const general = await Promise.all(
@@ -108,7 +107,7 @@ async function measuredOn(
     tokens: labelledTokens(examples),
   });
   // In pieces: one long document would leave nothing to take a margin from.
-  const field = spread(fitExamples(prose, MAX_LENGTH, 'split').examples, PIECES);
+  const field = spread(fitExamples(prose, job.maxLength, 'split').examples, PIECES);
   return [
     ...(pairs.length > 0 ? [set('goal', 'Your unseen examples', spread(pairs, GOAL_ROWS), true)] : []),
     ...(field.length > 0 ? [set(pairs.length > 0 ? 'field' : 'goal', 'Unseen text of your field', field, false)] : []),

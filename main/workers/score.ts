@@ -103,6 +103,7 @@ async function lossesOf(
   tell: Tell,
 ): Promise<readonly RowLoss[]> {
   if (examples.length === 0) return [];
-  const options = { strategy, maxLength: MAX_LENGTH, packing: true, batchSize: 1, onProgress: tell };
+  const maxLength = Math.min(MAX_LENGTH, model.spec.maxPositions);
+  const options = { strategy, maxLength, packing: true, batchSize: 1, onProgress: tell };
   return (await evaluate(model, examples, options))!.examples;
 }

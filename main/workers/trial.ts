@@ -21,6 +21,8 @@ export interface TrialJob {
   /** For each training; null takes what the minutes bear. */
   readonly tokens: number | null;
   readonly minutes: number;
+  /** Tokens of a row that is learned from or looked at, the same for all that is tried. */
+  readonly maxLength: number;
   /** For adapters, removed by who asked. */
   readonly folder: string;
   readonly threads: number;
@@ -47,7 +49,6 @@ export interface LookedAt {
   readonly instruct: boolean;
 }
 
-export const MAX_LENGTH = 512;
 /** Tokens of a lesson that measures the machine's speed; it is thrown away. */
 const TRIAL_TOKENS = 2000;
 /** No lesson is shorter. */
@@ -91,7 +92,7 @@ export class TrialRun {
     for (const { examples, instruct } of sets) {
       const measured = await evaluate(model, examples, {
         strategy: instruct ? 'instruct' : 'non-instruct',
-        maxLength: MAX_LENGTH,
+        maxLength: this.#job.maxLength,
         packing: true,
         batchSize: 1,
         abandon: () => this.#context.signal.aborted,

@@ -19,15 +19,8 @@ import { writeTinyTokenizer } from '../fixtures/tiny-model.ts';
 import { found, need } from '../support/needs.ts';
 import { askAllTransformers, runOracle } from '../support/oracle.ts';
 import { worstDifference } from '../support/numbers.ts';
-import {
-  ARCHITECTURES,
-  FIXTURES,
-  goOn,
-  openParity,
-  TOLERANCE,
-  type Greedy,
-  type ParityCase,
-} from '../support/parity.ts';
+import { parityChecks } from '../support/parity-checks.ts';
+import { ARCHITECTURES, FIXTURES, goOn, TOLERANCE, type Greedy } from '../support/parity.ts';
 
 const LORA = { rank: 4, alpha: 8, seed: 1 };
 const fixtures = join(import.meta.dirname, '../fixtures/tiny-llama');
@@ -237,37 +230,8 @@ async function lastLogits(path: string): Promise<Float32Array> {
 }
 
 function checks(folderOf: (test: { skip(note?: string): void }) => string): void {
-  const opened: ParityCase[] = [];
-  afterAll(async () => {
-    for (const each of opened) await each.release();
-  });
-  const open = async (test: { skip(note?: string): void }): Promise<ParityCase> => {
-    const made = await openParity(folderOf(test), 'architecture');
-    opened.push(made);
-    const { lora, spec } = made.model;
+  parityChecks('architecture', folderOf, ({ model: { lora, spec } }) => {
     expect(lora).toMatchObject({ rank: LORA.rank, alpha: LORA.alpha });
     expect([...lora!.targetModules].sort()).toEqual(modulesOf(spec).sort());
-    return made;
-  };
-
-  it('gives the same logits, without and with an adapter', async (test) => {
-    expect(await (await open(test)).logits()).toBeLessThan(TOLERANCE.logits);
-  });
-
-  it('gives the same gradient for every matrix of the adapter', async (test) => {
-    const { worst, name, loss } = await (await open(test)).gradients();
-    expect(worst, name).toBeLessThan(TOLERANCE.gradient);
-    expect(loss).toBeLessThan(TOLERANCE.loss);
-  });
-
-  it('takes the same 20 steps of AdamW', async (test) => {
-    const { loss, norm } = await (await open(test)).steps();
-    expect(loss).toBeLessThan(TOLERANCE.loss);
-    expect(norm).toBeLessThan(TOLERANCE.gradient);
-  });
-
-  it('continues a prompt with the same tokens, through its cache', async (test) => {
-    const { equal, of } = await (await open(test)).greedy();
-    expect([equal, of]).toEqual([of, 24]);
   });
 }

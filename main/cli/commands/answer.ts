@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { AnswerFile } from '../../contract/entities.ts';
 import { FettleError, toFettleError } from '../../contract/errors.ts';
 import { text, type Command, type Context } from '../command.ts';
-import { count, table } from '../format.ts';
+import { count, listed } from '../format.ts';
 import { SAMPLING_HELP, SAMPLING_OPTIONS, samplingOf } from '../sampling.ts';
 import { waitForJob } from '../wait.ts';
 
@@ -74,12 +74,12 @@ export const answerCommands: readonly Command[] = [
       const files = await context.client.call('answers.list', project === undefined ? {} : { project });
       context.result(files);
       context.say(
-        files.length === 0
-          ? 'None yet. `fettle answer RUN FILE` answers one.'
-          : table([
-              ['answers', 'state', 'rows', 'model', 'written to'],
-              ...files.map((file) => [file.id, file.state, progress(file), file.target, file.out]),
-            ]),
+        listed(
+          files,
+          'None yet. `fettle answer RUN FILE` answers one.',
+          ['answers', 'state', 'rows', 'model', 'written to'],
+          (file) => [file.id, file.state, progress(file), file.target, file.out],
+        ),
       );
     },
   },

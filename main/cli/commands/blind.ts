@@ -6,7 +6,7 @@ import type { BlindTest, Vote } from '../../contract/entities.ts';
 import { FettleError } from '../../contract/errors.ts';
 import { leftOutOf } from '../../contract/measured-on.ts';
 import { needed, text, whole, type Command, type Context } from '../command.ts';
-import { table, wrap } from '../format.ts';
+import { listed, wrap } from '../format.ts';
 import { SAMPLING_HELP, SAMPLING_OPTIONS, samplingOf } from '../sampling.ts';
 import { confirmed, projectOf } from './talk.ts';
 
@@ -159,16 +159,11 @@ export const blindCommands: readonly Command[] = [
       const tests = await context.client.call('blind.list', { project: context.args[0]! });
       context.result(tests);
       context.say(
-        tests.length === 0
-          ? 'None yet. `fettle blind A B` begins one.'
-          : table([
-              ['test', 'judged', 'so far'],
-              ...tests.map((test) => [
-                test.id,
-                `${test.count.votes} of ${test.prompts}`,
-                test.reveal?.sentence ?? soFar(test),
-              ]),
-            ]),
+        listed(tests, 'None yet. `fettle blind A B` begins one.', ['test', 'judged', 'so far'], (test) => [
+          test.id,
+          `${test.count.votes} of ${test.prompts}`,
+          test.reveal?.sentence ?? soFar(test),
+        ]),
       );
     },
   },

@@ -13,7 +13,7 @@ import {
 } from '../../contract/entities.ts';
 import { FettleError } from '../../contract/errors.ts';
 import { needed, number, pairs, text, type Command, type Context } from '../command.ts';
-import { bytes, count, table, wrap } from '../format.ts';
+import { bytes, count, listed, wrap } from '../format.ts';
 import { waitForJob } from '../wait.ts';
 
 function describe({ say }: Context, dataset: Dataset): void {
@@ -184,12 +184,12 @@ export const dataCommands: readonly Command[] = [
       const datasets = await context.client.call('datasets.list', { project: context.args[0]! });
       context.result(datasets);
       context.say(
-        datasets.length === 0
-          ? 'No data yet. `fettle data import PROJECT PATH` brings some in.'
-          : table([
-              ['dataset', 'name', 'kind', 'rows', 'held out', 'made from'],
-              ...datasets.map((d) => [d.id, d.name, d.kind, count(d.rows), count(d.heldOutRows), d.parent ?? '']),
-            ]),
+        listed(
+          datasets,
+          'No data yet. `fettle data import PROJECT PATH` brings some in.',
+          ['dataset', 'name', 'kind', 'rows', 'held out', 'made from'],
+          (d) => [d.id, d.name, d.kind, count(d.rows), count(d.heldOutRows), d.parent ?? ''],
+        ),
       );
     },
   },

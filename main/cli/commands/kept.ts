@@ -1,7 +1,7 @@
 /** @file fettle compare list, compare show, export list, export show: what was measured and handed over before, looked at again. */
 import type { ComparisonResult } from '../../contract/entities.ts';
 import type { Command, Context } from '../command.ts';
-import { bytes, table, wrap } from '../format.ts';
+import { bytes, listed, wrap } from '../format.ts';
 import { describeAll, describeExport } from './judge.ts';
 
 export const keptCommands: readonly Command[] = [
@@ -11,20 +11,20 @@ export const keptCommands: readonly Command[] = [
     summary: 'What was measured in a project, newest first',
     args: [1, 1],
     async run(context) {
-      const comparisons = await context.client.call('evaluation.list', { project: await projectOf(context) });
+      const comparisons = await context.client.call('evaluation.list', { project: context.args[0]! });
       context.result(comparisons);
       context.say(
-        comparisons.length === 0
-          ? 'Nothing was measured yet. `fettle compare A B` measures models against each other.'
-          : table([
-              ['comparison', 'state', 'made', 'of'],
-              ...comparisons.map(({ id, state, createdAt, labels }) => [
-                id,
-                state,
-                createdAt.slice(0, 16).replace('T', ' '),
-                labels.join(', '),
-              ]),
-            ]),
+        listed(
+          comparisons,
+          'Nothing was measured yet. `fettle compare A B` measures models against each other.',
+          ['comparison', 'state', 'made', 'of'],
+          ({ id, state, createdAt, labels }) => [
+            id,
+            state,
+            createdAt.slice(0, 16).replace('T', ' '),
+            labels.join(', '),
+          ],
+        ),
       );
     },
   },
@@ -51,24 +51,24 @@ export const keptCommands: readonly Command[] = [
     summary: 'What was exported from a project',
     args: [1, 1],
     async run(context) {
-      const exports = await context.client.call('exports.list', { project: await projectOf(context) });
+      const exports = await context.client.call('exports.list', { project: context.args[0]! });
       context.result(exports);
       context.say(
-        exports.length === 0
-          ? 'Nothing was exported yet. `fettle export RUN` hands a run over.'
-          : table([
-              ['export', 'run', 'checkpoint', 'format', 'type', 'state', 'size', 'folder'],
-              ...exports.map((each) => [
-                each.id,
-                each.run,
-                each.checkpoint,
-                each.format,
-                each.dtype,
-                each.state,
-                each.bytes > 0 ? bytes(each.bytes) : '–',
-                each.folder,
-              ]),
-            ]),
+        listed(
+          exports,
+          'Nothing was exported yet. `fettle export RUN` hands a run over.',
+          ['export', 'run', 'checkpoint', 'format', 'type', 'state', 'size', 'folder'],
+          (each) => [
+            each.id,
+            each.run,
+            each.checkpoint,
+            each.format,
+            each.dtype,
+            each.state,
+            each.bytes > 0 ? bytes(each.bytes) : '–',
+            each.folder,
+          ],
+        ),
       );
     },
   },
@@ -88,10 +88,6 @@ export const keptCommands: readonly Command[] = [
     },
   },
 ];
-
-/** @throws PROJECT_NOT_FOUND: a name that is mistyped is no empty list. */
-const projectOf = async ({ client, args }: Context): Promise<string> =>
-  (await client.call('projects.show', { project: args[0]! })).slug;
 
 /** Every question of the task, then of each skill; where the task was not judged, its questions as they were answered. */
 function describeItems({ say }: Context, { models, samples, scorecard }: ComparisonResult): void {

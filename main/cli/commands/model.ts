@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { Model } from '../../contract/entities.ts';
 import { FettleError } from '../../contract/errors.ts';
 import { text, type Command, type Context } from '../command.ts';
-import { bytes, count, table } from '../format.ts';
+import { bytes, count, listed, table } from '../format.ts';
 import { waitForJob } from '../wait.ts';
 
 /** The starter model: from the library, else fetched, or the tiny one that comes with Fettle. @throws MODEL_UNAVAILABLE */
@@ -76,12 +76,12 @@ export const modelCommands: readonly Command[] = [
       const models = await context.client.call('models.list', {});
       context.result(models);
       context.say(
-        models.length === 0
-          ? 'The library is empty. `fettle model starter` fetches a small model, `fettle model add PATH` adds one that you have.'
-          : table([
-              ['model', 'name', 'kind', 'parameters', 'size'],
-              ...models.map((m) => [m.id, m.name, m.kind.value, count(m.parameters), bytes(m.bytes)]),
-            ]),
+        listed(
+          models,
+          'The library is empty. `fettle model starter` fetches a small model, `fettle model add PATH` adds one that you have.',
+          ['model', 'name', 'kind', 'parameters', 'size'],
+          (m) => [m.id, m.name, m.kind.value, count(m.parameters), bytes(m.bytes)],
+        ),
       );
     },
   },

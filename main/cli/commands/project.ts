@@ -1,7 +1,7 @@
 /** @file fettle project: create, list, show, delete. */
 import { FettleError } from '../../contract/errors.ts';
 import { text, type Command } from '../command.ts';
-import { table, wrap } from '../format.ts';
+import { listed, table, wrap } from '../format.ts';
 
 export const projectCommands: readonly Command[] = [
   {
@@ -29,9 +29,12 @@ export const projectCommands: readonly Command[] = [
       const projects = await context.client.call('projects.list', {});
       context.result(projects);
       context.say(
-        projects.length === 0
-          ? 'No projects yet. `fettle project create NAME` makes one, `fettle demo` shows the whole way on a sample.'
-          : table([['project', 'name', 'next'], ...projects.map(({ slug, name, next }) => [slug, name, next])]),
+        listed(
+          projects,
+          'No projects yet. `fettle project create NAME` makes one, `fettle demo` shows the whole way on a sample.',
+          ['project', 'name', 'next'],
+          ({ slug, name, next }) => [slug, name, next],
+        ),
       );
     },
   },

@@ -4,7 +4,7 @@ import type { Imported, Run } from '../../contract/entities.ts';
 import { FettleError } from '../../contract/errors.ts';
 import { needed, number, pairs, text, type Command, type Context } from '../command.ts';
 import { describeEnd, followRun, runCurve } from '../follow.ts';
-import { bytes, count, duration, loss, table } from '../format.ts';
+import { bytes, count, duration, listed, loss, table } from '../format.ts';
 import { waitForJob } from '../wait.ts';
 
 const one = (context: Context): { run: string } => ({ run: context.args[0]! });
@@ -94,21 +94,21 @@ export const runCommands: readonly Command[] = [
       const runs = await context.client.call('runs.list', project === undefined ? {} : { project });
       context.result(runs);
       context.say(
-        runs.length === 0
-          ? 'No runs yet. `fettle train PROJECT --model MODEL` starts one.'
-          : table([
-              ['run', 'state', 'strategy', 'model', 'stands on', 'step', 'loss before', 'best'],
-              ...runs.map((r) => [
-                r.id,
-                r.state,
-                r.strategy ?? 'imported',
-                r.model,
-                r.over ? `${r.over.run}@${r.over.checkpoint ?? 'best'}` : '–',
-                r.imported ? '–' : `${r.step} of ${r.steps}`,
-                loss(r.heldOutLossStart),
-                loss(r.best?.loss ?? null),
-              ]),
-            ]),
+        listed(
+          runs,
+          'No runs yet. `fettle train PROJECT --model MODEL` starts one.',
+          ['run', 'state', 'strategy', 'model', 'stands on', 'step', 'loss before', 'best'],
+          (r) => [
+            r.id,
+            r.state,
+            r.strategy ?? 'imported',
+            r.model,
+            r.over ? `${r.over.run}@${r.over.checkpoint ?? 'best'}` : '–',
+            r.imported ? '–' : `${r.step} of ${r.steps}`,
+            loss(r.heldOutLossStart),
+            loss(r.best?.loss ?? null),
+          ],
+        ),
       );
     },
   },

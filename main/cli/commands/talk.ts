@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import type { Chat, ChatAnswer } from '../../contract/entities.ts';
 import { FettleError } from '../../contract/errors.ts';
 import { number, text, type Command, type Context } from '../command.ts';
-import { table, wrap } from '../format.ts';
+import { listed, wrap } from '../format.ts';
 import { SAMPLING_HELP, SAMPLING_OPTIONS, samplingOf } from '../sampling.ts';
 import { tellAnswer } from './judge.ts';
 
@@ -115,12 +115,12 @@ export const talkCommands: readonly Command[] = [
       const chats = await context.client.call('chats.list', { project: context.args[0]! });
       context.result(chats);
       context.say(
-        chats.length === 0
-          ? 'None yet. `fettle chat RUN` begins one.'
-          : table([
-              ['chat', 'turns', 'with', 'begins'],
-              ...chats.map(({ id, turns, targets, title }) => [id, String(turns), targets.join(', '), title]),
-            ]),
+        listed(
+          chats,
+          'None yet. `fettle chat RUN` begins one.',
+          ['chat', 'turns', 'with', 'begins'],
+          ({ id, turns, targets, title }) => [id, String(turns), targets.join(', '), title],
+        ),
       );
     },
   },

@@ -4,7 +4,7 @@ import type { BlockBuilder } from '../layers/block.ts';
 import type { Value } from '../graph/value.ts';
 import type { Rotary } from '../../formats/rotary.ts';
 
-/** Linear layers that read the same input; their weights lie one after the other in one matrix. */
+/** Linear layers that read the same input: products of their own, whose adapters' A matrices lie one after the other in one. */
 export interface Projection {
   /** As the block's forward pass calls it, for example `qkv`. */
   readonly name: string;

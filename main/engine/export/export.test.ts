@@ -1,3 +1,4 @@
+/** @file An exported graph, run by ONNX Runtime from its files: the model's logits in every type, padded rows, the cache, and what lies in the folder. */
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -2,7 +2,7 @@
 import { elementType, nodeProto, valueInfo, type FloatType } from '../../formats/onnx/build.ts';
 import type { NodeProto, TensorProto, ValueInfoProto } from '../../formats/onnx/proto.ts';
 import { FettleError } from '../../contract/errors.ts';
-import type { LayerKind, ModelSpec } from '../architectures/spec.ts';
+import { isTied, type LayerKind, type ModelSpec } from '../architectures/spec.ts';
 import { write, type WriteOptions } from '../graph/emit.ts';
 import { add, bmm, concat, reshape, softmax, transpose } from '../graph/ops/index.ts';
 import { FREE, Scope, type Value } from '../graph/value.ts';
@@ -67,7 +67,7 @@ export function decoderGraph(spec: ModelSpec, { float, instead }: GraphOptions):
     nodes.push(...written.nodes);
     constants.push(...written.constants);
   };
-  const tied = spec.names.head === spec.names.embedding;
+  const tied = isTied(spec);
   const global = (name: string): string =>
     SHARED.includes(name) ? name : weightName(name === 'head' && tied ? 'embedding' : name);
 

@@ -5,8 +5,8 @@ import type { WeightSource } from '../../formats/model.ts';
 import type { FloatType } from '../../formats/onnx/build.ts';
 import { BLOCK, dividesByBlocks, quantiseBlocks, zeroPointBytes, type Bits } from '../../formats/onnx/quantise.ts';
 import type { TensorGroup, TensorToWrite } from '../../formats/onnx/write.ts';
-import type { ModelSpec } from '../architectures/spec.ts';
-import { CONTRIB, type Emitter } from '../graph/op.ts';
+import { isTied, type ModelSpec } from '../architectures/spec.ts';
+import { CONTRIB, step, type Emitter } from '../graph/op.ts';
 import type { Node } from '../graph/value.ts';
 import { rotaryTables } from '../model/rotary-tables.ts';
 import { numbers } from '../segments/session.ts';
@@ -59,7 +59,7 @@ function storage(spec: ModelSpec, type: OnnxType): Map<string, Stored> {
   // Learned positions are few, and stay as they are.
   for (const wanted of embedding)
     all.set(weightName(wanted.name), of(wanted, wanted.name === 'embedding' ? ends : undefined));
-  if (spec.names.head !== spec.names.embedding) all.set(weightName('head'), of(head, ends));
+  if (!isTied(spec)) all.set(weightName('head'), of(head, ends));
   layers.forEach((layer, i) => {
     const more = bits === 4 && keepsMoreBits(i, spec.layers);
     for (const wanted of layer)
@@ -111,8 +111,7 @@ function writeQuantised(to: Emitter, node: Node, stored: ReadonlyMap<string, Sto
   const { values, scales, zeros } = quantisedNames(name[at]!);
   const [N, K] = found.wanted.shape as [number, number];
   if (node.op.name === 'rows') {
-    const table = to.fresh();
-    to.node('Reshape', [values, to.ints([N, (K * bits) / 8])], [table]);
+    const table = step(to, 'Reshape', [values, to.ints([N, (K * bits) / 8])]);
     const attributes = { gather_axis: 0, quantize_axis: 1, block_size: BLOCK, bits };
     to.node(
       'GatherBlockQuantized',

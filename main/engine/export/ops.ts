@@ -1,5 +1,5 @@
 /** @file Ops that only graphs for other programs need: lengths there are known when they run, not before. */
-import { ends, type Op } from '../graph/op.ts';
+import { ends, step, type Op } from '../graph/op.ts';
 import { FREE, ShapeError, type Attrs, type Value } from '../graph/value.ts';
 import { MASKED } from '../layers/attention.ts';
 
@@ -25,8 +25,7 @@ const unflattenOp: Op<None> = {
   },
   emit: (to, node) => {
     const [[x, lengths], outputs] = ends(to, node);
-    const shape = to.fresh();
-    to.node('Concat', [lengths!, to.ints([node.inputs[0]!.shape[1]!])], [shape], { axis: 0 });
+    const shape = step(to, 'Concat', [lengths!, to.ints([node.inputs[0]!.shape[1]!])], { axis: 0 });
     to.node('Reshape', [x!, shape], outputs);
   },
   vjp: () => [undefined, undefined],
@@ -53,31 +52,22 @@ const maskOp: Op<Window> = {
   },
   emit: (to, node) => {
     const [[ids, seen], [y]] = ends(to, node);
-    const length = (of: string): string => {
-      const [shape, all] = [to.fresh(), to.fresh()];
-      to.node('Shape', [of], [shape], { start: 1, end: 2 });
-      to.node('Squeeze', [shape], [all]);
-      return all;
-    };
-    const step = (opType: string, inputs: readonly string[], attributes = {}): string => {
-      const out = to.fresh();
-      to.node(opType, inputs, [out], attributes);
-      return out;
-    };
+    const scalar = (vector: string): string => step(to, 'Squeeze', [vector]);
+    const length = (of: string): string => scalar(step(to, 'Shape', [of], { start: 1, end: 2 }));
     const [total, time] = [length(seen!), length(ids!)];
-    const one = step('Squeeze', [to.ints([1])]);
-    const zero = step('Squeeze', [to.ints([0])]);
-    const keys = step('Range', [zero, total, one]);
-    const queries = step('Unsqueeze', [step('Range', [step('Sub', [total, time]), total, one]), to.ints([1])]);
-    let visible = step('LessOrEqual', [keys, queries]);
+    const [zero, one] = [scalar(to.ints([0])), scalar(to.ints([1]))];
+    const keys = step(to, 'Range', [zero, total, one]);
+    const places = step(to, 'Range', [step(to, 'Sub', [total, time]), total, one]);
+    const queries = step(to, 'Unsqueeze', [places, to.ints([1])]);
+    let visible = step(to, 'LessOrEqual', [keys, queries]);
     const { window } = node.attrs;
     if (window > 0) {
-      const first = step('Sub', [queries, step('Squeeze', [to.ints([window])])]);
-      visible = step('And', [visible, step('Greater', [keys, first])]);
+      const first = step(to, 'Sub', [queries, scalar(to.ints([window]))]);
+      visible = step(to, 'And', [visible, step(to, 'Greater', [keys, first])]);
     }
-    const real = step('Unsqueeze', [step('Greater', [seen!, zero]), to.ints([1, 2, 3])]);
+    const real = step(to, 'Unsqueeze', [step(to, 'Greater', [seen!, zero]), to.ints([1, 2, 3])]);
     const masked = to.scalar(to.float === 'float16' ? MASKED_HALF : MASKED);
-    to.node('Where', [step('And', [visible, real]), to.scalar(0), masked], [y!]);
+    to.node('Where', [step(to, 'And', [visible, real]), to.scalar(0), masked], [y!]);
   },
   vjp: () => [undefined, undefined],
 };

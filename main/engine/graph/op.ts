@@ -56,6 +56,18 @@ export const ends = (to: Emitter, node: Node): [string[], string[]] => [
   node.outputs.map((v) => to.output(v)),
 ];
 
+/** Writes a node between others of an op. @returns the name of its result. */
+export function step(
+  to: Emitter,
+  opType: string,
+  inputs: readonly string[],
+  attributes: Readonly<Record<string, Attribute>> = {},
+): string {
+  const result = to.fresh();
+  to.node(opType, inputs, [result], attributes);
+  return result;
+}
+
 /** An emission that is one ONNX node with the op's attributes as they are. */
 export const plain =
   (opType: string) =>

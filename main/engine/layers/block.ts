@@ -2,8 +2,7 @@
 import type { Precision } from '../../contract/recipe.ts';
 import { keep, withVjp } from '../autodiff/gradient.ts';
 import { add, columnPeaks, gemm, mul, reshape, rsqrt, split, sumLast } from '../graph/ops/index.ts';
-import type { Scope } from '../graph/value.ts';
-import { type Value } from '../graph/value.ts';
+import type { Scope, Value } from '../graph/value.ts';
 import type { ModelSpec, Projection, Vectors } from '../architectures/spec.ts';
 import { frozenInput, type FrozenInput } from './frozen.ts';
 

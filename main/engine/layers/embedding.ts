@@ -2,7 +2,7 @@
 import type { Precision } from '../../contract/recipe.ts';
 import { add, mul, rows } from '../graph/ops/index.ts';
 import type { Scope, Value } from '../graph/value.ts';
-import type { ModelSpec } from '../architectures/spec.ts';
+import { isTied, type ModelSpec } from '../architectures/spec.ts';
 import { frozenCentre, frozenRows } from './frozen.ts';
 import { HEAD } from './head.ts';
 
@@ -12,7 +12,7 @@ import { HEAD } from './head.ts';
  */
 export function embed(scope: Scope, spec: ModelSpec, ids: Value, precision: Precision = 'fp32'): Value {
   const shape = [spec.vocab, spec.hidden] as const;
-  const table = spec.names.head === spec.names.embedding ? HEAD : 'embedding';
+  const table = isTied(spec) ? HEAD : 'embedding';
   // In int4 the table is kept in 8 bits, which a tied head has already.
   const plain =
     precision === 'int4'

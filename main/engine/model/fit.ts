@@ -2,7 +2,7 @@
 import { FettleError } from '../../contract/errors.ts';
 import type { TensorToWrite } from '../../formats/safetensors.ts';
 import type { Tuned } from '../../formats/tuned.ts';
-import type { ModelSpec } from '../architectures/spec.ts';
+import { isTied, type ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf } from '../graph/value.ts';
 import { MAGNITUDE } from './parameters.ts';
 
@@ -69,7 +69,7 @@ export function fitAdapter(
 
 /** Embedding and head that were trained in whole. */
 function savedOf(
-  { names, vocab, hidden }: ModelSpec,
+  spec: ModelSpec,
   modules: readonly string[],
   {
     held,
@@ -84,8 +84,9 @@ function savedOf(
   },
 ): FittedTensor[] {
   if (modules.length === 0) return [];
+  const { names, vocab, hidden } = spec;
   const found = [names.embedding, 'lm_head.weight'].filter((name) => held.has(name));
-  if (names.head !== names.embedding) return found.map((name) => taken(name, [vocab, hidden]));
+  if (!isTied(spec)) return found.map((name) => taken(name, [vocab, hidden]));
   // One weight in the base: trained apart, the two are no longer one.
   if (!tied) throw refused(`it trained ${modules.join(', ')} apart from the embedding, which is the same weight here`);
   const [first, copy] = found;

@@ -3,7 +3,7 @@ import type { Tensor } from 'onnxruntime-node';
 import { FettleError } from '../../contract/errors.ts';
 import type { WeightSource } from '../../formats/model.ts';
 import { PEFT_PREFIX } from '../../formats/peft.ts';
-import type { ModelSpec } from '../architectures/spec.ts';
+import { isTied, type ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf } from '../graph/value.ts';
 import { tensorNames, type AdapterShape, type TrainedShape } from '../layers/block.ts';
 import { Random } from '../random.ts';
@@ -55,11 +55,12 @@ export function trainedParameters(
     offset += sizeOf(shape);
     return at;
   };
-  const whole = ({ name, shape, from, transposed = false }: Wanted): View => {
-    // In memory linear layers are [out, in], however the files keep them.
-    const [first] = from.map((part) => entry(part.name, transposed ? part.shape.toReversed() : part.shape, transposed));
-    return { name, shape, offset: first! };
-  };
+  // In memory linear layers are [out, in], however the files keep them.
+  const whole = ({ name, shape, from, transposed = false }: Wanted): View => ({
+    name,
+    shape,
+    offset: entry(from.name, shape, transposed),
+  });
   const wanted = wantedBy(spec);
   const layers = wanted.layers.map((weights, layer) =>
     shape.kind === 'whole' ? weights.map(whole) : adapterViews(spec, shape, spec.layer(layer), entry),
@@ -67,7 +68,7 @@ export function trainedParameters(
   const outer: View[] = [];
   for (const each of [...wanted.embedding, ...wanted.final, wanted.head]) {
     if (shape.kind === 'adapter' && !saved.has(each.name)) continue;
-    const tied = each === wanted.head && spec.names.head === spec.names.embedding;
+    const tied = each === wanted.head && isTied(spec);
     const table = tied ? outer.find(({ name }) => name === 'embedding') : undefined;
     outer.push(table ? { ...table, name: each.name } : whole(each));
   }

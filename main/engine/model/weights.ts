@@ -3,7 +3,7 @@ import type { Tensor } from 'onnxruntime-node';
 import { FettleError } from '../../contract/errors.ts';
 import { discard } from '../../formats/discard.ts';
 import type { WeightSource } from '../../formats/model.ts';
-import type { ModelSpec } from '../architectures/spec.ts';
+import { isTied, type ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf, type Shape } from '../graph/value.ts';
 import { tensorNames } from '../layers/block.ts';
 import { inShared, numbers, tensor, type Tensors } from '../segments/session.ts';
@@ -39,9 +39,9 @@ export interface Wanted {
   /** Input name in a segment. */
   readonly name: string;
   readonly shape: Shape;
-  /** Hugging Face names and shapes that make it up, row after row. */
-  readonly from: readonly { readonly name: string; readonly shape: Shape }[];
-  /** Each of them is kept the other way round, [in, out]. */
+  /** The tensor in the files, by its Hugging Face name. */
+  readonly from: { readonly name: string; readonly shape: Shape };
+  /** There it is kept the other way round, [in, out]. */
   readonly transposed?: boolean;
   /** The projection whose weight it is. */
   readonly projection?: string;
@@ -66,7 +66,7 @@ export async function readWeights(
     return tensors;
   };
   const { embedding: table, ...positions } = await record(embedding);
-  const tied = spec.names.head === spec.names.embedding;
+  const tied = isTied(spec);
   const last = tied ? table! : await read(head, source);
   const heads = freeze.head(last);
   const first = freeze.embedding(table!, tied ? heads : undefined);
@@ -143,7 +143,7 @@ export interface WantedWeights {
 
 /** What a model needs, by the input names of its segments. */
 export function wantedBy(spec: ModelSpec): WantedWeights {
-  const single = (name: string, from: string, shape: Shape): Wanted => ({ name, shape, from: [{ name: from, shape }] });
+  const single = (name: string, from: string, shape: Shape): Wanted => ({ name, shape, from: { name: from, shape } });
   const { embedding, positions, head } = spec.names;
   return {
     embedding: [
@@ -160,7 +160,7 @@ function blockWeights(spec: ModelSpec, prefix: string): Wanted[] {
   const vectors = spec.vectors.map((v) => ({
     name: v.name,
     shape: [v.size],
-    from: [{ name: prefix + v.path, shape: [v.size] }],
+    from: { name: prefix + v.path, shape: [v.size] },
   }));
   const linears = spec.projections.flatMap((p) =>
     p.parts.flatMap((part) => {
@@ -168,18 +168,16 @@ function blockWeights(spec: ModelSpec, prefix: string): Wanted[] {
         name: tensorNames.weight(p, part.module),
         shape: [part.to, p.from],
         projection: p.name,
-        from: [
-          {
-            name: `${prefix}${part.path}.weight`,
-            shape: spec.transposed ? [p.from, part.to] : [part.to, p.from],
-          },
-        ],
+        from: {
+          name: `${prefix}${part.path}.weight`,
+          shape: spec.transposed ? [p.from, part.to] : [part.to, p.from],
+        },
         transposed: spec.transposed,
       };
       const bias: Wanted = {
         name: tensorNames.bias(p, part.module),
         shape: [part.to],
-        from: [{ name: `${prefix}${part.path}.bias`, shape: [part.to] }],
+        from: { name: `${prefix}${part.path}.bias`, shape: [part.to] },
       };
       return p.bias ? [weight, bias] : [weight];
     }),
@@ -187,51 +185,41 @@ function blockWeights(spec: ModelSpec, prefix: string): Wanted[] {
   return [...vectors, ...linears];
 }
 
-function check(wanted: Wanted, names: ReadonlySet<string>, source: WeightSource): void {
-  for (const { name, shape } of wanted.from) {
-    if (!names.has(name))
-      throw new FettleError(
-        'MODEL_INCOMPLETE',
-        `The model lacks the tensor ${name}.`,
-        'A file of the model may be missing; download it again.',
-        { details: { tensor: name } },
-      );
-    const found = source.info(name).shape;
-    if (!sameShape(found, shape))
-      throw new FettleError(
-        'MODEL_INCOMPLETE',
-        `The tensor ${name} has the shape [${found.join(', ')}] where the config says [${shape.join(', ')}].`,
-        'The weights and config.json do not belong together; download the model again.',
-        { details: { tensor: name, found, expected: shape } },
-      );
-  }
+function check({ from: { name, shape } }: Wanted, names: ReadonlySet<string>, source: WeightSource): void {
+  if (!names.has(name))
+    throw new FettleError(
+      'MODEL_INCOMPLETE',
+      `The model lacks the tensor ${name}.`,
+      'A file of the model may be missing; download it again.',
+      { details: { tensor: name } },
+    );
+  const found = source.info(name).shape;
+  if (!sameShape(found, shape))
+    throw new FettleError(
+      'MODEL_INCOMPLETE',
+      `The tensor ${name} has the shape [${found.join(', ')}] where the config says [${shape.join(', ')}].`,
+      'The weights and config.json do not belong together; download the model again.',
+      { details: { tensor: name, found, expected: shape } },
+    );
 }
 
 const read = async (wanted: Wanted, source: WeightSource): Promise<Tensor> =>
   tensor(await readWanted(wanted, source), wanted.shape);
 
-/** The numbers of a segment's input, row after row. Throws MODEL_INCOMPLETE. */
-export async function readWanted(wanted: Wanted, source: WeightSource): Promise<Float32Array> {
-  const [first] = wanted.from;
-  if (wanted.from.length === 1 && !wanted.transposed) return readOne(first!.name, first!.shape, source);
-  const data = new Float32Array(sizeOf(wanted.shape));
-  let offset = 0;
-  for (const { name, shape } of wanted.from) {
-    const stored = await readOne(name, shape, source);
-    data.set(wanted.transposed ? turned(stored, shape[0]!) : stored, offset);
-    discard(stored);
-    offset += sizeOf(shape);
-  }
-  return data;
-}
-
-async function readOne(name: string, shape: Shape, source: WeightSource): Promise<Float32Array> {
-  const data = await source.read(name);
-  if (data.length !== sizeOf(shape))
+/** The numbers of a segment's input. Throws MODEL_INCOMPLETE. */
+export async function readWanted(
+  { from: { name, shape }, transposed = false }: Wanted,
+  source: WeightSource,
+): Promise<Float32Array> {
+  const stored = await source.read(name);
+  if (stored.length !== sizeOf(shape))
     throw new FettleError(
       'MODEL_INCOMPLETE',
-      `The tensor ${name} has ${data.length} numbers in place of ${sizeOf(shape)}.`,
+      `The tensor ${name} has ${stored.length} numbers in place of ${sizeOf(shape)}.`,
     );
+  if (!transposed) return stored;
+  const data = turned(stored, shape[0]!);
+  discard(stored);
   return data;
 }
 
@@ -242,30 +230,24 @@ async function sequentially<A, B>(list: readonly A[], each: (item: A, index: num
   return results;
 }
 
-/** Views of all weights in memory by their Hugging Face names; linear layers as [out, in], however the files keep them. */
+/** All weights in memory by their Hugging Face names; linear layers as [out, in], however the files keep them. */
 export function weightsByName(spec: ModelSpec, weights: BaseWeights): Map<string, Float32Array> {
   const { embedding, final, head, layers } = wantedBy(spec);
   const found = new Map<string, Float32Array>();
-  const cut = (list: readonly Wanted[], from: Tensors): void => {
-    for (const wanted of list) {
-      let offset = 0;
-      for (const { name, shape } of wanted.from)
-        found.set(name, numbers(from[wanted.name]!).subarray(offset, (offset += sizeOf(shape))));
-    }
+  const see = (list: readonly Wanted[], tensors: Tensors): void => {
+    for (const { name, from } of list) found.set(from.name, numbers(tensors[name]!));
   };
-  cut(embedding, weights.embedding);
-  cut(final, weights.final);
-  cut([head], weights.head);
-  layers.forEach((list, layer) => cut(list, weights.layers[layer]!));
+  see(embedding, weights.embedding);
+  see(final, weights.final);
+  see([head], weights.head);
+  layers.forEach((list, layer) => see(list, weights.layers[layer]!));
   return found;
 }
 
 /** Names of the weights that the files keep as [in, out] (GPT-2's Conv1D). */
 export const transposedWeights = (spec: ModelSpec): ReadonlySet<string> =>
   new Set(
-    wantedBy(spec).layers.flatMap((list) =>
-      list.filter(({ transposed }) => transposed).flatMap(({ from }) => from.map(({ name }) => name)),
-    ),
+    wantedBy(spec).layers.flatMap((list) => list.filter(({ transposed }) => transposed).map(({ from }) => from.name)),
   );
 
 /** [rows, columns] as [columns, rows]. */

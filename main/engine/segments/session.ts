@@ -48,7 +48,7 @@ export const DEVICE_HINT =
   'What was saved is kept. Clone the run with a smaller maxLength or batchSize or with activationCheckpointing, which take less of its memory, or with device cpu.';
 
 /** Throws DEVICE_FAILED. */
-function deviceFailed(error: unknown): never {
+export function deviceFailed(error: unknown): never {
   const said = error instanceof Error ? error.message : String(error);
   // A buffer that could not be had is told of where it is first used.
   const what = /out of memory|allocat|invalid buffer|max buffer size|too many storage buffers/i.test(said)
@@ -150,7 +150,7 @@ export class SessionCache {
   }
 
   /** The segment known by `key` (which must name all that its programs depend on), compiled by `build` if it is not here. */
-  async get<T extends Readonly<Record<string, Session | unknown>>>(key: string, build: () => Promise<T>): Promise<T> {
+  async get<T extends Readonly<Record<string, unknown>>>(key: string, build: () => Promise<T>): Promise<T> {
     const known = this.#entries.get(key);
     if (known) {
       this.#entries.delete(key);

@@ -34,12 +34,12 @@ export interface DataPosition {
 }
 
 /**
- * The examples of a run, packed once, and the micro-batches of every step. Rows are shuffled anew each epoch by
+ * The examples of a run, packed once, and the batches of every step. Rows are shuffled anew each epoch by
  * (seed, epoch); nothing is kept between steps, so a resumed run finds its place from the step number.
  */
 export class BatchPlan {
   readonly report: DataReport;
-  /** Optimiser steps in one pass over the data; the last may have fewer or smaller micro-batches. */
+  /** Optimiser steps in one pass over the data; the last may have fewer or smaller batches. */
   readonly stepsPerEpoch: number;
   /** SHA-256 over tokens and marks, in order: tells whether a checkpoint belongs to these data. */
   readonly hash: string;
@@ -83,14 +83,14 @@ export class BatchPlan {
     return { epoch: Math.floor(step / this.stepsPerEpoch), index: step % this.stepsPerEpoch };
   }
 
-  /** The micro-batches of one step, at most gradientAccumulation of them. */
+  /** The batches of one step, at most gradientAccumulation of them. */
   step({ epoch, index }: DataPosition): Batch[] {
     const { batchSize, gradientAccumulation, maxLength } = this.#options;
     const order = this.#order(epoch);
     const start = index * batchSize * gradientAccumulation;
     const batches: Batch[] = [];
-    for (let micro = 0; micro < gradientAccumulation; micro++) {
-      const rows = order.slice(start + micro * batchSize, start + (micro + 1) * batchSize);
+    for (let batch = 0; batch < gradientAccumulation; batch++) {
+      const rows = order.slice(start + batch * batchSize, start + (batch + 1) * batchSize);
       if (rows.length > 0)
         batches.push(
           assembleBatch(
@@ -134,8 +134,8 @@ function hashExamples(examples: readonly Example[]): string {
 }
 
 /**
- * One micro-batch from rows of examples. The length is that of the longest row, rounded up as those of micro-batches are, at most
- * maxLength. The label at a position is the next token where that token carries loss and belongs to the same example.
+ * One batch from rows of examples. The length is that of the longest row, rounded up as those of micro-batches are, at
+ * most maxLength. The label at a position is the next token where that token carries loss and belongs to the same example.
  * Padding has id 0, position 0, document 0 and label -1.
  */
 export function assembleBatch(rows: readonly (readonly Example[])[], maxLength: number): Batch {

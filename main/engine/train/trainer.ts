@@ -27,7 +27,7 @@ export interface TrainOptions {
   /** Checkpoints that are never removed. */
   readonly held?: readonly string[];
   readonly onEvent: (event: TrainEvent) => void;
-  /** Asked between steps, and for `cancel` between micro-batches. */
+  /** Asked between steps, and for `cancel` between batches. */
   readonly control: { requested(): 'none' | 'pause' | 'stop' | 'cancel' };
   /** Texts to watch the model learn by: asked for at the start, every so many steps (0: never in between), and at the end. */
   readonly sample?: {
@@ -69,7 +69,7 @@ export interface TrainOutcome {
  *
  * `stop` ends at the next step boundary with a last measurement and a checkpoint, as completed. `pause` writes a
  * checkpoint and nothing else. `cancel` writes nothing more. Gradients are those of the mean loss over all labelled
- * tokens of a step, whatever its micro-batches (transformers' num_items_in_batch).
+ * tokens of a step, whatever its batches (transformers' num_items_in_batch).
  *
  * Throws DATA_EMPTY, TRAINING_DIVERGED (earlier checkpoints stand), DISK_FULL, and what `begin` throws.
  */

@@ -1,3 +1,4 @@
+/** @file Weights in blocks of eight and four bits for ONNX: how near they stay. */
 import { describe, expect, it } from 'vitest';
 import { BLOCK, quantiseBlocks, zeroPointBytes, type Bits } from './quantise.ts';
 

@@ -1,5 +1,5 @@
 /** @file Ops that work on each element, with numpy's broadcasting for those of two inputs. */
-import { CONTRIB, ends, plain, type Op } from '../op.ts';
+import { CONTRIB, ends, plain, step, type Op } from '../op.ts';
 import { nodeOf, ShapeError, sameShape, type Shape, type Value } from '../value.ts';
 import { reduceSum } from './reduce.ts';
 import { reshape } from './layout.ts';
@@ -56,9 +56,7 @@ const logOp = unary(
   'log',
   (to, node) => {
     const [[x], outputs] = ends(to, node);
-    const positive = to.fresh();
-    to.node('Max', [x!, to.scalar(SMALLEST)], [positive]);
-    to.node('Log', [positive], outputs);
+    to.node('Log', [step(to, 'Max', [x!, to.scalar(SMALLEST)])], outputs);
   },
   (_x, y, dy) => mul(dy, exp(mul(y, y.scope.scalar(-1)))),
 );
@@ -69,9 +67,7 @@ const siluOp = unary(
   (to, node) => {
     const [[x], [y]] = ends(to, node);
     if (to.device === 'cpu') return to.node('QuickGelu', [x!], [y!], { alpha: { float: 1 } }, CONTRIB);
-    const s = to.fresh();
-    to.node('Sigmoid', [x!], [s]);
-    to.node('Mul', [x!, s], [y!]);
+    to.node('Mul', [x!, step(to, 'Sigmoid', [x!])], [y!]);
   },
   (x, y, dy) => {
     const s = sigmoid(x);
@@ -84,9 +80,7 @@ const rsqrtOp = unary(
   'rsqrt',
   (to, node) => {
     const [[x], [y]] = ends(to, node);
-    const root = to.fresh();
-    to.node('Sqrt', [x!], [root]);
-    to.node('Reciprocal', [root], [y!]);
+    to.node('Reciprocal', [step(to, 'Sqrt', [x!])], [y!]);
   },
   (_x, y, dy) => mul(dy, mul(mul(y, mul(y, y)), y.scope.scalar(-0.5))),
 );

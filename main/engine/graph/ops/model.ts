@@ -1,5 +1,5 @@
 /** @file Ops that only language models need: RMS and layer normalisation, rotary positions, rows of a table, one element a row. */
-import { CONTRIB, ends, plain, type Op } from '../op.ts';
+import { CONTRIB, ends, plain, step, type Op } from '../op.ts';
 import { ShapeError, type Attrs, type Value } from '../value.ts';
 import { mul, sub } from './elementwise.ts';
 import { meanLast, reduceSum } from './reduce.ts';
@@ -10,7 +10,8 @@ interface Epsilon extends Attrs {
 }
 /**
  * y = x r w with r = 1 / sqrt(mean(x^2) + epsilon) over the last axis (Zhang & Sennrich 2019). Results: y, and r with
- * the last axis kept as 1, which WebGPU's kernel leaves unwritten: there it is computed by itself. With dx = r (dy w) - x r^2 mean(dy y): mean(dy w n) for n = x r is mean(dy y).
+ * the last axis kept as 1, which WebGPU's kernel leaves unwritten: there it is computed by itself.
+ * dx = r (dy w) - x r^2 mean(dy y), since mean(dy w n) for n = x r is mean(dy y).
  */
 const rmsNormOp: Op<Epsilon> = {
   name: 'rmsNorm',
@@ -30,12 +31,9 @@ const rmsNormOp: Op<Epsilon> = {
     if (to.device === 'cpu') return to.node('SimplifiedLayerNormalization', inputs, [y!, r!], attributes);
     if (to.uses(node.outputs[0]!)) to.node('SimplifiedLayerNormalization', inputs, [y!], attributes);
     if (!to.uses(node.outputs[1]!)) return;
-    const [square, mean, above, root] = [to.fresh(), to.fresh(), to.fresh(), to.fresh()];
-    to.node('Mul', [inputs[0]!, inputs[0]!], [square]);
-    to.node('ReduceMean', [square, to.ints([node.inputs[0]!.shape.length - 1])], [mean], { keepdims: 1 });
-    to.node('Add', [mean, to.scalar(epsilon)], [above]);
-    to.node('Sqrt', [above], [root]);
-    to.node('Reciprocal', [root], [r!]);
+    const square = step(to, 'Mul', [inputs[0]!, inputs[0]!]);
+    const mean = step(to, 'ReduceMean', [square, to.ints([node.inputs[0]!.shape.length - 1])], { keepdims: 1 });
+    to.node('Reciprocal', [step(to, 'Sqrt', [step(to, 'Add', [mean, to.scalar(epsilon)])])], [r!]);
   },
   vjp: ({ inputs: [x, w], outputs: [y, r] }, [dy]) => {
     const scaled = mul(dy!, w!);
@@ -136,10 +134,8 @@ const oneHotOp: Op<Depth> = {
   },
   emit: (to, node) => {
     const [[at], [y]] = ends(to, node);
-    const hit = to.fresh();
     const columns = Array.from({ length: node.attrs.depth }, (_, i) => i);
-    to.node('Equal', [at!, to.ints(columns)], [hit]);
-    to.node('Cast', [hit], [y!], { to: 1 });
+    to.node('Cast', [step(to, 'Equal', [at!, to.ints(columns)])], [y!], { to: 1 });
   },
   vjp: () => [undefined],
 };

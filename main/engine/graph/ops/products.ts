@@ -1,5 +1,5 @@
 /** @file Matrix products: Gemm for two matrices, bmm for stacks of them. */
-import { CONTRIB, ends, type Emitter, type Op } from '../op.ts';
+import { CONTRIB, ends, step, type Emitter, type Op } from '../op.ts';
 import { ShapeError, type Attrs, type Value } from '../value.ts';
 import { broadcast, unbroadcast } from './elementwise.ts';
 
@@ -16,11 +16,8 @@ const matrix = (v: Value, transposed: number): [number, number] => {
 };
 
 /** The name of a value with its last two axes exchanged. */
-function turned(to: Emitter, name: string, rank: number): string {
-  const out = to.fresh();
-  to.node('Transpose', [name], [out], { perm: [...Array(rank - 2).keys(), rank - 1, rank - 2] });
-  return out;
-}
+const turned = (to: Emitter, name: string, rank: number): string =>
+  step(to, 'Transpose', [name], { perm: [...Array(rank - 2).keys(), rank - 1, rank - 2] });
 
 /** alpha op(a) op(b) + c, with c of the result's shape or a row [n]. */
 export const gemmOp: Op<Product> = {
@@ -71,9 +68,7 @@ const bmmOp: Op<Product> = {
       (i === 0 ? transA : transB) ? turned(to, name, node.inputs[i]!.shape.length) : name,
     );
     if (alpha === 1) return to.node('MatMul', plain, [y!]);
-    const product = to.fresh();
-    to.node('MatMul', plain, [product]);
-    to.node('Mul', [product, to.scalar(alpha)], [y!]);
+    to.node('Mul', [step(to, 'MatMul', plain), to.scalar(alpha)], [y!]);
   },
   vjp: ({ inputs: [a, b], attrs: { transA, transB, alpha } }, [dy]) => {
     const [ta, tb] = [transA === 1, transB === 1];

@@ -1,5 +1,5 @@
 /** @file Products with weights of 8 and 4 bits, rounded beforehand; against 8 bits the rows of activations are rounded as they come. Only on the CPU. */
-import { CONTRIB, ends, type Emitter, type Op } from '../op.ts';
+import { CONTRIB, ends, step, type Emitter, type Op } from '../op.ts';
 import { nodeOf, ShapeError, type Attrs, type Shape, type Value } from '../value.ts';
 import { mul } from './elementwise.ts';
 import { rmsNorm } from './model.ts';
@@ -33,12 +33,9 @@ const quantiseRowsOp: Op<Signed> = {
     const [[x], [q, s]] = ends(to, node);
     const { signed } = node.attrs;
     const { zero, largest } = steps(signed);
-    const [peak, share] = [to.fresh(), to.fresh()];
-    const magnitude = signed ? to.fresh() : x!;
-    if (signed) to.node('Abs', [x!], [magnitude]);
-    to.node('ReduceMax', [magnitude, to.ints([1])], [peak], { keepdims: 1 });
-    to.node('Mul', [peak, to.scalar(1 / largest)], [share]);
-    to.node('Max', [share, to.scalar(SMALLEST)], [s!]);
+    const magnitude = signed ? step(to, 'Abs', [x!]) : x!;
+    const peak = step(to, 'ReduceMax', [magnitude, to.ints([1])], { keepdims: 1 });
+    to.node('Max', [step(to, 'Mul', [peak, to.scalar(1 / largest)]), to.scalar(SMALLEST)], [s!]);
     const [rows, columns] = node.inputs[0]!.shape as [number, number];
     // A block of a row's length: a scale a row.
     to.node('QuantizeLinear', [x!, s!, to.bytes(zero, [rows, 1])], [q!], { axis: 1, block_size: columns });
@@ -99,9 +96,7 @@ const columnPeaksOp: Op<None> = {
   types: ([x]) => [{ shape: [x!.shape[1]!], dtype: 'float32' }],
   emit: (to, node) => {
     const [[x], [y]] = ends(to, node);
-    const magnitude = to.fresh();
-    to.node('Abs', [x!], [magnitude]);
-    to.node('ReduceMax', [magnitude, to.ints([0])], [y!], { keepdims: 0 });
+    to.node('ReduceMax', [step(to, 'Abs', [x!]), to.ints([0])], [y!], { keepdims: 0 });
   },
   vjp: () => [undefined],
 };
@@ -118,10 +113,8 @@ const int8RowsOp: Op<None> = {
   },
   emit: (to, node) => {
     const [[table, scale, ids], [y]] = ends(to, node);
-    const [picked, plain] = [to.fresh(), to.fresh()];
-    to.node('Gather', [table!, ids!], [picked]);
-    to.node('Cast', [picked], [plain], { to: 1 });
-    to.node('Mul', [plain, scale!], [y!]);
+    const picked = step(to, 'Gather', [table!, ids!]);
+    to.node('Mul', [step(to, 'Cast', [picked], { to: 1 }), scale!], [y!]);
   },
   vjp: () => [undefined, undefined, undefined],
 };
@@ -140,13 +133,13 @@ interface Blocks extends Attrs {
  */
 function half(to: Emitter, which: 'even' | 'odd', [bits, scale, zero]: readonly string[], shape: Shape): string {
   const [outputs, blocks, bytes] = shape as [number, number, number];
-  const [steps, lines, numbers, weight] = [to.fresh(), to.fresh(), to.fresh(), to.fresh()];
-  if (which === 'even') to.node('BitwiseAnd', [bits!, to.bytes(15)], [steps]);
-  else to.node('BitShift', [bits!, to.bytes(4)], [steps], { direction: 'RIGHT' });
-  to.node('Reshape', [steps, to.ints([outputs * blocks, bytes])], [lines]);
-  to.node('DequantizeLinear', [lines, scale!, zero!], [numbers], { axis: 0 });
-  to.node('Reshape', [numbers, to.ints([outputs, blocks * bytes])], [weight]);
-  return weight;
+  const steps =
+    which === 'even'
+      ? step(to, 'BitwiseAnd', [bits!, to.bytes(15)])
+      : step(to, 'BitShift', [bits!, to.bytes(4)], { direction: 'RIGHT' });
+  const lines = step(to, 'Reshape', [steps, to.ints([outputs * blocks, bytes])]);
+  const numbers = step(to, 'DequantizeLinear', [lines, scale!, zero!], { axis: 0 });
+  return step(to, 'Reshape', [numbers, to.ints([outputs, blocks * bytes])]);
 }
 
 /**
@@ -169,26 +162,15 @@ const int4ProductOp: Op<Blocks> = {
     const { block, from } = node.attrs;
     const [rows, shape] = [node.inputs[0]!.shape[0]!, node.inputs[1]!.shape];
     const bytes = shape[1]! * shape[2]!;
-    let whole = x!;
-    if (shape[1]! * block !== from) {
-      whole = to.fresh();
-      to.node('Pad', [x!, to.ints([0, 0, 0, shape[1]! * block - from])], [whole]);
-    }
-    const [pairs, turned, evenRow, oddRow, even, odd, product] = Array.from({ length: 7 }, () => to.fresh()) as [
-      string,
-      string,
-      string,
-      string,
-      string,
-      string,
-      string,
-    ];
-    to.node('Reshape', [whole, to.ints([rows * bytes, 2])], [pairs]);
-    to.node('Transpose', [pairs], [turned], { perm: [1, 0] });
+    const missing = shape[1]! * block - from;
+    const whole = missing === 0 ? x! : step(to, 'Pad', [x!, to.ints([0, 0, 0, missing])]);
+    const pairs = step(to, 'Reshape', [whole, to.ints([rows * bytes, 2])]);
+    const turned = step(to, 'Transpose', [pairs], { perm: [1, 0] });
+    const [evenRow, oddRow] = [to.fresh(), to.fresh()];
     to.node('Split', [turned, to.ints([1, 1])], [evenRow, oddRow], { axis: 0 });
-    to.node('Reshape', [evenRow, to.ints([rows, bytes])], [even]);
-    to.node('Reshape', [oddRow, to.ints([rows, bytes])], [odd]);
-    to.node('Gemm', [even, half(to, 'even', packed, shape)], [product], { transB: 1 });
+    const even = step(to, 'Reshape', [evenRow, to.ints([rows, bytes])]);
+    const odd = step(to, 'Reshape', [oddRow, to.ints([rows, bytes])]);
+    const product = step(to, 'Gemm', [even, half(to, 'even', packed, shape)], { transB: 1 });
     to.node('Gemm', [odd, half(to, 'odd', packed, shape), product], [y!], { transB: 1 });
   },
   vjp: () => [undefined, undefined, undefined, undefined],
@@ -209,17 +191,13 @@ const int4GradientOp: Op<Blocks> = {
     const { block, from } = node.attrs;
     const [rows, shape] = [node.inputs[0]!.shape[0]!, node.inputs[1]!.shape];
     const columns = (['even', 'odd'] as const).map((which) => {
-      const [product, column] = [to.fresh(), to.fresh()];
-      to.node('Gemm', [dy!, half(to, which, packed, shape)], [product]);
-      to.node('Reshape', [product, to.ints([rows * shape[1]! * shape[2]!, 1])], [column]);
-      return column;
+      const product = step(to, 'Gemm', [dy!, half(to, which, packed, shape)]);
+      return step(to, 'Reshape', [product, to.ints([rows * shape[1]! * shape[2]!, 1])]);
     });
-    const pairs = to.fresh();
-    to.node('Concat', columns, [pairs], { axis: 1 });
+    const pairs = step(to, 'Concat', columns, { axis: 1 });
     const width = shape[1]! * block;
     if (width === from) return to.node('Reshape', [pairs, to.ints([rows, from])], [dx!]);
-    const padded = to.fresh();
-    to.node('Reshape', [pairs, to.ints([rows, width])], [padded]);
+    const padded = step(to, 'Reshape', [pairs, to.ints([rows, width])]);
     to.node('Slice', [padded, to.ints([0]), to.ints([from]), to.ints([1])], [dx!]);
   },
   vjp: () => [undefined, undefined, undefined, undefined],
