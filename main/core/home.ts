@@ -11,7 +11,7 @@ export function defaultHome(
   platform: NodeJS.Platform = process.platform,
 ): string {
   if (env['FETTLE_HOME']) return resolve(env['FETTLE_HOME']);
-  if (platform === 'win32') return join(env['APPDATA'] ?? join(homedir(), 'AppData', 'Roaming'), 'Fettle');
+  if (platform === 'win32') return join(env['APPDATA'] || join(homedir(), 'AppData', 'Roaming'), 'Fettle');
   if (platform === 'darwin') return join(homedir(), 'Library', 'Application Support', 'Fettle');
   return join(env['XDG_DATA_HOME'] || join(homedir(), '.local', 'share'), 'fettle');
 }

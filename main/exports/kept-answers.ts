@@ -113,7 +113,7 @@ export async function keepAnswers(folder: string, key: string, answers: KeptAnsw
 /** Of all runs of a home the newest stay, as far as there is room for them, and no piece of one. */
 export async function forgetOldest(projects: string, most = MOST_BYTES): Promise<void> {
   const paths = globSync(join('*', 'runs', '*', ANSWERS, '*'), { cwd: projects }).map((name) => join(projects, name));
-  const [whole, pieces] = [true, false].map((is) => paths.filter((path) => path.endsWith(SUFFIX) === is));
-  for (const path of pieces!) await rm(path, { force: true });
-  await keepNewest(whole!, most);
+  const whole = paths.filter((path) => path.endsWith(SUFFIX));
+  for (const path of paths) if (!whole.includes(path)) await rm(path, { force: true });
+  await keepNewest(whole, most);
 }

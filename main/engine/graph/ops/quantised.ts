@@ -59,8 +59,7 @@ const int8ProductOp: Op<Signed> = {
     const zero = to.bytes(steps(node.attrs.signed).zero);
     if (node.inputs[0]!.shape[0] === 1) {
       // One row has one scale, which the product takes itself.
-      const scale = to.fresh();
-      to.node('Reshape', [s!, to.ints([1])], [scale]);
+      const scale = step(to, 'Reshape', [s!, to.ints([1])]);
       to.node('MatMulIntegerToFloat', [q!, w!, scale, ws!, zero], [y!], {}, CONTRIB);
     } else {
       const product = to.fresh();
