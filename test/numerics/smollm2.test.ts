@@ -6,14 +6,16 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadBase, Random, type BaseModel } from '../../main/engine/index.ts';
 import { generate } from '../../main/engine/generate/generate.ts';
 import { chatExample, chatPrompt } from '../../main/engine/train/examples.ts';
+import { mergeableOf, mergedWeights } from '../../main/engine/model/merge.ts';
 import { evaluate } from '../../main/engine/train/evaluate.ts';
 import type { Example } from '../../main/engine/types.ts';
 import type { ModelFiles } from '../../main/formats/model.ts';
+import { writeModelFolder } from '../../main/formats/huggingface/write.ts';
 import { openModel } from '../../main/formats/open.ts';
 import { writeAdapter } from '../../main/formats/peft.ts';
 import { answerAll } from '../../main/workers/together.ts';
 import { found, need } from '../support/needs.ts';
-import { askTransformers, type LanguageModelAnswer } from '../support/oracle.ts';
+import { askAllTransformers, askTransformers, type LanguageModelAnswer } from '../support/oracle.ts';
 import { worstDifference } from '../support/numbers.ts';
 import { conversations, PROMPTS, SAMPLE_PAIRS } from '../support/smollm2.ts';
 
@@ -26,6 +28,7 @@ const ROWS = 50;
 /** Two models read 50 rows each on whatever machine this is. */
 const PATIENCE = 900_000;
 const GREEDY_TOKENS = 64;
+const MERGED_TOKENS = 16;
 const FIXTURE = join(import.meta.dirname, '../fixtures/smollm2/expected.json');
 /** FETTLE_WRITE_FIXTURES=1 writes what transformers says into the fixture that machines without Python check against. */
 const WRITE = process.env.FETTLE_WRITE_FIXTURES === '1';
@@ -123,7 +126,7 @@ describe('SmolLM2-135M-Instruct from its GGUF file', { timeout: PATIENCE }, () =
     expect(Math.abs(got - mean) / mean).toBeLessThan(LOSS);
   });
 
-  it('gives an adapter that peft reads to the same logits', async (test) => {
+  it('gives an adapter to peft and a merged folder to transformers, with the same logits and text', async (test) => {
     const { gguf } = model(test);
     const python = need(test, 'oracle', found.python);
     const folder = mkdtempSync(join(tmpdir(), 'fettle-adapter-'));
@@ -144,12 +147,24 @@ describe('SmolLM2-135M-Instruct from its GGUF file', { timeout: PATIENCE }, () =
         baseModel: 'SmolLM2-135M-Instruct',
         transposed: false,
       });
+      const merged = { ...files!, weights: mergedWeights(mergeableOf(lora), files!.weights, base!.spec) };
+      await writeModelFolder(join(folder, 'merged'), merged, { dtype: 'f32' });
       const ids = prompts();
-      const { logits } = askTransformers(python, { model: gguf, adapter: join(folder, 'adapter'), logits: ids });
+      const [peft, transformers] = askAllTransformers(python, [
+        { model: gguf, adapter: join(folder, 'adapter'), logits: ids },
+        { model: join(folder, 'merged'), logits: ids, prompts: ids.slice(0, 2), maxTokens: MERGED_TOKENS },
+      ]);
       for (const [i, prompt] of ids.entries()) {
         const all = await lora.logits(Int32Array.from(prompt));
-        expect(worstDifference(all.subarray(-base!.spec.vocab), logits[i]!)).toBeLessThan(LOGITS);
+        for (const { logits } of [peft!, transformers!])
+          expect(worstDifference(all.subarray(-base!.spec.vocab), logits[i]!)).toBeLessThan(LOGITS);
       }
+      const said = await answerAll(
+        lora,
+        ids.slice(0, 2).map((each) => ({ ids: each, maxTokens: MERGED_TOKENS })),
+        { tokenizer: files!.tokenizer, stopIds: [], tell: () => undefined },
+      );
+      for (const [i, wanted] of transformers!.greedy.entries()) sameText(said[i]!.ids, wanted, PROMPTS[i]!);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }

@@ -197,6 +197,7 @@ export async function readParameters(
 ): Promise<void> {
   const plain = (name: string): string => (name.startsWith(PEFT_PREFIX) ? name.slice(PEFT_PREFIX.length) : name);
   const names = new Map(source.names.map((name) => [plain(name), name]));
+  const left = new Set(names.keys());
   const wrong = (what: string): never => {
     throw new FettleError(
       'MODEL_INCOMPLETE',
@@ -211,13 +212,12 @@ export async function readParameters(
     const found = source.info(from!).shape;
     const wanted = shapeInFile(entry);
     if (!sameShape(found, wanted)) wrong(`${name} is [${found.join(', ')}] in place of [${wanted.join(', ')}]`);
-    names.delete(name);
+    left.delete(name);
   }
-  for (const name of copies) names.delete(name);
-  for (const name of names.keys()) wrong(`${name} belongs to no target module`);
-  const read = new Map(source.names.map((name) => [plain(name), name]));
+  for (const name of copies) left.delete(name);
+  for (const name of left) wrong(`${name} belongs to no target module`);
   for (const entry of parameters.entries)
-    parameters.values.set(fromFile(entry, await source.read(read.get(entry.name)!)), entry.offset);
+    parameters.values.set(fromFile(entry, await source.read(names.get(entry.name)!)), entry.offset);
 }
 
 /** A parameter's shape as files keep it. */

@@ -61,10 +61,7 @@ export class AdamW implements Optimizer {
 
   /** Takes over the state of a checkpoint. Throws CHECKPOINT_INVALID where the sizes differ. */
   restore(first: Float32Array, second: Float32Array, steps: number): void {
-    if (first.length !== this.first.length || second.length !== this.second.length)
-      throw new FettleError('CHECKPOINT_INVALID', 'The optimiser state of the checkpoint is of another size.');
-    this.first.set(first);
-    this.second.set(second);
+    takeMoments(this, first, second);
     this.steps = steps;
   }
 
@@ -75,6 +72,14 @@ export class AdamW implements Optimizer {
   write(): void {
     // As above.
   }
+}
+
+/** Throws CHECKPOINT_INVALID where the sizes differ. */
+export function takeMoments(own: Pick<Optimizer, 'first' | 'second'>, first: Float32Array, second: Float32Array): void {
+  if (first.length !== own.first.length || second.length !== own.second.length)
+    throw new FettleError('CHECKPOINT_INVALID', 'The optimiser state of the checkpoint is of another size.');
+  own.first.set(first);
+  own.second.set(second);
 }
 
 type Entry = ParameterSet['entries'][number];

@@ -6,7 +6,7 @@ import { Scope, type Value } from '../graph/value.ts';
 import { inLayer, type DeviceParameters, type Member } from '../model/device-parameters.ts';
 import { tensor, type Tensors } from '../segments/session.ts';
 import type { AdamWOptions, Optimizer, ParameterSet } from '../types.ts';
-import { clipFactor, decayOf, rateFactor } from './adamw.ts';
+import { clipFactor, decayOf, rateFactor, takeMoments } from './adamw.ts';
 
 /** By stack. */
 interface Moments {
@@ -78,8 +78,7 @@ export class DeviceAdamW implements Optimizer {
   }
 
   restore(first: Float32Array, second: Float32Array, steps: number): void {
-    this.first.set(first);
-    this.second.set(second);
+    takeMoments(this, first, second);
     this.steps = steps;
   }
 
