@@ -66,16 +66,10 @@ export const needsExact = ({ method, useDora, modulesToSave = [] }: Partial<Reci
   method === 'full' || useDora === true || modulesToSave.length > 0;
 
 // Fitted to what 24 runs took at their peak (`npm run bench:memory`, docs/benchmarks.md).
-/** Node, the runtime's library, its sessions and threads, and what the collector leaves lying, beside any model. */
-const PROCESS_BYTES = 183e6;
-/** What the heap grows to for the bytes between ops: what is freed in a block lies in pieces, a head's comes and goes. */
-const SCRATCH = { block: 1.3, head: 0.75 } as const;
-/** The runtime hands out a copy of each result that it wrote into a place; of gradients some lie there until the collector comes. */
-const HANDED_OUT = { block: 3.7, head: 1 } as const;
-/** A lane beside the first: its thread, its sessions, and what lies between ops there. */
-const LANE_BYTES = 130e6;
-/** Int8: the sessions that looked at the model in float32, and what they left in the heap. */
-const MEASURING_BYTES = 58e6;
+/** Node, the runtime's library, its sessions and threads, and small pieces in the heap, beside any model. */
+const PROCESS_BYTES = 160e6;
+/** A lane beside the first: its thread with a heap of its own, and its sessions. */
+const LANE_BYTES = 53e6;
 /** Values, gradients and the two moments of AdamW, in bytes. */
 const FLOATS_TRAINED = 4 * 4;
 /** A tokenizer's tables, for each token of its vocabulary. */
@@ -96,7 +90,7 @@ export function trainingMemory(
   },
 ): number {
   const keys = keysOf(model, settings);
-  const { weights, exactWeights, largestWeight, trained, activations, perBatch, lanes, ...scratch } = footprint(
+  const { weights, exactWeights, largestWeight, trained, activations, perBatch, lanes, ...passes } = footprint(
     model,
     keys,
     { device: 'cpu', threads },
@@ -110,12 +104,8 @@ export function trainingMemory(
     weights +
     FLOATS_TRAINED * trained +
     (lanes - 1) * (LANE_BYTES + 4 * trained) +
-    lanes * (activations + perBatch) +
-    SCRATCH.block * scratch.blockScratch +
-    SCRATCH.head * scratch.headScratch +
-    HANDED_OUT.block * scratch.blockGradients +
-    HANDED_OUT.head * scratch.headGradients +
-    (keys.precision === 'int8' ? MEASURING_BYTES : 0);
+    // One pass at a time: it gives back at once what it took.
+    lanes * (activations + perBatch + Math.max(passes.blockPass, passes.headPass));
   // All weights are read before they become what is trained; int8 is measured on them as they are; what is rounded is
   // read tensor by tensor.
   const loading =

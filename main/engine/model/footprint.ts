@@ -46,9 +46,11 @@ export interface Footprint {
   /** Between the ops of a block, going forward, back and answering, the largest of each; and of the head. */
   readonly blockScratch: number;
   readonly headScratch: number;
-  /** Gradients of what is trained that a pass over a block gives, the largest; and over the head. */
+  /** Most that one pass over a block takes between its ops, or for the copies of its results that the runtime hands out; and over the head. */
+  readonly blockPass: number;
+  readonly headPass: number;
+  /** Gradients of what is trained that a pass over a block gives, the largest. */
   readonly blockGradients: number;
-  readonly headGradients: number;
   /** Masks and tables that each micro-batch brings. */
   readonly perBatch: number;
 }
@@ -164,8 +166,15 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, where: Wh
       ),
     ),
     headScratch: heads.reduce((sum, program) => sum + scratchBytes(program), 0),
+    blockPass: Math.max(
+      ...[...kinds.values()].flatMap(({ piece: { forward, backward, saved }, answer }) => [
+        passBytes(answer),
+        passBytes(forward),
+        passBytes(backward, new Set(saved.values())),
+      ]),
+    ),
+    headPass: Math.max(...heads.map((program) => passBytes(program))),
     blockGradients: Math.max(...[...kinds.values()].map(({ piece }) => gradientBytes(piece.backward))),
-    headGradients: gradientBytes(heads[0]!),
     perBatch: Math.max(...layers.map(({ fed }) => fed)),
   };
 }
@@ -183,6 +192,13 @@ function fedBytes(inputs: readonly ReadonlyMap<string, TensorType>[], counts: (n
 
 const gradientBytes = ({ outputs }: Pick<Program, 'outputs'>): number =>
   fedBytes([outputs], (name) => name.startsWith('d.') && name !== 'd.x');
+
+/** Copies are made when what lay between the ops is gone. */
+const passBytes = (program: Pick<Program, 'outputs'>, given?: ReadonlySet<TensorType>): number =>
+  Math.max(
+    scratchBytes(program, given),
+    fedBytes([program.outputs], () => true),
+  );
 
 /**
  * Most bytes of results that are alive at a time between the ops of a program, those aside that leave it or arrive: each

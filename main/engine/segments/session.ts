@@ -1,6 +1,7 @@
 /** @file Runs programs with ONNX Runtime: sessions with preallocated results, and a bounded number of them. */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { FettleError } from '../../contract/errors.ts';
+import { discard } from '../../formats/discard.ts';
 import type { Precision } from '../../contract/recipe.ts';
 import type { Program } from '../graph/emit.ts';
 import type { Device } from '../graph/op.ts';
@@ -120,8 +121,14 @@ export class Session {
     }
     const running = this.#session.run(this.feeds(from), fetches);
     const results = await (this.#device === 'cpu' ? running : running.catch(deviceFailed));
-    // Besides what it writes into a place, the runtime hands out a copy of it: whoever held that would hold all twice.
-    return Object.fromEntries(Object.entries(fetches).map(([name, place]) => [name, place ?? results[name]!]));
+    return Object.fromEntries(
+      Object.entries(fetches).map(([name, place]) => {
+        const made = results[name]!;
+        // Besides what it writes into a place, the runtime hands out a copy of it.
+        if (place && made.location === 'cpu') discard(made.data as Float32Array);
+        return [name, place ?? made];
+      }),
+    );
   }
 
   release(): Promise<void> {
