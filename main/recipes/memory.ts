@@ -90,11 +90,9 @@ export function trainingMemory(
   },
 ): number {
   const keys = keysOf(model, settings);
-  const { weights, exactWeights, largestWeight, trained, activations, perBatch, lanes, ...passes } = footprint(
-    model,
-    keys,
-    { device: 'cpu', threads },
-  );
+  const counted = footprint(model, keys, { device: 'cpu', threads });
+  const { weights, exactWeights, largestWeight, trained, activations, perBatch, lanes } = counted;
+  const pass = Math.max(...counted.blockScratch, ...counted.headScratch);
   const examples = data
     ? (data.trainTokens + data.heldOutTokens) * EXAMPLE_BYTES.token +
       (data.trainRows + data.heldOutRows) * EXAMPLE_BYTES.row
@@ -105,7 +103,7 @@ export function trainingMemory(
     FLOATS_TRAINED * trained +
     (lanes - 1) * (LANE_BYTES + 4 * trained) +
     // One pass at a time: it gives back at once what it took.
-    lanes * (activations + perBatch + Math.max(passes.blockPass, passes.headPass));
+    lanes * (activations + perBatch + pass);
   // All weights are read before they become what is trained; int8 is measured on them as they are; what is rounded is
   // read tensor by tensor.
   const loading =
@@ -132,8 +130,9 @@ const ROUNDED = 1.17;
 /** Bytes that training takes of a graphics processor's memory. @param tokens of a micro-batch. */
 export function deviceMemory(model: ModelSize, settings: MemorySettings, tokens: number): number {
   const where = { device: 'webgpu', threads: 1, tokens } as const;
-  const { weights, trained, activations, perBatch, ...scratch } = footprint(model, keysOf(model, settings), where);
-  const between = scratch.blockScratch + scratch.headScratch + scratch.blockGradients;
+  const counted = footprint(model, keysOf(model, settings), where);
+  const { weights, trained, activations, perBatch, blockScratch, headScratch, blockGradients } = counted;
+  const between = [...blockScratch, ...headScratch, blockGradients].reduce((a, b) => a + b);
   const held = weights + FLOATS_ON_DEVICE * trained + ROUNDED * (activations + perBatch + between);
   return Math.round(CONTEXT_BYTES + held);
 }

@@ -43,12 +43,9 @@ export interface Footprint {
   readonly lanes: number;
   /** Of one lane: held between forward and backward pass, and by the passes themselves. */
   readonly activations: number;
-  /** Between the ops of a block, going forward, back and answering, the largest of each; and of the head. */
-  readonly blockScratch: number;
-  readonly headScratch: number;
-  /** Most that one pass over a block takes between its ops, or for the copies of its results that the runtime hands out; and over the head. */
-  readonly blockPass: number;
-  readonly headPass: number;
+  /** Most that lives between the ops of one pass over a block: going forward, back and answering; and of the head's. */
+  readonly blockScratch: readonly number[];
+  readonly headScratch: readonly number[];
   /** Gradients of what is trained that a pass over a block gives, the largest. */
   readonly blockGradients: number;
   /** Masks and tables that each micro-batch brings. */
@@ -125,9 +122,10 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, where: Wh
     }),
   );
   const layers = spec.kinds.map((kind) => kinds.get(kind)!);
+  const largest = (bytes: (kind: (typeof layers)[number]) => number): number => Math.max(...layers.map(bytes));
 
   const hidden = FLOAT * tokens * spec.hidden;
-  const largestKept = Math.max(...layers.map(({ kept }) => kept));
+  const largestKept = largest(({ kept }) => kept);
   const savedBytes = recipe.activationCheckpointing
     ? largestKept + hidden
     : layers.reduce((sum, { kept }, layer) => sum + Math.max(kept, layer < 2 ? hidden : 0), 0);
@@ -157,25 +155,14 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, where: Wh
     trained,
     lanes,
     activations,
-    blockScratch: Math.max(
-      ...[...kinds.values()].map(
-        ({ piece, answer }) =>
-          scratchBytes(answer) +
-          scratchBytes(piece.forward) +
-          scratchBytes(piece.backward, new Set(piece.saved.values())),
-      ),
-    ),
-    headScratch: heads.reduce((sum, program) => sum + scratchBytes(program), 0),
-    blockPass: Math.max(
-      ...[...kinds.values()].flatMap(({ piece: { forward, backward, saved }, answer }) => [
-        passBytes(answer),
-        passBytes(forward),
-        passBytes(backward, new Set(saved.values())),
-      ]),
-    ),
-    headPass: Math.max(...heads.map((program) => passBytes(program))),
-    blockGradients: Math.max(...[...kinds.values()].map(({ piece }) => gradientBytes(piece.backward))),
-    perBatch: Math.max(...layers.map(({ fed }) => fed)),
+    blockScratch: [
+      largest(({ piece }) => scratchBytes(piece.forward)),
+      largest(({ piece }) => scratchBytes(piece.backward, new Set(piece.saved.values()))),
+      largest(({ answer }) => scratchBytes(answer)),
+    ],
+    headScratch: heads.map((program) => scratchBytes(program)),
+    blockGradients: largest(({ piece }) => gradientBytes(piece.backward)),
+    perBatch: largest(({ fed }) => fed),
   };
 }
 
@@ -192,13 +179,6 @@ function fedBytes(inputs: readonly ReadonlyMap<string, TensorType>[], counts: (n
 
 const gradientBytes = ({ outputs }: Pick<Program, 'outputs'>): number =>
   fedBytes([outputs], (name) => name.startsWith('d.') && name !== 'd.x');
-
-/** Copies are made when what lay between the ops is gone. */
-const passBytes = (program: Pick<Program, 'outputs'>, given?: ReadonlySet<TensorType>): number =>
-  Math.max(
-    scratchBytes(program, given),
-    fedBytes([program.outputs], () => true),
-  );
 
 /**
  * Most bytes of results that are alive at a time between the ops of a program, those aside that leave it or arrive: each
