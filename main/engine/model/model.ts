@@ -137,15 +137,29 @@ export class BaseModel {
     checkModules(this.spec, targetModules, modulesToSave);
     if (shape.dora || modulesToSave.length > 0) this.#needExact();
     if (shape.dora || modulesToSave.length > 0 || shape.dropout > 0) this.#needHost();
-    const saved = savedInputs(this.spec, modulesToSave);
-    return new TunedModel(this.#network, this.#lanes, this.#placed, shape, saved, options, options);
+    return new TunedModel({
+      network: this.#network,
+      lanes: this.#lanes,
+      placed: this.#placed,
+      shape,
+      saved: savedInputs(this.spec, modulesToSave),
+      lora: options,
+      options,
+    });
   }
 
   /** This model with all its weights to be trained; the base stays as it is. */
   withAllTrained(options: TrainOptions): TunedModel {
     this.#needExact();
     this.#needHost();
-    return new TunedModel(this.#network, this.#lanes, undefined, { kind: 'whole' }, new Set(), options, null);
+    return new TunedModel({
+      network: this.#network,
+      lanes: this.#lanes,
+      shape: { kind: 'whole' },
+      saved: new Set(),
+      lora: null,
+      options,
+    });
   }
 
   /** The same, and the base is given up for it: it is no longer in memory besides, and this model gives what is trained. */
