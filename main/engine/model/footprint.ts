@@ -1,6 +1,5 @@
 /** @file What training holds in memory, counted from the programs that it would run: nothing is opened, nothing allocated. */
 import type { Precision, Recipe } from '../../contract/recipe.ts';
-import { scaleOf } from '../../formats/peft.ts';
 import { isTied, type ModelSpec } from '../architectures/spec.ts';
 import type { Program } from '../graph/emit.ts';
 import type { Device } from '../graph/op.ts';
@@ -9,7 +8,7 @@ import type { TrainedShape } from '../layers/block.ts';
 import { bytesOf, slotBytes } from '../segments/workspace.ts';
 import { lanesWorth, MOST_GRADIENTS } from './lanes.ts';
 import { LENGTH_STEP, roundedLength } from './microbatch.ts';
-import { savedInputs } from './model.ts';
+import { adapterShape, savedInputs } from './model.ts';
 import { PIECES } from './pieces.ts';
 import { trainedParameters } from './parameters.ts';
 import { blockProgram, embedProgram, headProgram, trainingPiece, type ProgramOptions } from './segments.ts';
@@ -55,16 +54,8 @@ export interface Footprint {
 const FLOAT = 4;
 
 export function trainedShape(recipe: MemoryKeys): TrainedShape {
-  if (recipe.method === 'full') return { kind: 'whole' };
-  const { rank, targetModules, useDora: dora, dropout } = recipe;
-  return {
-    kind: 'adapter',
-    rank,
-    scale: scaleOf({ rank, alpha: rank }),
-    targets: new Set(targetModules),
-    dora,
-    dropout,
-  };
+  // What an adapter's product is multiplied by takes no memory.
+  return recipe.method === 'full' ? { kind: 'whole' } : adapterShape({ ...recipe, alpha: recipe.rank });
 }
 
 /** What is trained, laid out: an adapter with `modulesToSave` beside it, or all of the model's weights. Its buffers are made when they are asked for. */
