@@ -68,8 +68,15 @@ export const needsExact = ({ method, useDora, modulesToSave = [] }: Partial<Reci
 // Fitted to what 24 runs took at their peak (`npm run bench:memory`, docs/benchmarks.md).
 /** Node, the runtime's library, its sessions and threads, and small pieces in the heap, beside any model. */
 const PROCESS_BYTES = 160e6;
-/** A lane beside the first: its thread with a heap of its own, and its sessions. */
-const LANE_BYTES = 53e6;
+/** A lane beside the first: its thread, and its sessions. */
+const LANE_BYTES = 36e6;
+/**
+ * What the heap grows to for the bytes between ops, of the largest pass over a block and the largest of all: a session's
+ * first run asks for them in pieces, later ones for all at once.
+ */
+const SCRATCH = 1.2;
+/** Beside a base in fewer bits, whose head is in 8 bits: of the bytes of its logits. */
+const ROUNDED_HEAD = 1.75;
 /** Values, gradients and the two moments of AdamW, in bytes. */
 const FLOATS_TRAINED = 4 * 4;
 /** A tokenizer's tables, for each token of its vocabulary. */
@@ -92,7 +99,10 @@ export function trainingMemory(
   const keys = keysOf(model, settings);
   const counted = footprint(model, keys, { device: 'cpu', threads });
   const { weights, exactWeights, largestWeight, trained, activations, perBatch, lanes } = counted;
-  const pass = Math.max(...counted.blockScratch, ...counted.headScratch);
+  const largestBlock = Math.max(...counted.blockScratch);
+  const between =
+    SCRATCH * (largestBlock + Math.max(largestBlock, ...counted.headScratch)) +
+    (keys.precision === 'fp32' ? 0 : ROUNDED_HEAD * counted.logits);
   const examples = data
     ? (data.trainTokens + data.heldOutTokens) * EXAMPLE_BYTES.token +
       (data.trainRows + data.heldOutRows) * EXAMPLE_BYTES.row
@@ -102,8 +112,7 @@ export function trainingMemory(
     weights +
     FLOATS_TRAINED * trained +
     (lanes - 1) * (LANE_BYTES + 4 * trained) +
-    // One pass at a time: it gives back at once what it took.
-    lanes * (activations + perBatch + pass);
+    lanes * (activations + perBatch + between);
   // All weights are read before they become what is trained; int8 is measured on them as they are; what is rounded is
   // read tensor by tensor.
   const loading =

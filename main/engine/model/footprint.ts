@@ -45,6 +45,8 @@ export interface Footprint {
   /** Most that lives between the ops of one pass over a block: going forward, back and answering; and of the head's. */
   readonly blockScratch: readonly number[];
   readonly headScratch: readonly number[];
+  /** Of the rows that the head takes at a time. */
+  readonly logits: number;
   /** Gradients of what is trained that a pass over a block gives, the largest. */
   readonly blockGradients: number;
   /** Masks and tables that each micro-batch brings. */
@@ -152,6 +154,7 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, where: Wh
       largest(({ answer }) => scratchBytes(answer)),
     ],
     headScratch: heads.map((program) => scratchBytes(program)),
+    logits: FLOAT * headRows * spec.vocab,
     blockGradients: largest(({ piece }) => gradientBytes(piece.backward)),
     perBatch: largest(({ fed }) => fed),
   };

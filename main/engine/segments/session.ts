@@ -197,19 +197,6 @@ export class SessionCache {
 /** A tensor over memory that is already there. Throws RangeError where its length is not the shape's. */
 export const tensor = (data: Float32Array, shape: Shape): Tensor => new Tensor('float32', data, shape);
 
-/** Numbers in memory that threads share. */
-export const sharedFloats = (size: number): Float32Array =>
-  new Float32Array(new SharedArrayBuffer(size * Float32Array.BYTES_PER_ELEMENT));
-
-/** A tensor in memory that threads share: itself, or a copy. */
-export function inShared(given: Tensor): Tensor {
-  const data = given.data as Float32Array | Int8Array | Uint8Array;
-  if (data.buffer instanceof SharedArrayBuffer) return given;
-  const own = new (data.constructor as Uint8ArrayConstructor)(new SharedArrayBuffer(data.byteLength));
-  own.set(data);
-  return new Tensor(given.type as 'uint8', own, given.dims);
-}
-
 /** int64 from 32-bit integers. */
 export const integers = (data: Int32Array, shape: Shape): Tensor =>
   new Tensor('int64', BigInt64Array.from(data, BigInt), shape);

@@ -2,6 +2,7 @@
 import type { Tensor } from 'onnxruntime-node';
 import { discard } from '../../formats/discard.ts';
 import { sizeOf, type TensorType } from '../graph/value.ts';
+import { mappedFloats } from './mapped.ts';
 import { tensor } from './session.ts';
 
 /** Slots of memory that grow to the largest use and are cut into tensors anew each time. */
@@ -14,7 +15,7 @@ export class Workspace {
     let memory = this.#slots.get(slot);
     if (!memory || memory.length < need) {
       if (memory) discard(memory);
-      this.#slots.set(slot, (memory = new Float32Array(need)));
+      this.#slots.set(slot, (memory = mappedFloats(need)));
     }
     const tensors: Record<string, Tensor> = {};
     let offset = 0;
