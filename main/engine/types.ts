@@ -71,7 +71,7 @@ export interface Optimizer {
    * @returns the norm before; not finite where a gradient is not.
    */
   clip(maxNorm: number): number | Promise<number>;
-  /** One update of the values. */
+  /** One update of the values; after a clipping no gradients are added before it. */
   step(learningRate: number): void | Promise<void>;
   /** Takes over the state of a checkpoint. Throws CHECKPOINT_INVALID where the sizes differ. */
   restore(first: Float32Array, second: Float32Array, steps: number): void;

@@ -66,16 +66,17 @@ export const needsExact = ({ method, useDora, modulesToSave = [] }: Partial<Reci
   method === 'full' || useDora === true || modulesToSave.length > 0;
 
 // Fitted to what 24 runs took at their peak (`npm run bench:memory`, docs/benchmarks.md).
-/** Node, the runtime's library, its sessions and threads, and what the collector leaves lying, beside any model. */
-const PROCESS_BYTES = 183e6;
-/** What the heap grows to for the bytes between ops: what is freed in a block lies in pieces, a head's comes and goes. */
-const SCRATCH = { block: 1.3, head: 0.75 } as const;
-/** The runtime hands out a copy of each result that it wrote into a place; of gradients some lie there until the collector comes. */
-const HANDED_OUT = { block: 3.7, head: 1 } as const;
-/** A lane beside the first: its thread, its sessions, and what lies between ops there. */
-const LANE_BYTES = 130e6;
-/** Int8: the sessions that looked at the model in float32, and what they left in the heap. */
-const MEASURING_BYTES = 58e6;
+/** Node, the runtime's library, its sessions and threads, and small pieces in the heap, beside any model. */
+const PROCESS_BYTES = 160e6;
+/** A lane beside the first: its thread, and its sessions. */
+const LANE_BYTES = 36e6;
+/**
+ * What the heap grows to for the bytes between ops, of the largest pass over a block and the largest of all: a session's
+ * first run asks for them in pieces, later ones for all at once.
+ */
+const SCRATCH = 1.2;
+/** Beside a base in fewer bits, whose head is in 8 bits: of the bytes of its logits. */
+const ROUNDED_HEAD = 1.75;
 /** Values, gradients and the two moments of AdamW, in bytes. */
 const FLOATS_TRAINED = 4 * 4;
 /** A tokenizer's tables, for each token of its vocabulary. */
@@ -96,11 +97,12 @@ export function trainingMemory(
   },
 ): number {
   const keys = keysOf(model, settings);
-  const { weights, exactWeights, largestWeight, trained, activations, perBatch, lanes, ...scratch } = footprint(
-    model,
-    keys,
-    { device: 'cpu', threads },
-  );
+  const counted = footprint(model, keys, { device: 'cpu', threads });
+  const { weights, exactWeights, largestWeight, trained, activations, perBatch, lanes } = counted;
+  const largestBlock = Math.max(...counted.blockScratch);
+  const between =
+    SCRATCH * (largestBlock + Math.max(largestBlock, ...counted.headScratch)) +
+    (keys.precision === 'fp32' ? 0 : ROUNDED_HEAD * counted.logits);
   const examples = data
     ? (data.trainTokens + data.heldOutTokens) * EXAMPLE_BYTES.token +
       (data.trainRows + data.heldOutRows) * EXAMPLE_BYTES.row
@@ -110,12 +112,7 @@ export function trainingMemory(
     weights +
     FLOATS_TRAINED * trained +
     (lanes - 1) * (LANE_BYTES + 4 * trained) +
-    lanes * (activations + perBatch) +
-    SCRATCH.block * scratch.blockScratch +
-    SCRATCH.head * scratch.headScratch +
-    HANDED_OUT.block * scratch.blockGradients +
-    HANDED_OUT.head * scratch.headGradients +
-    (keys.precision === 'int8' ? MEASURING_BYTES : 0);
+    lanes * (activations + perBatch + between);
   // All weights are read before they become what is trained; int8 is measured on them as they are; what is rounded is
   // read tensor by tensor.
   const loading =
@@ -142,8 +139,9 @@ const ROUNDED = 1.17;
 /** Bytes that training takes of a graphics processor's memory. @param tokens of a micro-batch. */
 export function deviceMemory(model: ModelSize, settings: MemorySettings, tokens: number): number {
   const where = { device: 'webgpu', threads: 1, tokens } as const;
-  const { weights, trained, activations, perBatch, ...scratch } = footprint(model, keysOf(model, settings), where);
-  const between = scratch.blockScratch + scratch.headScratch + scratch.blockGradients;
+  const counted = footprint(model, keysOf(model, settings), where);
+  const { weights, trained, activations, perBatch, blockScratch, headScratch, blockGradients } = counted;
+  const between = [...blockScratch, ...headScratch, blockGradients].reduce((a, b) => a + b);
   const held = weights + FLOATS_ON_DEVICE * trained + ROUNDED * (activations + perBatch + between);
   return Math.round(CONTEXT_BYTES + held);
 }

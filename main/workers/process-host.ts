@@ -159,14 +159,17 @@ function crashed(
 }
 
 /**
- * How the C library gives a child memory (glibc; others pass over it). One heap for all threads, so that what one frees
- * another takes; what is large is mapped by itself and given back at once, by a size that stays as it is instead of growing
- * with use; the heap is not trimmed after every step. So what a process holds can be told beforehand.
+ * How the C library gives a child memory (glibc; others pass over it), so that what a process holds can be told beforehand
+ * (docs/decisions/estimates.md). One heap for all threads, so that what one frees another takes; what is larger than all
+ * that a step asks for again and again is mapped by itself, by a size that stays as it is instead of growing with use; the
+ * heap is not trimmed after every step. And small pieces are not kept aside: the ends of large ones were, and no hole
+ * between two of them was whole again.
  */
 export const CHILD_ENV = {
   MALLOC_ARENA_MAX: '1',
-  MALLOC_MMAP_THRESHOLD_: String(8 * 2 ** 20),
+  MALLOC_MMAP_THRESHOLD_: String(32 * 2 ** 20),
   MALLOC_TRIM_THRESHOLD_: String(512 * 2 ** 20),
+  GLIBC_TUNABLES: 'glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0',
 } as const;
 
 const sourceOf = (name: WorkerEntry): string => join(import.meta.dirname, `${name}.ts`);

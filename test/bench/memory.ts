@@ -60,7 +60,7 @@ try {
       const words = Object.entries(set).map(([key, value]) => `${key}=${String(value)}`);
       const title = `${name} ${words.join(' ')}`;
       if (!title.includes(values.only)) continue;
-      const recipe = Recipe.parse({ strategy: 'non-instruct', maxSteps: 2, ...set });
+      const recipe = Recipe.parse({ strategy: 'non-instruct', maxSteps: 8, ...set });
       const rows = texts(recipe.batchSize + 2, recipe.maxLength, per);
       const run = await trainInWorker(join(folder, 'run'), path, recipe, { rows, threads: values.threads });
       await rm(join(folder, 'run'), { recursive: true });

@@ -1,6 +1,6 @@
 /** @file Writes what some values reach as an ONNX model. */
 import { roundToFloat16 } from '../../formats/floats.ts';
-import { modelBytes, nodeProto, tensorProto, valueInfo, type FloatType } from '../../formats/onnx/build.ts';
+import { listInfo, modelBytes, nodeProto, tensorProto, valueInfo, type FloatType } from '../../formats/onnx/build.ts';
 import type { NodeProto, TensorProto, ValueInfoProto } from '../../formats/onnx/proto.ts';
 import type { Device, Emitter } from './op.ts';
 import { FREE, sizeOf, type Node, type TensorType, type Value } from './value.ts';
@@ -35,6 +35,9 @@ export interface Written {
   readonly inputs: ReadonlyMap<string, TensorType>;
 }
 
+/** Of every program on the CPU the first result, an empty list: whoever asks for it is handed nothing (segments/session.ts). */
+export const NOTHING = 'nothing';
+
 /**
  * A program for a session.
  * @param outputs values by the name under which they leave the graph.
@@ -48,13 +51,14 @@ export function emit(outputs: ReadonlyMap<string, Value>, device: Device, given?
       dtype,
       shape.map((length, axis) => (length === FREE ? `${name}.${axis}` : length)),
     );
+  const onHost = device === 'cpu';
   return {
     bytes: modelBytes({
       name: 'segment',
-      nodes,
+      nodes: onHost ? [...nodes, nodeProto('SequenceEmpty', [], [NOTHING])] : nodes,
       constants,
       inputs: [...inputs].map(info),
-      outputs: [...outputs].map(info),
+      outputs: [...(onHost ? [listInfo(NOTHING)] : []), ...[...outputs].map(info)],
     }),
     inputs,
     outputs,

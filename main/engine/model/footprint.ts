@@ -1,6 +1,5 @@
 /** @file What training holds in memory, counted from the programs that it would run: nothing is opened, nothing allocated. */
 import type { Precision, Recipe } from '../../contract/recipe.ts';
-import { scaleOf } from '../../formats/peft.ts';
 import { isTied, type ModelSpec } from '../architectures/spec.ts';
 import type { Program } from '../graph/emit.ts';
 import type { Device } from '../graph/op.ts';
@@ -9,7 +8,7 @@ import type { TrainedShape } from '../layers/block.ts';
 import { bytesOf, slotBytes } from '../segments/workspace.ts';
 import { lanesWorth, MOST_GRADIENTS } from './lanes.ts';
 import { LENGTH_STEP, roundedLength } from './microbatch.ts';
-import { savedInputs } from './model.ts';
+import { adapterShape, savedInputs } from './model.ts';
 import { PIECES } from './pieces.ts';
 import { trainedParameters } from './parameters.ts';
 import { blockProgram, embedProgram, headProgram, trainingPiece, type ProgramOptions } from './segments.ts';
@@ -43,12 +42,13 @@ export interface Footprint {
   readonly lanes: number;
   /** Of one lane: held between forward and backward pass, and by the passes themselves. */
   readonly activations: number;
-  /** Between the ops of a block, going forward, back and answering, the largest of each; and of the head. */
-  readonly blockScratch: number;
-  readonly headScratch: number;
-  /** Gradients of what is trained that a pass over a block gives, the largest; and over the head. */
+  /** Most that lives between the ops of one pass over a block: going forward, back and answering; and of the head's. */
+  readonly blockScratch: readonly number[];
+  readonly headScratch: readonly number[];
+  /** Of the rows that the head takes at a time. */
+  readonly logits: number;
+  /** Gradients of what is trained that a pass over a block gives, the largest. */
   readonly blockGradients: number;
-  readonly headGradients: number;
   /** Masks and tables that each micro-batch brings. */
   readonly perBatch: number;
 }
@@ -56,16 +56,8 @@ export interface Footprint {
 const FLOAT = 4;
 
 export function trainedShape(recipe: MemoryKeys): TrainedShape {
-  if (recipe.method === 'full') return { kind: 'whole' };
-  const { rank, targetModules, useDora: dora, dropout } = recipe;
-  return {
-    kind: 'adapter',
-    rank,
-    scale: scaleOf({ rank, alpha: rank }),
-    targets: new Set(targetModules),
-    dora,
-    dropout,
-  };
+  // What an adapter's product is multiplied by takes no memory.
+  return recipe.method === 'full' ? { kind: 'whole' } : adapterShape({ ...recipe, alpha: recipe.rank });
 }
 
 /** What is trained, laid out: an adapter with `modulesToSave` beside it, or all of the model's weights. Its buffers are made when they are asked for. */
@@ -123,9 +115,10 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, where: Wh
     }),
   );
   const layers = spec.kinds.map((kind) => kinds.get(kind)!);
+  const largest = (bytes: (kind: (typeof layers)[number]) => number): number => Math.max(...layers.map(bytes));
 
   const hidden = FLOAT * tokens * spec.hidden;
-  const largestKept = Math.max(...layers.map(({ kept }) => kept));
+  const largestKept = largest(({ kept }) => kept);
   const savedBytes = recipe.activationCheckpointing
     ? largestKept + hidden
     : layers.reduce((sum, { kept }, layer) => sum + Math.max(kept, layer < 2 ? hidden : 0), 0);
@@ -155,18 +148,15 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, where: Wh
     trained,
     lanes,
     activations,
-    blockScratch: Math.max(
-      ...[...kinds.values()].map(
-        ({ piece, answer }) =>
-          scratchBytes(answer) +
-          scratchBytes(piece.forward) +
-          scratchBytes(piece.backward, new Set(piece.saved.values())),
-      ),
-    ),
-    headScratch: heads.reduce((sum, program) => sum + scratchBytes(program), 0),
-    blockGradients: Math.max(...[...kinds.values()].map(({ piece }) => gradientBytes(piece.backward))),
-    headGradients: gradientBytes(heads[0]!),
-    perBatch: Math.max(...layers.map(({ fed }) => fed)),
+    blockScratch: [
+      largest(({ piece }) => scratchBytes(piece.forward)),
+      largest(({ piece }) => scratchBytes(piece.backward, new Set(piece.saved.values()))),
+      largest(({ answer }) => scratchBytes(answer)),
+    ],
+    headScratch: heads.map((program) => scratchBytes(program)),
+    logits: FLOAT * headRows * spec.vocab,
+    blockGradients: largest(({ piece }) => gradientBytes(piece.backward)),
+    perBatch: largest(({ fed }) => fed),
   };
 }
 

@@ -5,7 +5,7 @@
  */
 import type { HfConfig } from '../../formats/model.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
-import { sharedFloats } from '../segments/session.ts';
+import { sharedFloats } from '../segments/mapped.ts';
 import type { Batch } from '../types.ts';
 import { LaneThread } from './lane-client.ts';
 import { runMicros, type LaneModel, type Numbered } from './lane.ts';

@@ -6,6 +6,7 @@ import { scaleOf, type LoraSettings } from '../../formats/peft.ts';
 import { readSpec } from '../architectures/index.ts';
 import { isTied, modulesOf, type ModelSpec } from '../architectures/spec.ts';
 import type { Device } from '../graph/op.ts';
+import type { AdapterShape } from '../layers/block.ts';
 import type { Traffic } from '../segments/device-memory.ts';
 import { SessionCache } from '../segments/session.ts';
 import type { Batch, Decoder, Example } from '../types.ts';
@@ -42,6 +43,20 @@ export interface LoraOptions extends LoraSettings, TrainOptions {
   /** Share of its inputs that the adapter does not see in a step of training. */
   readonly dropout?: number;
 }
+
+/** What an adapter is in every block. */
+export const adapterShape = ({
+  useDora: dora = false,
+  dropout = 0,
+  ...lora
+}: Omit<LoraOptions, keyof TrainOptions>): AdapterShape => ({
+  kind: 'adapter',
+  rank: lora.rank,
+  scale: scaleOf(lora),
+  targets: new Set(lora.targetModules),
+  dora,
+  dropout,
+});
 
 /**
  * Opens a base model: its weights are read once, in the precision asked for, and shared by all that is made from it.
@@ -117,27 +132,34 @@ export class BaseModel {
 
   /** An adapter on this model, beginning as nothing. Throws RECIPE_INVALID where a target is no module of the model. */
   withLora(options: LoraOptions): TunedModel {
-    const { rank, targetModules, modulesToSave = [], useDora: dora = false, dropout = 0 } = options;
+    const { targetModules, modulesToSave = [] } = options;
+    const shape = adapterShape(options);
     checkModules(this.spec, targetModules, modulesToSave);
-    if (dora || modulesToSave.length > 0) this.#needExact();
-    if (dora || modulesToSave.length > 0 || dropout > 0) this.#needHost();
-    const shape = {
-      kind: 'adapter',
-      rank,
-      scale: scaleOf(options),
-      targets: new Set(targetModules),
-      dora,
-      dropout,
-    } as const;
-    const saved = savedInputs(this.spec, modulesToSave);
-    return new TunedModel(this.#network, this.#lanes, this.#placed, shape, saved, options, options);
+    if (shape.dora || modulesToSave.length > 0) this.#needExact();
+    if (shape.dora || modulesToSave.length > 0 || shape.dropout > 0) this.#needHost();
+    return new TunedModel({
+      network: this.#network,
+      lanes: this.#lanes,
+      placed: this.#placed,
+      shape,
+      saved: savedInputs(this.spec, modulesToSave),
+      lora: options,
+      options,
+    });
   }
 
   /** This model with all its weights to be trained; the base stays as it is. */
   withAllTrained(options: TrainOptions): TunedModel {
     this.#needExact();
     this.#needHost();
-    return new TunedModel(this.#network, this.#lanes, undefined, { kind: 'whole' }, new Set(), options, null);
+    return new TunedModel({
+      network: this.#network,
+      lanes: this.#lanes,
+      shape: { kind: 'whole' },
+      saved: new Set(),
+      lora: null,
+      options,
+    });
   }
 
   /** The same, and the base is given up for it: it is no longer in memory besides, and this model gives what is trained. */

@@ -66,9 +66,9 @@ export class Network {
     this.tables = new RotaryTables(spec, memory);
   }
 
-  /** The same model, to run at the same time with threads and working memory of its own. */
+  /** The same model with so many threads, in the same working memory: the two run by turns. */
   beside(threads: number): Network {
-    return new Network(this.spec, this.#held, this.cache.beside(threads));
+    return new Network(this.spec, this.#held, this.cache.beside(threads), this.#memory);
   }
 
   get weights(): BaseWeights {

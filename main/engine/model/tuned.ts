@@ -24,6 +24,20 @@ export interface TrainOptions {
   readonly activationCheckpointing?: boolean;
 }
 
+/** What a model to be trained is made of. */
+interface TunedParts {
+  readonly network: Network;
+  readonly lanes: Lanes;
+  /** Where it is not trained on the host. */
+  readonly placed?: PlacedNetwork | undefined;
+  readonly shape: TrainedShape;
+  /** Inputs of the weights before and after the blocks that are trained in whole beside an adapter. */
+  readonly saved: ReadonlySet<string>;
+  /** Null where all weights are trained. */
+  readonly lora: LoraSettings | null;
+  readonly options: TrainOptions;
+}
+
 export class TunedModel implements Trainable {
   /** Of an adapter; null where all weights are trained. */
   readonly lora: LoraSettings | null;
@@ -36,15 +50,7 @@ export class TunedModel implements Trainable {
   /** What is trained and measured: there, or the same as on the host. */
   readonly #measured: LaneModel;
 
-  constructor(
-    network: Network,
-    lanes: Lanes,
-    placed: PlacedNetwork | undefined,
-    shape: TrainedShape,
-    saved: ReadonlySet<string>,
-    options: TrainOptions,
-    lora: LoraSettings | null,
-  ) {
+  constructor({ network, lanes, placed, shape, saved, lora, options }: TunedParts) {
     this.lora = lora;
     this.#options = options;
     this.#network = network;

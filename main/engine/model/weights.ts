@@ -6,7 +6,8 @@ import type { WeightSource } from '../../formats/model.ts';
 import { isTied, type ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf, type Shape } from '../graph/value.ts';
 import { tensorNames } from '../layers/block.ts';
-import { inShared, numbers, tensor, type Tensors } from '../segments/session.ts';
+import { inMapped } from '../segments/mapped.ts';
+import { numbers, tensor, type Tensors } from '../segments/session.ts';
 
 export interface BaseWeights {
   /** `embedding` [vocab, hidden], or what the precision makes of it; `embedding.positions` where they are learned. */
@@ -70,13 +71,12 @@ export async function readWeights(
   const last = tied ? table! : await read(head, source);
   const heads = freeze.head(last);
   const first = freeze.embedding(table!, tied ? heads : undefined);
-  const placer = (): ((tensors: Tensors) => Tensors) => (share ? sharer() : (tensors) => tensors);
-  const outer = placer();
+  const outer = placer(share);
   const shared = { embedding: outer({ ...first, ...positions }), head: outer(heads) };
   giveBack([last, table!], { ...shared.embedding, ...shared.head });
   return {
     embedding: shared.embedding,
-    final: placer()(await record(final)),
+    final: placer(share)(await record(final)),
     head: shared.head,
     layers: await sequentially(layers, async (wanted, layer) => {
       const tensors: Record<string, Tensor> = {};
@@ -89,7 +89,7 @@ export async function readWeights(
       for (const [projection, weights] of linears) {
         Object.assign(tensors, freeze.linear(layer, projection, weights));
       }
-      const own = placer()(tensors);
+      const own = placer(share)(tensors);
       giveBack(
         [...linears.values()].flat().map(({ tensor }) => tensor),
         own,
@@ -99,18 +99,18 @@ export async function readWeights(
   };
 }
 
-/** Puts tensors into memory that threads share, one that comes twice once, and gives back where they were. */
-function sharer(): (tensors: Tensors) => Tensors {
+/** Puts tensors into memory of their own, one that comes twice once, and gives back where they were. */
+function placer(share: boolean): (tensors: Tensors) => Tensors {
   const known = new Map<Tensor, Tensor>();
   return (tensors) =>
     Object.fromEntries(
       Object.entries(tensors).map(([name, each]) => {
-        let shared = known.get(each);
-        if (!shared) {
-          known.set(each, (shared = inShared(each)));
-          if (shared !== each) discard(each.data as ArrayBufferView);
+        let placed = known.get(each);
+        if (!placed) {
+          known.set(each, (placed = inMapped(each, share)));
+          if (placed !== each) discard(each.data as ArrayBufferView);
         }
-        return [name, shared];
+        return [name, placed];
       }),
     );
 }

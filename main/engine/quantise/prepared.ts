@@ -20,7 +20,8 @@ import {
   type TensorToWrite,
 } from '../../formats/safetensors.ts';
 import type { BaseWeights } from '../model/weights.ts';
-import { sharedFloats, type Tensors } from '../segments/session.ts';
+import { sharedBytes, sharedFloats } from '../segments/mapped.ts';
+import type { Tensors } from '../segments/session.ts';
 import { FETTLE_VERSION, runtimeVersion } from '../version.ts';
 import type { Rounding } from './freeze.ts';
 import { readRounding, roundingTensors } from './stored.ts';
@@ -172,8 +173,8 @@ async function readChecked(path: string): Promise<Numbers | undefined> {
 function space({ shape, storage }: ReturnType<SafetensorsFile['info']>): Pick<Stored, 'shape' | 'data'> {
   const size = shape.reduce((product, each) => product * each, 1);
   if (storage === 'F32') return { shape, data: sharedFloats(size) };
-  const memory = new SharedArrayBuffer(size);
-  return { shape, data: storage === 'I8' ? new Int8Array(memory) : new Uint8Array(memory) };
+  const memory = sharedBytes(size);
+  return { shape, data: storage === 'I8' ? new Int8Array(memory, 0, size) : new Uint8Array(memory, 0, size) };
 }
 
 /** @returns whether it is kept: what the disk has little room for is not, nor what could not be written. */

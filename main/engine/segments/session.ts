@@ -2,12 +2,12 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { FettleError } from '../../contract/errors.ts';
 import type { Precision } from '../../contract/recipe.ts';
-import type { Program } from '../graph/emit.ts';
+import { NOTHING, type Program } from '../graph/emit.ts';
 import type { Device } from '../graph/op.ts';
 import { sizeOf, type Shape } from '../graph/value.ts';
 
 export type Tensors = Readonly<Record<string, Tensor>>;
-/** Where results go: into a tensor that is there, or null for one that is made for them. */
+/** Where results go: into a tensor that is there, or null for one that a graphics processor makes for them. */
 export type Places = Readonly<Record<string, Tensor | null>>;
 
 export interface RuntimeOptions {
@@ -62,6 +62,18 @@ export function deviceFailed(error: unknown): never {
   });
 }
 
+/** Bytes of results that are copied sooner than a run can be ended without it. */
+const COPIED = 2 ** 16;
+
+/**
+ * Besides what it writes into memory of ours, the runtime's binding hands out a copy of each result, made one after the
+ * other when all is computed and written: as much again as a step saves, in time and in memory. It knows no lists; asked
+ * for one as the first result it gives up there, and nothing is copied (docs/decisions/engine-speed.md).
+ */
+function handedNothing(error: unknown): void {
+  if (!(error instanceof Error && error.message.startsWith('Non tensor type'))) throw error;
+}
+
 /** A compiled program. */
 export class Session {
   readonly program: Program;
@@ -112,15 +124,22 @@ export class Session {
 
   /** Takes its inputs from `from` as `feeds` does and puts the outputs where `into` says. @returns them. Throws TypeError where it says nothing. */
   async run(from: readonly Places[], into: Places): Promise<Tensors> {
+    const feeds = this.feeds(from);
+    const onHost = this.#device === 'cpu';
     const fetches: Record<string, Tensor | null> = {};
+    let bytes = 0;
     for (const name of this.program.outputs.keys()) {
       const place = into[name];
-      if (place === undefined) throw new TypeError(`no tensor for the output ${name}`);
+      if (place === undefined || (onHost && !place)) throw new TypeError(`no tensor for the output ${name}`);
       fetches[name] = place;
+      if (onHost) bytes += (place!.data as ArrayBufferView).byteLength;
     }
-    const running = this.#session.run(this.feeds(from), fetches);
-    const results = await (this.#device === 'cpu' ? running : running.catch(deviceFailed));
-    // Besides what it writes into a place, the runtime hands out a copy of it: whoever held that would hold all twice.
+    if (onHost) {
+      const first = bytes > COPIED ? { [NOTHING]: null } : {};
+      await this.#session.run(feeds, { ...first, ...fetches }).catch(handedNothing);
+      return fetches as Tensors;
+    }
+    const results = await this.#session.run(feeds, fetches).catch(deviceFailed);
     return Object.fromEntries(Object.entries(fetches).map(([name, place]) => [name, place ?? results[name]!]));
   }
 
@@ -177,19 +196,6 @@ export class SessionCache {
 
 /** A tensor over memory that is already there. Throws RangeError where its length is not the shape's. */
 export const tensor = (data: Float32Array, shape: Shape): Tensor => new Tensor('float32', data, shape);
-
-/** Numbers in memory that threads share. */
-export const sharedFloats = (size: number): Float32Array =>
-  new Float32Array(new SharedArrayBuffer(size * Float32Array.BYTES_PER_ELEMENT));
-
-/** A tensor in memory that threads share: itself, or a copy. */
-export function inShared(given: Tensor): Tensor {
-  const data = given.data as Float32Array | Int8Array | Uint8Array;
-  if (data.buffer instanceof SharedArrayBuffer) return given;
-  const own = new (data.constructor as Uint8ArrayConstructor)(new SharedArrayBuffer(data.byteLength));
-  own.set(data);
-  return new Tensor(given.type as 'uint8', own, given.dims);
-}
 
 /** int64 from 32-bit integers. */
 export const integers = (data: Int32Array, shape: Shape): Tensor =>

@@ -1,6 +1,8 @@
 /** @file Memory for activations that is used again by every micro-batch, whatever its shape. */
 import type { Tensor } from 'onnxruntime-node';
+import { discard } from '../../formats/discard.ts';
 import { sizeOf, type TensorType } from '../graph/value.ts';
+import { mappedFloats } from './mapped.ts';
 import { tensor } from './session.ts';
 
 /** Slots of memory that grow to the largest use and are cut into tensors anew each time. */
@@ -11,7 +13,10 @@ export class Workspace {
   tensors(slot: string | number, types: ReadonlyMap<string, TensorType>): Record<string, Tensor> {
     const need = slotBytes(types) / Float32Array.BYTES_PER_ELEMENT;
     let memory = this.#slots.get(slot);
-    if (!memory || memory.length < need) this.#slots.set(slot, (memory = new Float32Array(need)));
+    if (!memory || memory.length < need) {
+      if (memory) discard(memory);
+      this.#slots.set(slot, (memory = mappedFloats(need)));
+    }
     const tensors: Record<string, Tensor> = {};
     let offset = 0;
     for (const [name, { shape }] of types) {

@@ -23,7 +23,8 @@ export class DeviceAdamW implements Optimizer {
   readonly #options: AdamWOptions;
   /** Undefined before the first step, or where the host's are newer. */
   #moments: Moments | undefined;
-  #factor = 1;
+  /** What a clipping leaves to the step after it: gradients where they were gathered, and what they are scaled by. */
+  #clipped: { readonly gradients: Tensors; readonly factor: number } | undefined;
 
   constructor(parameters: DeviceParameters, options: AdamWOptions) {
     this.#parameters = parameters;
@@ -35,26 +36,30 @@ export class DeviceAdamW implements Optimizer {
   async zero(): Promise<void> {
     await this.#parameters.place();
     this.#parameters.forgetGradients();
+    this.#clipped = undefined;
   }
 
   async clip(maxNorm: number): Promise<number> {
     const { memory } = this.#parameters;
     const session = await memory.program('norm', () => this.#normProgram());
-    const { squares } = await memory.run(session, [await this.#gradients()], 'norm');
+    const gradients = await this.#gradients();
+    const { squares } = await memory.run(session, [gradients], 'norm');
     const norm = Math.sqrt((await memory.read(squares!))[0]!);
-    this.#factor = clipFactor(norm, maxNorm);
+    this.#clipped = { gradients, factor: clipFactor(norm, maxNorm) };
     return norm;
   }
 
   async step(learningRate: number): Promise<void> {
     const { memory, stacks } = this.#parameters;
     const { beta1, beta2 } = this.#options;
+    const { gradients, factor } = this.#clipped ?? { gradients: await this.#gradients(), factor: 1 };
+    this.#clipped = undefined;
     this.steps++;
     const { first, second } = await this.#moved();
     const session = await memory.program('adamw', () => this.#program());
     const number = (x: number): Tensor => tensor(Float32Array.of(x), [1, 1]);
     const numbers = {
-      factor: number(this.#factor),
+      factor: number(factor),
       rate: number(learningRate),
       correction1: number(1 / (1 - beta1 ** this.steps)),
       correction2: number(1 / Math.sqrt(1 - beta2 ** this.steps)),
@@ -63,7 +68,7 @@ export class DeviceAdamW implements Optimizer {
       Object.fromEntries(stacks.map(({ name }) => [`${kind}.${name}`, tensors[name]!]));
     const from = [
       numbers,
-      await this.#gradients(),
+      gradients,
       fed('value', this.#parameters.values),
       fed('first', first),
       fed('second', second),

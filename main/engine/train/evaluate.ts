@@ -34,6 +34,8 @@ export type EvaluateOptions = Pick<Recipe, 'strategy' | 'maxLength' | 'packing' 
 
 /**
  * Measures a model as it is. Examples longer than maxLength are cut (instruct) or split (non-instruct) as in training.
+ * That length may go beyond what the model was made for, as a run's may where positions are not learned; who measures by
+ * no run's recipe keeps it within `spec.maxPositions`.
  * @returns null where it was abandoned. Throws DATA_EMPTY where no given token carries loss.
  */
 export async function evaluate(

@@ -73,6 +73,12 @@ export function valueInfo(name: string, type: ElementType, dims: readonly (numbe
   return create(ValueInfoProtoSchema, { name, type: { tensorType: { elemType: ELEMENT[type], shape: { dim } } } });
 }
 
+/** The type of a result that is a list of float32 tensors. */
+export const listInfo = (name: string): ValueInfoProto => {
+  const tensorType = { elemType: ELEMENT.float32 };
+  return create(ValueInfoProtoSchema, { name, type: { sequenceType: { elemType: { tensorType } } } });
+};
+
 export function nodeProto(
   opType: string,
   input: readonly string[],

@@ -55,7 +55,8 @@ export type TensorProto = Message<'onnx.TensorProto'> & {
 };
 export type StringStringEntryProto = Message<'onnx.StringStringEntryProto'> & { key: string; value: string };
 export type ValueInfoProto = Message<'onnx.ValueInfoProto'> & { name: string; type?: TypeProto };
-export type TypeProto = Message<'onnx.TypeProto'> & { tensorType?: TypeTensor };
+export type TypeProto = Message<'onnx.TypeProto'> & { tensorType?: TypeTensor; sequenceType?: TypeSequence };
+export type TypeSequence = Message<'onnx.TypeSequence'> & { elemType?: TypeProto };
 export type TypeTensor = Message<'onnx.TypeTensor'> & { elemType: number; shape?: TensorShapeProto };
 export type TensorShapeProto = Message<'onnx.TensorShapeProto'> & { dim: Dimension[] };
 /** A fixed size (`dimValue`) or a named free one (`dimParam`); set one of the two. */
@@ -131,7 +132,8 @@ const MESSAGES: readonly (readonly [string, Fields])[] = [
   ],
   ['StringStringEntryProto', { key: [1, 'string'], value: [2, 'string'] }],
   ['ValueInfoProto', { name: [1, 'string'], type: [2, 'TypeProto'] }],
-  ['TypeProto', { tensor_type: [1, 'TypeTensor'] }],
+  ['TypeProto', { tensor_type: [1, 'TypeTensor'], sequence_type: [4, 'TypeSequence'] }],
+  ['TypeSequence', { elem_type: [1, 'TypeProto'] }],
   ['TypeTensor', { elem_type: [1, 'int32'], shape: [2, 'TensorShapeProto'] }],
   ['TensorShapeProto', { dim: [1, 'Dimension*'] }],
   ['Dimension', { dim_value: [1, 'int64'], dim_param: [2, 'string'] }],

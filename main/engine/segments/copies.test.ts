@@ -1,0 +1,19 @@
+/** @file What a run of a session leaves in memory behind its results. */
+import { expect, it } from 'vitest';
+import { emit } from '../graph/emit.ts';
+import { add } from '../graph/ops/index.ts';
+import { Scope } from '../graph/value.ts';
+import { numbers, Session, zeros } from './session.ts';
+
+it('leaves no copy of what it wrote into a place', async () => {
+  const shape = [512, 1024];
+  const x = new Scope().input('x', shape);
+  const session = await Session.create(emit(new Map([['y', add(x, x)]]), 'cpu'), { device: 'cpu', threads: 1 });
+  const [from, place] = [zeros(shape), zeros(shape)];
+  numbers(from).fill(1);
+  const before = process.memoryUsage().arrayBuffers;
+  for (let i = 0; i < 10; i++) await session.run([{ x: from }], { y: place });
+  expect(numbers(place)[0]).toBe(2);
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(numbers(place).byteLength);
+  await session.release();
+});

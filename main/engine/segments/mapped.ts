@@ -1,0 +1,32 @@
+/**
+ * @file Memory for what is large and lives long: weights, activations, what is trained. It is mapped by itself, as memory
+ * that could grow is, so that it leaves no holes in the heap from which the runtime takes what lives between ops.
+ */
+import { Tensor } from 'onnxruntime-node';
+
+/** Bytes from which it is worth pages of its own. */
+const LARGE = 2 ** 18;
+
+const howLarge = (bytes: number): { maxByteLength?: number } => (bytes < LARGE ? {} : { maxByteLength: bytes });
+
+export const mappedFloats = (size: number): Float32Array => {
+  const bytes = size * Float32Array.BYTES_PER_ELEMENT;
+  return new Float32Array(new ArrayBuffer(bytes, howLarge(bytes)), 0, size);
+};
+
+/** Memory that threads share. It cannot be given back at once (formats/discard.ts). */
+export const sharedBytes = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes, howLarge(bytes));
+
+export const sharedFloats = (size: number): Float32Array =>
+  new Float32Array(sharedBytes(size * Float32Array.BYTES_PER_ELEMENT), 0, size);
+
+/** A copy of a tensor in memory of its own; itself where threads share its memory already. */
+export function inMapped(given: Tensor, share: boolean): Tensor {
+  const data = given.data as Float32Array | Int8Array | Uint8Array;
+  if (data.buffer instanceof SharedArrayBuffer) return given;
+  const { byteLength, length } = data;
+  const memory = share ? sharedBytes(byteLength) : new ArrayBuffer(byteLength, howLarge(byteLength));
+  const own = new (data.constructor as Uint8ArrayConstructor)(memory, 0, length);
+  own.set(data);
+  return new Tensor(given.type as 'uint8', own, given.dims);
+}
