@@ -77,6 +77,8 @@ const LANE_BYTES = 36e6;
 const SCRATCH = 1.2;
 /** Beside a base in fewer bits, whose head is in 8 bits: of the bytes of its logits. */
 const ROUNDED_HEAD = 1.75;
+/** Of the largest matrix that is trained: what comes and goes with it, at one time more than at another. */
+const LARGEST_TRAINED = 0.8;
 /** Values, gradients and the two moments of AdamW, in bytes. */
 const FLOATS_TRAINED = 4 * 4;
 /** A tokenizer's tables, for each token of its vocabulary. */
@@ -111,6 +113,7 @@ export function trainingMemory(
   const training =
     weights +
     FLOATS_TRAINED * trained +
+    LARGEST_TRAINED * counted.largestTrained +
     (lanes - 1) * (LANE_BYTES + 4 * trained) +
     lanes * (activations + perBatch + between);
   // All weights are read before they become what is trained; int8 is measured on them as they are; what is rounded is

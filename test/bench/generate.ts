@@ -12,8 +12,9 @@ import type { Decoder } from '../../main/engine/types.ts';
 import { writeModelGguf } from '../../main/formats/gguf/export.ts';
 import { openModel } from '../../main/formats/open.ts';
 import { found } from '../support/needs.ts';
-import { median, ratios, readOptions, stop } from './options.ts';
+import { asFettleProcess, median, othersEnv, ratios, readOptions, stop } from './options.ts';
 
+asFettleProcess();
 const options = readOptions({ tokens: 64, rounds: 3, rows: '1,4,8', threads: cpus().length });
 const { tokens, rounds, threads } = options;
 if (!found.starter || !found.llamaCpp)
@@ -62,7 +63,7 @@ try {
           execFileSync(
             process.execPath,
             [join(found.llamaCpp!, 'speed.mjs'), gguf, String(tokens), String(threads), ids.join()],
-            { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] },
+            { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], env: othersEnv() },
           ),
         ),
       rates: [],

@@ -1,5 +1,7 @@
 /** @file What the benchmarks share: options that are numbers, texts or switches, and figures with their spread. */
+import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
+import { CHILD_ENV } from '../../main/workers/process-host.ts';
 
 type Option = number | string | boolean;
 
@@ -49,3 +51,19 @@ export const ratios = (of: readonly number[], to: readonly number[]): Spread => 
 /** As in `1.64 (1.28 to 2.32)`. */
 export const inWords = ({ median: middle, low, high }: Spread): string =>
   `${middle.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
+
+/** How other programs are started beside Fettle's own processes, which have memory as these have it. */
+export function othersEnv(): NodeJS.ProcessEnv {
+  const own = new Set(Object.keys(CHILD_ENV));
+  return { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !own.has(name))), HF_HUB_OFFLINE: '1' };
+}
+
+/** A benchmark that trains or answers in its own process begins anew as one of Fettle's, unless it is one. */
+export function asFettleProcess(): void {
+  if (Object.entries(CHILD_ENV).every(([name, value]) => process.env[name] === value)) return;
+  const { status } = spawnSync(process.execPath, process.argv.slice(1), {
+    stdio: 'inherit',
+    env: { ...process.env, ...CHILD_ENV },
+  });
+  process.exit(status ?? 1);
+}

@@ -22,8 +22,9 @@ import { writeModelFolder } from '../../main/formats/huggingface/write.ts';
 import { openModel } from '../../main/formats/open.ts';
 import { found } from '../support/needs.ts';
 import { conversations } from '../support/smollm2.ts';
-import { inWords, ratios, readOptions, spread, stop } from './options.ts';
+import { asFettleProcess, inWords, othersEnv, ratios, readOptions, spread, stop } from './options.ts';
 
+asFettleProcess();
 const options = readOptions({
   rows: 400,
   batch: 8,
@@ -117,7 +118,7 @@ try {
       execFileSync(
         python,
         [join(import.meta.dirname, 'trl_rows.py'), model, rowsFile, kind, JSON.stringify(settings)],
-        { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, HF_HUB_OFFLINE: '1' } },
+        { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env: othersEnv() },
       )
         .trim()
         .split('\n')

@@ -16,10 +16,11 @@ import { join } from 'node:path';
 import { PRECISIONS, type Precision } from '../../main/contract/recipe.ts';
 import { readSpec } from '../../main/engine/index.ts';
 import { openModel } from '../../main/formats/open.ts';
+import { CHILD_ENV } from '../../main/workers/process-host.ts';
 import { LARGE, SMOLLM2, writeTinyModel } from '../fixtures/tiny-model.ts';
 import { found } from '../support/needs.ts';
 import { leastSeconds, peakSpeeds } from './bound.ts';
-import { inWords, median, ratios, readOptions, stop } from './options.ts';
+import { inWords, median, othersEnv, ratios, readOptions, stop } from './options.ts';
 
 const values = readOptions({
   rounds: 5,
@@ -98,7 +99,8 @@ function open(
     ...[length, rows, RANK, threads].map(String),
     device,
   ];
-  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, HF_HUB_OFFLINE: '1' } });
+  const env = program === 'fettle' ? { ...process.env, ...CHILD_ENV } : othersEnv();
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env });
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-4000)));
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();

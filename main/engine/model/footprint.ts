@@ -36,8 +36,9 @@ export interface Footprint {
   /** The same in float32, of which the largest tensor is held besides while it is rounded. */
   readonly largestWeight: number;
   readonly exactWeights: number;
-  /** Numbers that are trained. */
+  /** Numbers that are trained; bytes of the largest matrix of them. */
   readonly trained: number;
+  readonly largestTrained: number;
   /** Micro-batches at a time: each holds activations of its own, those after the first gradients too. */
   readonly lanes: number;
   /** Of one lane: held between forward and backward pass, and by the passes themselves. */
@@ -85,7 +86,8 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, where: Wh
       ? ['head', ...spec.finalVectors.map(({ name }) => name)]
       : ['head'].filter((name) => savedInputs(spec, recipe.modulesToSave).has(name));
   const length = Math.max(LENGTH_STEP, roundedLength(recipe.maxLength));
-  const trained = trainedLayout(spec, recipe).entries.reduce((sum, { size }) => sum + size, 0);
+  const sizesTrained = trainedLayout(spec, recipe).entries.map(({ size }) => size);
+  const trained = sizesTrained.reduce((a, b) => a + b, 0);
   const total = recipe.batchSize * length;
   const oneLane = device !== 'cpu' || shape.kind === 'whole' || trained > MOST_GRADIENTS;
   const most = oneLane ? 1 : lanesWorth(spec, threads, total);
@@ -146,6 +148,7 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, where: Wh
     largestWeight: Math.max(...sizes),
     exactWeights: sizes.reduce((a, b) => a + b, 0),
     trained,
+    largestTrained: FLOAT * Math.max(...sizesTrained),
     lanes,
     activations,
     blockScratch: [
