@@ -5,7 +5,7 @@
  * with it says so here; whatever still looks at it finds it empty.
  */
 export function discard(array: ArrayBufferView): void {
-  if (array.buffer instanceof ArrayBuffer && !array.buffer.detached) array.buffer.transfer(0);
+  if (array.buffer instanceof ArrayBuffer && !array.buffer.detached) array.buffer.transferToFixedLength(0);
 }
 
 /** What was made of an array, which is then given back where the result does not lie in it. */

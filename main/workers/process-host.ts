@@ -160,10 +160,10 @@ function crashed(
 
 /**
  * How the C library gives a child memory (glibc; others pass over it), so that what a process holds can be told beforehand
- * (docs/decisions/estimates.md). One heap for all threads, so that what one frees another takes; what is larger than all
- * that a step asks for again and again is mapped by itself, by a size that stays as it is instead of growing with use; the
- * heap is not trimmed after every step. And small pieces are not kept aside: the ends of large ones were, and no hole
- * between two of them was whole again.
+ * (docs/decisions/estimates.md). One heap for all threads, so that what one frees another takes; what is larger than
+ * nearly all that a step asks for again and again is mapped by itself, by a size that stays as it is instead of growing
+ * with use; the heap is not trimmed after every step. And small pieces are not kept aside: the ends of large ones were,
+ * and no hole between two of them was whole again.
  */
 export const CHILD_ENV = {
   MALLOC_ARENA_MAX: '1',

@@ -52,7 +52,7 @@ export const ratios = (of: readonly number[], to: readonly number[]): Spread => 
 export const inWords = ({ median: middle, low, high }: Spread): string =>
   `${middle.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
 
-/** How other programs are started beside Fettle's own processes, which have memory as these have it. */
+/** The environment of other programs: without what Fettle's own processes are given about memory. */
 export function othersEnv(): NodeJS.ProcessEnv {
   const own = new Set(Object.keys(CHILD_ENV));
   return { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !own.has(name))), HF_HUB_OFFLINE: '1' };
@@ -61,7 +61,7 @@ export function othersEnv(): NodeJS.ProcessEnv {
 /** A benchmark that trains or answers in its own process begins anew as one of Fettle's, unless it is one. */
 export function asFettleProcess(): void {
   if (Object.entries(CHILD_ENV).every(([name, value]) => process.env[name] === value)) return;
-  const { status } = spawnSync(process.execPath, process.argv.slice(1), {
+  const { status } = spawnSync(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
     stdio: 'inherit',
     env: { ...process.env, ...CHILD_ENV },
   });

@@ -7,8 +7,8 @@ import { isTied, type ModelSpec } from '../architectures/spec.ts';
 import { sameShape, sizeOf } from '../graph/value.ts';
 import { tensorNames, type AdapterShape, type TrainedShape } from '../layers/block.ts';
 import { Random } from '../random.ts';
-import { tensor, type Places, type Tensors } from '../segments/session.ts';
 import { sharedFloats } from '../segments/mapped.ts';
+import { tensor, type Places, type Tensors } from '../segments/session.ts';
 import type { ParameterSet } from '../types.ts';
 import { turned, wantedBy, type Wanted } from './weights.ts';
 

@@ -17,3 +17,11 @@ it('leaves no copy of what it wrote into a place', async () => {
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(numbers(place).byteLength);
   await session.release();
 });
+
+it('tells of a run that failed', async () => {
+  const x = new Scope().input('x', [64, 1024]);
+  const session = await Session.create(emit(new Map([['y', add(x, x)]]), 'cpu'), { device: 'cpu', threads: 1 });
+  const wrong = session.run([{ x: zeros([64, 1000]) }], { y: zeros([64, 1024]) });
+  await expect(wrong).rejects.toThrow(/dimension/i);
+  await session.release();
+});

@@ -1,5 +1,5 @@
 /**
- * @file Memory for what is large and lives long: weights, activations, what is trained. It is mapped by itself, as memory
+ * @file Memory for what is large and lives long: weights, activations, values that are trained. It is mapped by itself, as memory
  * that could grow is, so that it leaves no holes in the heap from which the runtime takes what lives between ops.
  */
 import { Tensor } from 'onnxruntime-node';
@@ -20,11 +20,11 @@ export const sharedBytes = (bytes: number): SharedArrayBuffer => new SharedArray
 export const sharedFloats = (size: number): Float32Array =>
   new Float32Array(sharedBytes(size * Float32Array.BYTES_PER_ELEMENT), 0, size);
 
-/** A copy of a tensor in memory of its own; itself where threads share its memory already. */
+/** A copy of a tensor in memory of its own; itself where threads share its memory already, or need not and it is small. */
 export function inMapped(given: Tensor, share: boolean): Tensor {
   const data = given.data as Float32Array | Int8Array | Uint8Array;
-  if (data.buffer instanceof SharedArrayBuffer) return given;
   const { byteLength, length } = data;
+  if (data.buffer instanceof SharedArrayBuffer || (!share && byteLength < LARGE)) return given;
   const memory = share ? sharedBytes(byteLength) : new ArrayBuffer(byteLength, howLarge(byteLength));
   const own = new (data.constructor as Uint8ArrayConstructor)(memory, 0, length);
   own.set(data);
