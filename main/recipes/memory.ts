@@ -101,10 +101,11 @@ export function trainingMemory(
   const keys = keysOf(model, settings);
   const counted = footprint(model, keys, { device: 'cpu', threads });
   const { weights, exactWeights, largestWeight, trained, activations, perBatch, lanes } = counted;
-  const largestBlock = Math.max(...counted.blockScratch);
+  const { blockScratch, headScratch, logits, largestTrained } = counted;
+  const largestBlock = Math.max(...blockScratch);
   const between =
-    SCRATCH * (largestBlock + Math.max(largestBlock, ...counted.headScratch)) +
-    (keys.precision === 'fp32' ? 0 : ROUNDED_HEAD * counted.logits);
+    SCRATCH * (largestBlock + Math.max(largestBlock, ...headScratch)) +
+    (keys.precision === 'fp32' ? 0 : ROUNDED_HEAD * logits);
   const examples = data
     ? (data.trainTokens + data.heldOutTokens) * EXAMPLE_BYTES.token +
       (data.trainRows + data.heldOutRows) * EXAMPLE_BYTES.row
@@ -113,7 +114,7 @@ export function trainingMemory(
   const training =
     weights +
     FLOATS_TRAINED * trained +
-    LARGEST_TRAINED * counted.largestTrained +
+    LARGEST_TRAINED * largestTrained +
     (lanes - 1) * (LANE_BYTES + 4 * trained) +
     lanes * (activations + perBatch + between);
   // All weights are read before they become what is trained; int8 is measured on them as they are; what is rounded is

@@ -1,14 +1,19 @@
-/** @file What a run of a session leaves in memory behind its results. */
+/** @file What a run of a session leaves in memory behind its results, and that a run that failed is told of. */
 import { expect, it } from 'vitest';
 import { emit } from '../graph/emit.ts';
 import { add } from '../graph/ops/index.ts';
-import { Scope } from '../graph/value.ts';
+import { Scope, type Shape } from '../graph/value.ts';
 import { numbers, Session, zeros } from './session.ts';
+
+/** y = x + x */
+function doubling(shape: Shape): Promise<Session> {
+  const x = new Scope().input('x', shape);
+  return Session.create(emit(new Map([['y', add(x, x)]]), 'cpu'), { device: 'cpu', threads: 1 });
+}
 
 it('leaves no copy of what it wrote into a place', async () => {
   const shape = [512, 1024];
-  const x = new Scope().input('x', shape);
-  const session = await Session.create(emit(new Map([['y', add(x, x)]]), 'cpu'), { device: 'cpu', threads: 1 });
+  const session = await doubling(shape);
   const [from, place] = [zeros(shape), zeros(shape)];
   numbers(from).fill(1);
   const before = process.memoryUsage().arrayBuffers;
@@ -19,8 +24,7 @@ it('leaves no copy of what it wrote into a place', async () => {
 });
 
 it('tells of a run that failed', async () => {
-  const x = new Scope().input('x', [64, 1024]);
-  const session = await Session.create(emit(new Map([['y', add(x, x)]]), 'cpu'), { device: 'cpu', threads: 1 });
+  const session = await doubling([64, 1024]);
   const wrong = session.run([{ x: zeros([64, 1000]) }], { y: zeros([64, 1024]) });
   await expect(wrong).rejects.toThrow(/dimension/i);
   await session.release();

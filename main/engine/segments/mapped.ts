@@ -9,10 +9,10 @@ const LARGE = 2 ** 18;
 
 const howLarge = (bytes: number): { maxByteLength?: number } => (bytes < LARGE ? {} : { maxByteLength: bytes });
 
-export const mappedFloats = (size: number): Float32Array => {
-  const bytes = size * Float32Array.BYTES_PER_ELEMENT;
-  return new Float32Array(new ArrayBuffer(bytes, howLarge(bytes)), 0, size);
-};
+const mappedBytes = (bytes: number): ArrayBuffer => new ArrayBuffer(bytes, howLarge(bytes));
+
+export const mappedFloats = (size: number): Float32Array =>
+  new Float32Array(mappedBytes(size * Float32Array.BYTES_PER_ELEMENT), 0, size);
 
 /** Memory that threads share. It cannot be given back at once (formats/discard.ts). */
 export const sharedBytes = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes, howLarge(bytes));
@@ -25,7 +25,7 @@ export function inMapped(given: Tensor, share: boolean): Tensor {
   const data = given.data as Float32Array | Int8Array | Uint8Array;
   const { byteLength, length } = data;
   if (data.buffer instanceof SharedArrayBuffer || (!share && byteLength < LARGE)) return given;
-  const memory = share ? sharedBytes(byteLength) : new ArrayBuffer(byteLength, howLarge(byteLength));
+  const memory = share ? sharedBytes(byteLength) : mappedBytes(byteLength);
   const own = new (data.constructor as Uint8ArrayConstructor)(memory, 0, length);
   own.set(data);
   return new Tensor(given.type as 'uint8', own, given.dims);
