@@ -72,6 +72,24 @@ const MEANING: Readonly<Record<string, (to: Emitter, node: Node) => void>> = {
     const rows = apply('Mul', apply('Sub', cast(q!, DOUBLE), to.scalar(node.attrs['signed'] ? 128 : 0)), s!);
     to.node('MatMul', [rows, apply('Mul', cast(w!, DOUBLE), ws!)], [y!]);
   },
+  quantiseRow(to, node) {
+    const { apply, end, ends } = plainly(to, node);
+    const [[x], [q, s, z]] = ends;
+    const [lowest, highest] = [
+      apply('Min', end('ReduceMin', x!), to.scalar(0)),
+      apply('Max', end('ReduceMax', x!), to.scalar(0)),
+    ];
+    to.node('Div', [apply('Sub', highest, lowest), to.scalar(255)], [s!]);
+    const zero = apply('Round', apply('Div', apply('Neg', lowest), s!));
+    to.node('Cast', [zero], [z!], { to: UINT8 });
+    to.node('Cast', [apply('Add', apply('Round', apply('Div', x!, s!)), zero)], [q!], { to: UINT8 });
+  },
+  int8RowProduct(to, node) {
+    const { apply, cast, ends } = plainly(to, node);
+    const [[q, s, z, w, ws], [y]] = ends;
+    const row = apply('Mul', apply('Sub', cast(q!, DOUBLE), cast(z!, DOUBLE)), s!);
+    to.node('MatMul', [row, apply('Mul', cast(w!, DOUBLE), ws!)], [y!]);
+  },
   int4Product(to, node) {
     const { cast, ends } = plainly(to, node);
     const [[x, bits, scale, zero], [y]] = ends;
@@ -99,6 +117,7 @@ function plainly(to: Emitter, node: Node) {
     shaped: (x: string, shape: readonly number[]) => one('Reshape', [x, to.ints(shape)]),
     axis: (opType: string, inputs: readonly string[], axis: number) => one(opType, inputs, { axis }),
     mean: (x: string) => one('ReduceMean', [x, to.ints([node.inputs[0]!.shape.length - 1])], { keepdims: 1 }),
+    end: (opType: 'ReduceMin' | 'ReduceMax', x: string) => one(opType, [x], { keepdims: 0 }),
     cast: (x: string, type: number) => one('Cast', [x], { to: type }),
   };
 }

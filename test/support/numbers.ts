@@ -19,5 +19,5 @@ export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): numbe
     apart += (a[i]! - b[i]!) ** 2;
     size += b[i]! ** 2;
   }
-  return Math.sqrt(apart / size);
+  return apart === 0 ? 0 : Math.sqrt(apart / size);
 }

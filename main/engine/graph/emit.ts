@@ -44,7 +44,14 @@ export const NOTHING = 'nothing';
  * @param given values that arrive as inputs under a name instead of being computed.
  */
 export function emit(outputs: ReadonlyMap<string, Value>, device: Device, given?: ReadonlyMap<Value, string>): Program {
-  const { nodes, constants, inputs } = write(outputs, given ? { device, given } : { device });
+  return program([write(outputs, given ? { device, given } : { device })], outputs, device);
+}
+
+/** A program of what was written, one after the other: what one part gives under a name, a later one may take under it. */
+export function program(parts: readonly Written[], outputs: ReadonlyMap<string, TensorType>, device: Device): Program {
+  const nodes = parts.flatMap((part) => part.nodes);
+  const given = new Set(nodes.flatMap(({ output }) => output));
+  const inputs = new Map(parts.flatMap((part) => [...part.inputs]).filter(([name]) => !given.has(name)));
   const info = ([name, { shape, dtype }]: readonly [string, TensorType]): ValueInfoProto =>
     valueInfo(
       name,
@@ -56,7 +63,7 @@ export function emit(outputs: ReadonlyMap<string, Value>, device: Device, given?
     bytes: modelBytes({
       name: 'segment',
       nodes: onHost ? [...nodes, nodeProto('SequenceEmpty', [], [NOTHING])] : nodes,
-      constants,
+      constants: parts.flatMap((part) => part.constants),
       inputs: [...inputs].map(info),
       outputs: [...(onHost ? [listInfo(NOTHING)] : []), ...[...outputs].map(info)],
     }),

@@ -17,7 +17,7 @@ import {
   tanh,
   transpose,
 } from '../graph/ops/index.ts';
-import type { Scope, Value } from '../graph/value.ts';
+import type { Scope, Shape, Value } from '../graph/value.ts';
 
 export interface AttentionShape {
   readonly batch: number;
@@ -151,7 +151,7 @@ export interface CachedAttention extends AttentionShape {
 
 /**
  * Attention of `time` new tokens to a cache and to each other. Inputs it declares: past.k and past.v
- * [batch, kvHeads, past, d], mask [batch, 1, 1, queries, past], where queries is 1 if all see the same of the cache. `made` receives the new k and v, [batch, kvHeads, time, d].
+ * [batch, kvHeads, past, d], mask [batch, 1, queries, past], where queries is 1 if all see the same of the cache. `made` receives the new k and v, [batch, kvHeads, time, d].
  */
 export function cachedAttention(
   s: CachedAttention,
@@ -164,18 +164,28 @@ export function cachedAttention(
     const [q, k, v] = positioned(scope, s, q0, k0, v0);
     made(k, v);
     const queries = reshape(q, [batch, kvHeads, group * time, d]);
+    // One token's scores are seen alike by all of a group, so that its queries need no axis of their own.
+    const unfolded = (length: number): Shape =>
+      time === 1 ? [batch, kvHeads, group, length] : [batch, kvHeads, group, time, length];
     const scores = (keys: Value, length: number): Value =>
-      reshape(capped(bmm(queries, keys, { transB: true, alpha }), s.softCap), [batch, kvHeads, group, time, length]);
+      reshape(capped(bmm(queries, keys, { transB: true, alpha }), s.softCap), unfolded(length));
     const fresh = time === 1 ? scores(k, time) : add(scores(k, time), causalMask(scope, 0, time, s.window));
     const all: Value[] = [fresh];
     const values = [v];
     if (past > 0) {
-      const mask = scope.input('mask', [batch, 1, 1, s.window === undefined ? 1 : time, past]);
-      all.unshift(add(scores(scope.input('past.k', [batch, kvHeads, past, d]), past), mask));
+      const seen = s.window === undefined ? 1 : time;
+      const mask = scope.input('mask', [batch, 1, seen, past]);
+      all.unshift(
+        add(
+          scores(scope.input('past.k', [batch, kvHeads, past, d]), past),
+          time === 1 ? mask : reshape(mask, [batch, 1, 1, seen, past]),
+        ),
+      );
       values.unshift(scope.input('past.v', [batch, kvHeads, past, d]));
     }
     const lengths = past > 0 ? [past, time] : [time];
-    const output = split(softmax(concat(all, 4)), lengths, 4)
+    const last = fresh.shape.length - 1;
+    const output = split(softmax(concat(all, last)), lengths, last)
       .map((p, i) => bmm(reshape(p, [batch, kvHeads, group * time, lengths[i]!]), values[i]!))
       .reduce((a, b) => add(a, b));
     const byTime = transpose(reshape(output, [batch, kvHeads, group, time, d]), [0, 3, 1, 2, 4]);

@@ -7,9 +7,10 @@ import { firstKey, MASKED } from '../layers/attention.ts';
 import { integers, numbers, tensor, type Tensors } from '../segments/session.ts';
 import { Workspace } from '../segments/workspace.ts';
 import type { Decoder } from '../types.ts';
-import { CACHE_STEP, CachedDecoder, copyHeads, grown, type LayerCache } from './decoder.ts';
-import { byLayer, type Network, type Trained } from './network.ts';
-import { decodeSegment, windowIn } from './segments.ts';
+import { CACHE_STEP, copyHeads, grown, runCachedLayers, type LayerCache } from './cached-layers.ts';
+import { CachedDecoder } from './decoder.ts';
+import type { Network, Trained } from './network.ts';
+import { windowIn } from './segments.ts';
 
 /** A token that is asked for, and who waits for what follows it. */
 interface Step {
@@ -99,33 +100,30 @@ export class BatchDecoder {
     this.#makeRoom(1 + Math.max(...steps.map(({ row }) => this.#lengths[row] ?? 0)));
     const batch = batchOf(1 + Math.max(...steps.map(({ row }) => row)), this.#rows);
     const past = this.#capacity;
-    const shape = { batch, time: 1, past, trained: this.#trained?.shape };
-    const layers = await byLayer(spec, async (kind) => ({
-      segment: await decodeSegment(network.cache, spec, { ...shape, kind }),
-      shared: await this.#shared(kind, steps, batch, past),
-    }));
     const ids = new Int32Array(batch);
     for (const { row, id } of steps) ids[row] = id;
-    let x = await network.embed(ids, this.#positions(steps, batch), this.#trained);
-    for (let layer = 0; layer < spec.layers; layer++) {
-      const { segment, shared } = layers[layer]!;
-      const out = this.#workspace.tensors(layer, segment.forward.program.outputs);
-      const known = this.#cache[layer]!;
-      const before: Tensors = { 'past.k': this.#first(known.k, batch), 'past.v': this.#first(known.v, batch) };
-      await segment.forward.run([shared, ...network.layerWeights(layer, this.#trained), before, { x }], out);
+    const { y, made } = await runCachedLayers({
+      network,
+      trained: this.#trained,
+      workspace: this.#workspace,
+      shape: { batch, time: 1, past },
+      shared: (kind) => this.#shared(kind, steps, batch, past),
+      cache: this.#cache.map(({ k, v }) => ({ k: this.#first(k, batch), v: this.#first(v, batch) })),
+      x: await network.embed(ids, this.#positions(steps, batch), this.#trained),
+    });
+    made.forEach((fresh, layer) => {
       for (const name of ['k', 'v'] as const)
         for (const { row } of steps)
           copyHeads(
-            { of: out[name]!, length: 1, row, at: 0 },
-            { of: known[name], length: past, row, at: this.#lengths[row] ?? 0 },
+            { of: fresh[name], length: 1, row, at: 0 },
+            { of: this.#cache[layer]![name], length: past, row, at: this.#lengths[row] ?? 0 },
             1,
             spec,
           );
-      x = out['y']!;
-    }
+    });
     for (const { row } of steps) this.#lengths[row] = (this.#lengths[row] ?? 0) + 1;
     return network.logits(
-      x,
+      y,
       Int32Array.from(steps, ({ row }) => row),
       this.#trained,
     );
@@ -148,7 +146,7 @@ export class BatchDecoder {
     return {
       positions: integers(this.#positions(steps, batch), [batch, 1]),
       ...(await this.#network.tables.of(kind, past + 1, ['short'])),
-      mask: tensor(mask, [batch, 1, 1, 1, past]),
+      mask: tensor(mask, [batch, 1, 1, past]),
     };
   }
 

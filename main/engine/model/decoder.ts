@@ -1,17 +1,15 @@
 /** @file Generation token by token with a cache of keys and values. */
-import type { Tensor } from 'onnxruntime-node';
 import { FettleError } from '../../contract/errors.ts';
 import { firstKey, MASKED } from '../layers/attention.ts';
-import { numbers, integers, tensor, zeros, type Tensors } from '../segments/session.ts';
+import { integers, tensor, type Tensors } from '../segments/session.ts';
 import { Workspace } from '../segments/workspace.ts';
 import type { Decoder } from '../types.ts';
-import type { LayerKind, ModelSpec } from '../architectures/spec.ts';
+import type { LayerKind } from '../architectures/spec.ts';
+import { CACHE_STEP, copyHeads, grown, runCachedLayers, type LayerCache } from './cached-layers.ts';
 import { roundedLength } from './microbatch.ts';
-import { byLayer, type Network, type Trained } from './network.ts';
-import { decodeSegment, windowIn } from './segments.ts';
+import type { Network, Trained } from './network.ts';
+import { windowIn } from './segments.ts';
 
-/** The cache grows by so many tokens; a program is compiled for each size. */
-export const CACHE_STEP = 128;
 /** A prompt is read in pieces of at most this many tokens, so that its attention needs little memory. */
 const PREFILL_TOKENS = 512;
 
@@ -83,7 +81,7 @@ export class CachedDecoder implements Decoder {
 
   /** Runs `ids`, padded to `time`, after what is cached. */
   async #advance(ids: readonly number[], time: number, wantLogits: boolean): Promise<Float32Array | undefined> {
-    const { spec, cache } = this.#network;
+    const { spec } = this.#network;
     if (this.#length + ids.length > spec.maxPositions)
       throw new FettleError(
         'INPUT_INVALID',
@@ -93,29 +91,23 @@ export class CachedDecoder implements Decoder {
     const past = Math.ceil(this.#length / CACHE_STEP) * CACHE_STEP;
     if (past > this.#capacity) this.#grow(past);
     // A shorter document than the one before leaves a larger cache: its size is as good.
-    const shape = { batch: 1, time, past: this.#length === 0 ? 0 : this.#capacity, trained: this.#trained?.shape };
-    const layers = await byLayer(spec, async (kind) => ({
-      segment: await decodeSegment(cache, spec, { ...shape, kind }),
-      shared: await this.#shared(kind, shape.past, time),
-    }));
+    const shape = { batch: 1, time, past: this.#length === 0 ? 0 : this.#capacity };
     const padded = new Int32Array(time);
     padded.set(ids);
-    let x = await this.#network.embed(padded, this.#positions(time), this.#trained);
-    const made: Tensors[] = [];
-    for (let layer = 0; layer < spec.layers; layer++) {
-      const { segment, shared } = layers[layer]!;
-      const out = this.#workspace.tensors(layer, segment.forward.program.outputs);
-      const known = this.#cache[layer];
-      const past: Tensors = known ? { 'past.k': known.k, 'past.v': known.v } : {};
-      await segment.forward.run([shared, ...this.#network.layerWeights(layer, this.#trained), past, { x }], out);
-      made.push(out);
-      x = out['y']!;
-    }
+    const { y, made } = await runCachedLayers({
+      network: this.#network,
+      trained: this.#trained,
+      workspace: this.#workspace,
+      shape,
+      shared: (kind) => this.#shared(kind, shape.past, time),
+      cache: this.#cache,
+      x: await this.#network.embed(padded, this.#positions(time), this.#trained),
+    });
     const needed = Math.ceil((this.#length + ids.length) / CACHE_STEP) * CACHE_STEP;
     if (needed > this.#capacity) this.#grow(needed);
     made.forEach((out, layer) => this.#remember(this.#cache[layer]!, out, time, ids.length));
     this.#length += ids.length;
-    return wantLogits ? this.#network.logits(x, Int32Array.of(ids.length - 1), this.#trained) : undefined;
+    return wantLogits ? this.#network.logits(y, Int32Array.of(ids.length - 1), this.#trained) : undefined;
   }
 
   /** Of the next tokens; padding after the last position there is counts as that, and is never looked at. */
@@ -136,7 +128,7 @@ export class CachedDecoder implements Decoder {
     const mask = new Float32Array(queries * past).fill(MASKED);
     for (let query = 0; query < queries; query++)
       mask.fill(0, query * past + firstKey(this.#length + query, window), query * past + Math.min(past, this.#length));
-    return { ...tables, mask: tensor(mask, [1, 1, 1, queries, past]) };
+    return { ...tables, mask: tensor(mask, [1, 1, queries, past]) };
   }
 
   #grow(capacity: number): void {
@@ -144,68 +136,13 @@ export class CachedDecoder implements Decoder {
     this.#capacity = capacity;
   }
 
-  #remember(layer: LayerCache, made: Tensors, time: number, count: number): void {
+  #remember(layer: LayerCache, made: LayerCache, time: number, count: number): void {
     for (const name of ['k', 'v'] as const)
       copyHeads(
-        { of: made[name]!, length: time, row: 0, at: 0 },
+        { of: made[name], length: time, row: 0, at: 0 },
         { of: layer[name], length: this.#capacity, row: 0, at: this.#length },
         count,
         this.#network.spec,
       );
-  }
-}
-
-/** Keys and values of a layer, [rows, kvHeads, capacity, headDim]. */
-export interface LayerCache {
-  readonly k: Tensor;
-  readonly v: Tensor;
-}
-
-/** Caches of another capacity that hold the first `lengths` tokens of each row. */
-export function grown(
-  old: readonly LayerCache[],
-  rows: number,
-  before: number,
-  capacity: number,
-  lengths: readonly number[],
-  spec: ModelSpec,
-): LayerCache[] {
-  const shape = [rows, spec.kvHeads, capacity, spec.headDim];
-  return Array.from({ length: spec.layers }, (_, layer) => {
-    const next = { k: zeros(shape), v: zeros(shape) };
-    const from = old[layer];
-    if (from)
-      for (const name of ['k', 'v'] as const)
-        for (const [row, count] of lengths.entries())
-          copyHeads(
-            { of: from[name], length: before, row, at: 0 },
-            { of: next[name], length: capacity, row, at: 0 },
-            count,
-            spec,
-          );
-    return next;
-  });
-}
-
-/** A place in a tensor [rows, heads, length, d]. */
-interface Place {
-  readonly of: Tensor;
-  readonly length: number;
-  readonly row: number;
-  readonly at: number;
-}
-
-/** Copies `count` tokens of each head of a row from one place to another. */
-export function copyHeads(
-  from: Place,
-  to: Place,
-  count: number,
-  { kvHeads, headDim: d }: { readonly kvHeads: number; readonly headDim: number },
-): void {
-  const [source, target] = [numbers(from.of), numbers(to.of)];
-  const start = ({ row, length, at }: Place, head: number): number => ((row * kvHeads + head) * length + at) * d;
-  for (let head = 0; head < kvHeads; head++) {
-    const begin = start(from, head);
-    target.set(source.subarray(begin, begin + count * d), start(to, head));
   }
 }

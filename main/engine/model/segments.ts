@@ -1,9 +1,9 @@
 /** @file The segments of a model, compiled for a shape: embedding, block, head. */
 import type { LayerKind, ModelSpec } from '../architectures/spec.ts';
 import { gradient } from '../autodiff/gradient.ts';
-import { emit, type Program } from '../graph/emit.ts';
+import { emit, program, write, type Program, type Written } from '../graph/emit.ts';
 import { accumulate, mul, reduceSum } from '../graph/ops/index.ts';
-import { Scope, type Value } from '../graph/value.ts';
+import { Scope, type TensorType, type Value } from '../graph/value.ts';
 import {
   cachedAttention,
   packedMasksFrom,
@@ -159,33 +159,47 @@ function block(
   return { builder, x, y: spec.block(builder, x) };
 }
 
-/** `y`, and `k` and `v` [batch, kvHeads, time, headDim] for the cache, for `x` after `past` cached tokens. */
+/** What all layers of a kind are fed alike. */
+const FED_ALIKE = new Set(['positions', 'cos', 'sin', 'mask']);
+
+/**
+ * `count` layers of a kind over `time` new tokens of each row after `past` cached ones. What layer i has for itself goes by
+ * `i.` and its name: in, `0.x` [batch * time, hidden]; out, `i.k` and `i.v` [batch, kvHeads, time, headDim] for the cache,
+ * and of the last one what would be the next one's x.
+ */
 export function decodeSegment(
   cache: SessionCache,
   spec: ModelSpec,
   shape: {
     readonly kind: LayerKind;
+    readonly count: number;
     readonly batch: number;
     readonly time: number;
     readonly past: number;
     readonly trained: TrainedShape | undefined;
   },
 ): Promise<{ forward: Session }> {
-  const { kind, batch, time, past, trained } = shape;
-  const key = `decode ${batch}x${time} after ${past} ${kindKey(kind, past + time)} ${trainedKey(trained)}`;
+  const { kind, count, batch, time, past, trained } = shape;
+  const { device, precision } = cache.options;
+  const key = `decode ${count} ${batch}x${time} after ${past} ${kindKey(kind, past + time)} ${trainedKey(trained)}`;
   return cache.get(key, async () => {
-    const scope = new Scope();
-    const outputs = new Map<string, Value>();
     const sees = attentionOf(spec, kind, past + time, past + time);
-    const attention = cachedAttention({ ...sees, batch, time, past }, (k, v) => {
-      outputs.set('k', k);
-      outputs.set('v', v);
+    const outputs = new Map<string, TensorType>();
+    const layers = Array.from({ length: count }, (_, i): Written => {
+      const scope = new Scope();
+      const made = new Map<string, Value>();
+      const attention = cachedAttention({ ...sees, batch, time, past }, (k, v) => {
+        made.set(`${i}.k`, k);
+        made.set(`${i}.v`, v);
+      });
+      const builder = new BlockBuilder(scope, spec, trained, attention, { precision });
+      made.set(`${i + 1}.x`, spec.block(builder, scope.input('x', [batch * time, spec.hidden])));
+      for (const [name, value] of made) if (i + 1 === count || !name.endsWith('.x')) outputs.set(name, value);
+      const fedAs = (name: string): string => (FED_ALIKE.has(name) ? name : `${i}.${name}`);
+      return write(made, { device, prefix: `${i}.`, fedAs });
     });
-    const builder = new BlockBuilder(scope, spec, trained, attention, { precision: cache.options.precision });
-    const y = spec.block(builder, scope.input('x', [batch * time, spec.hidden]));
-    outputs.set('y', y);
-    const program = emit(outputs, cache.options.device);
-    return { forward: await Session.create(program, cache.options, { idle: time === 1 ? 'spin' : 'sleep' }) };
+    const forward = program(layers, outputs, device);
+    return { forward: await Session.create(forward, cache.options, { idle: time === 1 ? 'spin' : 'sleep' }) };
   });
 }
 

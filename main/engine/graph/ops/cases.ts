@@ -143,11 +143,18 @@ export const CASES: Readonly<Record<string, Case>> = {
     build: (s, { a }) => int8Product(a!, s.input('w', [4, 3], 'int8'), s.input('s', [3]), 'signed'),
   },
   'int8 products of one row': {
-    ops: ['quantiseRows', 'int8Product'],
+    ops: ['quantiseRow', 'int8RowProduct'],
     inputs: { a: [1, 4] },
     forwardOnly: true,
     fed: int8Weight(),
     build: (s, { a }) => int8Product(a!, s.input('w', [4, 3], 'int8'), s.input('s', [3]), 'signed'),
+  },
+  'int8 products of one row that is never below zero': {
+    ops: ['quantiseRow', 'int8RowProduct'],
+    inputs: { a: [1, 4] },
+    forwardOnly: true,
+    fed: int8Weight(),
+    build: (s, { a }) => int8Product(softmax(a!), s.input('w', [4, 3], 'int8'), s.input('s', [3]), 'shares'),
   },
   'int8 products of what is never below zero': {
     ops: ['quantiseRows', 'int8Product'],

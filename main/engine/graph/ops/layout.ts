@@ -1,6 +1,6 @@
 /** @file Ops that move elements without computing: reshape, transpose, split, concat, slice, pad. */
 import { ends, plain, type Op } from '../op.ts';
-import { FREE, sameShape, ShapeError, sizeOf, type Attrs, type Shape, type Value } from '../value.ts';
+import { FREE, nodeOf, sameShape, ShapeError, sizeOf, type Attrs, type Shape, type Value } from '../value.ts';
 
 interface ShapeAttr extends Attrs {
   readonly shape: Shape;
@@ -153,10 +153,22 @@ const padOp: Op<Around> = {
   vjp: ({ inputs: [x], attrs: { axis, before } }, [dy]) => [slice(dy!, axis, before, before + x!.shape[axis]!)],
 };
 
-export const reshape = (x: Value, shape: Shape): Value =>
-  sameShape(x.shape, shape) ? x : x.scope.apply(reshapeOp, [x], { shape })[0]!;
-export const transpose = (x: Value, perm: readonly number[]): Value =>
-  perm.every((p, i) => p === i) ? x : x.scope.apply(transposeOp, [x], { perm })[0]!;
+/** A shape that only the next one looks at is passed over: each op costs a token of an answer more than its work does. */
+export function reshape(x: Value, shape: Shape): Value {
+  if (sameShape(x.shape, shape)) return x;
+  const node = nodeOf(x);
+  const before = node?.op.name === 'reshape' && !x.vjp && !x.keep ? node.inputs[0] : undefined;
+  return before && inWords(before.shape, shape) ? reshape(before, shape) : x.scope.apply(reshapeOp, [x], { shape })[0]!;
+}
+/** Where no axis longer than 1 changes its place among the others, nothing moves in memory. */
+export function transpose(x: Value, perm: readonly number[]): Value {
+  const long = perm.filter((p) => x.shape[p] !== 1);
+  if (long.every((p, i) => i === 0 || p > long[i - 1]!)) {
+    const shape = perm.map((p) => x.shape[p]!);
+    if (inWords(x.shape, shape)) return reshape(x, shape);
+  }
+  return x.scope.apply(transposeOp, [x], { perm })[0]!;
+}
 export const concat = (xs: readonly Value[], axis: number): Value =>
   xs.length === 1 ? xs[0]! : xs[0]!.scope.apply(concatOp, xs, { axis })[0]!;
 export const split = (x: Value, sizes: readonly number[], axis: number): readonly Value[] =>

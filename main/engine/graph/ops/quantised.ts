@@ -1,5 +1,5 @@
 /** @file Products with weights of 8 and 4 bits, rounded beforehand; against 8 bits the rows of activations are rounded as they come. Only on the CPU. */
-import { CONTRIB, ends, step, type Emitter, type Op } from '../op.ts';
+import { CONTRIB, ends, plain, step, type Emitter, type Op } from '../op.ts';
 import { nodeOf, ShapeError, type Attrs, type Shape, type Value } from '../value.ts';
 import { mul } from './elementwise.ts';
 import { rmsNorm } from './model.ts';
@@ -57,17 +57,49 @@ const int8ProductOp: Op<Signed> = {
   emit: (to, node) => {
     const [[q, s, w, ws], [y]] = ends(to, node);
     const zero = to.bytes(steps(node.attrs.signed).zero);
-    if (node.inputs[0]!.shape[0] === 1) {
-      // One row has one scale, which the product takes itself.
-      const scale = step(to, 'Reshape', [s!, to.ints([1])]);
-      to.node('MatMulIntegerToFloat', [q!, w!, scale, ws!, zero], [y!], {}, CONTRIB);
-    } else {
-      const product = to.fresh();
-      to.node('MatMulIntegerToFloat', [q!, w!, to.scalar(1), ws!, zero], [product], {}, CONTRIB);
-      to.node('Mul', [product, s!], [y!]);
-    }
+    const product = to.fresh();
+    to.node('MatMulIntegerToFloat', [q!, w!, to.scalar(1), ws!, zero], [product], {}, CONTRIB);
+    to.node('Mul', [product, s!], [y!]);
   },
   vjp: () => [undefined, undefined, undefined, undefined],
+};
+
+/**
+ * x [1, k] as uint8 q [1, k], its scale s [] and what stands for zero z [], by one op of the runtime: x = (q - z) s, with
+ * 255 steps from the smallest number, or zero, to the largest.
+ */
+const quantiseRowOp: Op<None> = {
+  name: 'quantiseRow',
+  backward: 'again',
+  types: ([x]) => {
+    if (x!.shape.length !== 2 || x!.shape[0] !== 1 || x!.dtype !== 'float32')
+      throw new ShapeError('quantiseRow', 'needs a matrix of one row', [x!]);
+    return [
+      { shape: x!.shape, dtype: 'uint8' },
+      { shape: [], dtype: 'float32' },
+      { shape: [], dtype: 'uint8' },
+    ];
+  },
+  emit: plain('DynamicQuantizeLinear'),
+  vjp: () => [undefined],
+};
+
+/** A row quantised by `quantiseRow` times int8 weights w [k, m] with a scale a column, ws [m], all in one op: float32 [1, m]. */
+const int8RowProductOp: Op<None> = {
+  name: 'int8RowProduct',
+  backward: 'keep',
+  types: (inputs) => {
+    const [q, , , w, ws] = inputs as [Value, Value, Value, Value, Value];
+    const [k, m] = w.shape;
+    if (q.dtype !== 'uint8' || w.dtype !== 'int8' || q.shape[1] !== k || ws.shape[0] !== m)
+      throw new ShapeError('int8RowProduct', 'needs a row of bytes, int8 columns, and their scales', inputs);
+    return [{ shape: [1, m!], dtype: 'float32' }];
+  },
+  emit: (to, node) => {
+    const [[q, s, z, w, ws], outputs] = ends(to, node);
+    to.node('MatMulIntegerToFloat', [q!, w!, s!, ws!, z!], outputs, {}, CONTRIB);
+  },
+  vjp: () => [undefined, undefined, undefined, undefined, undefined],
 };
 
 /**
@@ -75,6 +107,10 @@ const int8ProductOp: Op<Signed> = {
  * @param kind 'shares': no number of x is below zero.
  */
 export function int8Product(x: Value, weight: Value, scale: Value, kind: 'signed' | 'shares'): Value {
+  if (x.shape[0] === 1) {
+    const row = x.scope.apply(quantiseRowOp, [x], {});
+    return x.scope.apply(int8RowProductOp, [...row, weight, scale], {})[0]!;
+  }
   const attrs = { signed: kind === 'signed' ? 1 : 0 };
   const [q, s] = x.scope.apply(quantiseRowsOp, [x], attrs);
   return x.scope.apply(int8ProductOp, [q!, s!, weight, scale], attrs)[0]!;
@@ -207,4 +243,13 @@ export const int4Product = (x: Value, weight: Int4, block: number): Value =>
 export const int4Gradient = (dy: Value, weight: Int4, block: number, from: number): Value =>
   dy.scope.apply(int4GradientOp, [dy, ...weight], { block, from })[0]!;
 
-export const QUANTISED = [quantiseRowsOp, int8ProductOp, columnPeaksOp, int8RowsOp, int4ProductOp, int4GradientOp];
+export const QUANTISED = [
+  quantiseRowsOp,
+  int8ProductOp,
+  quantiseRowOp,
+  int8RowProductOp,
+  columnPeaksOp,
+  int8RowsOp,
+  int4ProductOp,
+  int4GradientOp,
+];
