@@ -453,6 +453,8 @@ export const api = {
   ),
   'exports.list': of(z.strictObject({ project: slug }), z.array(Export)),
   'exports.show': of(z.strictObject({ export: slug }), Export),
+  /** Off the list. Its files go with it where they lie in the project's own folder; a folder that was named stays as it is. */
+  'exports.delete': of(z.strictObject({ export: slug }), done),
 } as const;
 
 export type Api = typeof api;

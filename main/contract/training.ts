@@ -16,6 +16,11 @@ export const JobState = z.enum([
   'interrupted',
 ]);
 export type JobState = z.infer<typeof JobState>;
+/** At work, or waiting for its turn. */
+export const ACTIVE_STATES: readonly JobState[] = ['queued', 'starting', 'running', 'pausing', 'stopping'];
+export const isActive = (state: JobState): boolean => ACTIVE_STATES.includes(state);
+const RESUMABLE_STATES: readonly JobState[] = ['paused', 'interrupted', 'failed'];
+export const isResumable = (state: JobState): boolean => RESUMABLE_STATES.includes(state);
 
 export const StepEvent = z.object({
   type: z.literal('step'),

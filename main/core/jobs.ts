@@ -2,11 +2,10 @@
 import { randomUUID } from 'node:crypto';
 import { Job, type ErrorInfo, type JobKind } from '../contract/entities.ts';
 import { FettleError, toFettleError, type ErrorShape } from '../contract/errors.ts';
-import type { JobState } from '../contract/training.ts';
+import { ACTIVE_STATES, isActive, type JobState } from '../contract/training.ts';
 import type { Ask, Clock, Db, Events, JobControl, JobHandler, Jobs, JobUpdate, Log } from './context.ts';
 
-const ACTIVE: readonly JobState[] = ['queued', 'starting', 'running', 'pausing', 'stopping'];
-const ACTIVE_SQL = ACTIVE.map((state) => `'${state}'`).join(', ');
+const ACTIVE_SQL = ACTIVE_STATES.map((state) => `'${state}'`).join(', ');
 /** What a job is while it does what it was asked. */
 const ASKED: Readonly<Record<Ask, JobState>> = { pause: 'pausing', stop: 'stopping', cancel: 'stopping' };
 
@@ -96,7 +95,7 @@ export function createJobs({
   function write(id: string, { state, stage, progress, secondsLeft, error }: JobUpdate): Job {
     const before = show(id);
     const next = state ?? before.state;
-    const over = !ACTIVE.includes(next);
+    const over = !isActive(next);
     db.prepare(
       'UPDATE job SET state = ?, stage = ?, progress = ?, seconds_left = ?, error = ?, started_at = ?, finished_at = ? WHERE id = ?',
     ).run(
@@ -242,7 +241,7 @@ export function createJobs({
     show,
     settled: (id) => {
       const job = show(id);
-      if (!ACTIVE.includes(job.state)) return Promise.resolve(job);
+      if (!isActive(job.state)) return Promise.resolve(job);
       return new Promise((resolve) => waiters.set(id, [...(waiters.get(id) ?? []), resolve]));
     },
     start() {

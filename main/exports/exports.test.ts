@@ -20,7 +20,7 @@ import type { Export, Run } from '../contract/entities.ts';
 import { openModel } from '../formats/open.ts';
 import { readAdapter } from '../formats/peft.ts';
 import { createApp, type App } from '../hosts/app.ts';
-import { checkRoom, makeStaging } from './room.ts';
+import { checkPlace, checkRoom, makeStaging } from './room.ts';
 
 // On a machine that is slow and busy: time is measured elsewhere.
 vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 });
@@ -314,7 +314,10 @@ describe('what goes wrong', () => {
       code: 'FILE_UNREADABLE',
       message: expect.stringContaining('Nothing can be written') as string,
     };
-    expect((await make({ format: 'adapter', out: out('a-file/x') })).error).toMatchObject(unwritable);
+    await expect(begin({ format: 'adapter', out: out('a-file/x') })).rejects.toMatchObject(unwritable);
+    const begun = await begin({ format: 'adapter', out: out('later/x') });
+    writeFileSync(out('later'), '');
+    expect((await ended(begun)).error).toMatchObject(unwritable);
     mkdirSync(out('read-only'));
     chmodSync(out('read-only'), 0o555);
     // Root may write anywhere.
@@ -322,8 +325,11 @@ describe('what goes wrong', () => {
     chmodSync(folder, 0o755);
     if (root) process.seteuid!(65534);
     try {
-      if (process.platform !== 'win32')
+      if (process.platform !== 'win32') {
         await expect(makeStaging(out('read-only/x'), 'job')).rejects.toMatchObject(unwritable);
+        // It is asked for the user who began the process, which stays root.
+        if (!root) expect(() => checkPlace(out('read-only/x'))).toThrow('Nothing can be written');
+      }
     } finally {
       if (root) process.seteuid!(0);
     }
@@ -384,6 +390,35 @@ describe('what goes wrong', () => {
     const begun = await app.client.call('exports.start', { run: imported.id, format: 'ollama', out: out('formless') });
     expect(await ended(begun)).toMatchObject({ state: 'failed', error: { code: 'EXPORT_UNSUPPORTED' }, proof: null });
     expect([existsSync(out('formless')), leftovers()]).toEqual([false, []]);
+  });
+});
+
+describe('an export that is deleted', () => {
+  const listed = async (): Promise<string[]> =>
+    (await app.client.call('exports.list', { project: 'shop' })).map(({ id }) => id);
+
+  it('takes the files in the project’s own folder with it, and leaves a folder that was named', async () => {
+    const [own, named] = [await make({ format: 'adapter' }), await make({ format: 'adapter', out: out('named') })];
+    expect([own.error, named.error, existsSync(own.folder)]).toEqual([null, null, true]);
+    for (const { id } of [own, named]) await app.client.call('exports.delete', { export: id });
+    expect([existsSync(own.folder), readdirSync(named.folder).length]).toEqual([false, named.files.length]);
+    expect(await listed()).not.toContain(own.id);
+    await expect(app.client.call('exports.delete', { export: own.id })).rejects.toMatchObject({
+      code: 'INPUT_INVALID',
+    });
+    // Its number is not given to another one.
+    expect((await make({ format: 'adapter' })).id).not.toBe(named.id);
+  });
+
+  it('is not one that is being made; one that failed or was cancelled goes', async () => {
+    const begun = await begin({ format: 'safetensors' });
+    await expect(app.client.call('exports.delete', { export: begun.id })).rejects.toMatchObject({
+      code: 'EXPORT_IN_USE',
+    });
+    await app.client.call('jobs.cancel', { job: jobOf(begun) });
+    expect(await ended(begun)).toMatchObject({ state: 'cancelled' });
+    await app.client.call('exports.delete', { export: begun.id });
+    expect(await listed()).not.toContain(begun.id);
   });
 });
 

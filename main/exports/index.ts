@@ -4,6 +4,7 @@ import { howToRun } from '../contract/clients.ts';
 import { Export, ExportFormat, type Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { TYPES_OF } from '../contract/export-types.ts';
+import { isActive } from '../contract/training.ts';
 import { trainsBy } from '../contract/trains.ts';
 import type { ParsedInputOf } from '../contract/api.ts';
 import type { Core } from '../core/context.ts';
@@ -13,10 +14,10 @@ import { checkpointNamed } from '../runs/train.ts';
 import type { ExportEvent, ExportJob, ExportResult } from '../workers/export.ts';
 import { cardFacts, stagesUnder, type Parts, type Stage } from './facts.ts';
 import { forgetOldest } from './kept-answers.ts';
-import { checkUntaken, clearInterrupted, makeStaging } from './room.ts';
+import { checkPlace, clearInterrupted, makeStaging, removeFolder } from './room.ts';
 
 export interface Exports {
-  readonly handlers: Handlers<'exports.start' | 'exports.list' | 'exports.show'>;
+  readonly handlers: Handlers<'exports.start' | 'exports.list' | 'exports.show' | 'exports.delete'>;
   show(id: string): Export;
 }
 
@@ -123,7 +124,7 @@ export function createExports(core: Core, parts: Parts): Exports {
       );
     if (!isAbsolute(folder))
       throw new FettleError('INPUT_INVALID', `${folder} is not a whole path.`, 'Give the folder by its whole path.');
-    checkUntaken(folder);
+    checkPlace(folder);
     db.prepare(
       'INSERT INTO export (id, project, run, checkpoint, format, dtype, alone, with_base, folder, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
     ).run(
@@ -226,12 +227,29 @@ export function createExports(core: Core, parts: Parts): Exports {
   }
   void clearAllInterrupted();
 
+  async function remove(id: string): Promise<{ ok: true }> {
+    const { project, folder, named, state } = view(row(id));
+    if (isActive(state) || state === 'paused')
+      throw new FettleError(
+        'EXPORT_IN_USE',
+        'This export is being made.',
+        'Cancel it, or wait for its end, then delete it.',
+      );
+    // The files first: what cannot be deleted is still on the list to be tried again.
+    if (!named && state === 'completed') await removeFolder(folder);
+    db.prepare('DELETE FROM export WHERE id = ?').run(id);
+    core.events.changed('export', id, project);
+    core.events.changed('project', project, project);
+    return { ok: true };
+  }
+
   return {
     show: (id) => view(row(id)),
     handlers: {
       'exports.start': start,
       'exports.list': (input) => (parts.projects.show(input.project), all.all(input.project).map(view)),
       'exports.show': (input) => view(row(input.export)),
+      'exports.delete': (input) => remove(input.export),
     },
   };
 }

@@ -1,5 +1,5 @@
 /** @file The place of an export: a folder that is not there yet, where one may write, with room enough; where it grows until it has that name. */
-import { existsSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { mkdir, rename, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { bytes as inWords } from '../contract/bytes.ts';
@@ -10,17 +10,41 @@ import { flushFolder } from '../formats/flush.ts';
 const taken = (folder: string): FettleError =>
   new FettleError('TARGET_EXISTS', `${folder} exists already.`, 'Name a folder that does not exist yet.');
 
+const unwritable = (folder: string, cause?: unknown): FettleError =>
+  new FettleError(
+    'FILE_UNREADABLE',
+    `Nothing can be written in ${folder}.`,
+    'Choose another folder, or change its permissions.',
+    { cause },
+  );
+
 /** @throws TARGET_EXISTS */
-export function checkUntaken(folder: string): void {
+function checkUntaken(folder: string): void {
   if (existsSync(folder)) throw taken(folder);
+}
+
+/** What can be told of a place before an export waits for its turn. @throws TARGET_EXISTS, FILE_UNREADABLE */
+export function checkPlace(folder: string): void {
+  checkUntaken(folder);
+  const above = nearestAbove(folder);
+  if (!statSync(above).isDirectory()) throw unwritable(above);
+  try {
+    accessSync(above, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw unwritable(above, error);
+  }
+}
+
+/** The nearest folder above that is there. */
+function nearestAbove(folder: string): string {
+  const above = dirname(folder);
+  return existsSync(above) || above === folder ? above : nearestAbove(above);
 }
 
 /** @throws TARGET_EXISTS, DISK_FULL, before anything is written */
 export async function checkRoom(folder: string, needed: number, free: typeof freeBytes = freeBytes): Promise<void> {
   checkUntaken(folder);
-  let nearest = dirname(folder);
-  while (!existsSync(nearest) && dirname(nearest) !== nearest) nearest = dirname(nearest);
-  const available = await free(nearest);
+  const available = await free(nearestAbove(folder));
   if (available < needed)
     throw new FettleError(
       'DISK_FULL',
@@ -42,7 +66,7 @@ export interface Staging {
 const stagingPath = (folder: string, job: string): string => join(dirname(folder), `.${job}.exporting`);
 
 /** Files that a process held may be held a moment longer. */
-const remove = (path: string): Promise<void> => rm(path, { recursive: true, force: true, maxRetries: 5 });
+export const removeFolder = (path: string): Promise<void> => rm(path, { recursive: true, force: true, maxRetries: 5 });
 
 /**
  * Makes the folder in which an export grows, and those above it that are missing.
@@ -53,7 +77,7 @@ export async function makeStaging(folder: string, job: string): Promise<Staging>
   const above = foldersAbove(path).filter((each) => !existsSync(each));
   const made: string[] = [];
   const clear = async (): Promise<void> => {
-    if (made.includes(path)) await remove(path);
+    if (made.includes(path)) await removeFolder(path);
     for (const each of made.filter((each) => each !== path).toReversed()) await rmdir(each).catch(() => undefined);
   };
   const name = async (): Promise<void> => {
@@ -74,17 +98,12 @@ export async function makeStaging(folder: string, job: string): Promise<Staging>
     await clear();
     const { code = '' } = error as NodeJS.ErrnoException;
     if (!['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST', 'ENOENT'].includes(code)) throw toFettleError(error);
-    throw new FettleError(
-      'FILE_UNREADABLE',
-      `Nothing can be written in ${dirname(path)}.`,
-      'Choose another folder, or change its permissions.',
-      { cause: error },
-    );
+    throw unwritable(dirname(path), error);
   }
 }
 
 /** Of an export whose host ended before it could: what had grown is taken away. */
-export const clearInterrupted = (folder: string, job: string): Promise<void> => remove(stagingPath(folder, job));
+export const clearInterrupted = (folder: string, job: string): Promise<void> => removeFolder(stagingPath(folder, job));
 
 /** From the root down. */
 const foldersAbove = (path: string): string[] =>

@@ -99,32 +99,30 @@ export function trainingMemory(
   },
 ): number {
   const keys = keysOf(model, settings);
-  const counted = footprint(model, keys, { device: 'cpu', threads });
-  const { weights, exactWeights, largestWeight, trained, activations, perBatch, lanes } = counted;
-  const { blockScratch, headScratch, logits, largestTrained } = counted;
-  const largestBlock = Math.max(...blockScratch);
+  const { base, trained, lanes, lane } = footprint(model, keys, { device: 'cpu', threads });
+  const block = Math.max(...lane.blockScratch);
   const between =
-    SCRATCH * (largestBlock + Math.max(largestBlock, ...headScratch)) +
-    (keys.precision === 'fp32' ? 0 : ROUNDED_HEAD * logits);
+    SCRATCH * (block + Math.max(block, ...lane.headScratch)) +
+    (keys.precision === 'fp32' ? 0 : ROUNDED_HEAD * lane.logits);
   const examples = data
     ? (data.trainTokens + data.heldOutTokens) * EXAMPLE_BYTES.token +
       (data.trainRows + data.heldOutRows) * EXAMPLE_BYTES.row
     : 0;
   const around = PROCESS_BYTES + model.spec.vocab * TOKEN_BYTES + examples;
   const training =
-    weights +
-    FLOATS_TRAINED * trained +
-    LARGEST_TRAINED * largestTrained +
-    (lanes - 1) * (LANE_BYTES + 4 * trained) +
-    lanes * (activations + perBatch + between);
+    base.weights +
+    FLOATS_TRAINED * trained.numbers +
+    LARGEST_TRAINED * trained.largest +
+    (lanes - 1) * (LANE_BYTES + 4 * trained.numbers) +
+    lanes * (lane.activations + lane.fed + between);
   // All weights are read before they become what is trained; int8 is measured on them as they are; what is rounded is
   // read tensor by tensor.
   const loading =
     keys.method === 'full'
-      ? 2 * exactWeights
+      ? 2 * base.exact
       : keys.precision === 'int8'
-        ? exactWeights + largestWeight
-        : weights + (keys.precision === 'int4' ? 2 : 1) * largestWeight;
+        ? base.exact + base.largest
+        : base.weights + (keys.precision === 'int4' ? 2 : 1) * base.largest;
   return Math.round(around + Math.max(training, loading));
 }
 
@@ -143,9 +141,8 @@ const ROUNDED = 1.17;
 /** Bytes that training takes of a graphics processor's memory. @param tokens of a micro-batch. */
 export function deviceMemory(model: ModelSize, settings: MemorySettings, tokens: number): number {
   const where = { device: 'webgpu', threads: 1, tokens } as const;
-  const counted = footprint(model, keysOf(model, settings), where);
-  const { weights, trained, activations, perBatch, blockScratch, headScratch, blockGradients } = counted;
-  const between = [...blockScratch, ...headScratch, blockGradients].reduce((a, b) => a + b);
-  const held = weights + FLOATS_ON_DEVICE * trained + ROUNDED * (activations + perBatch + between);
+  const { base, trained, lane } = footprint(model, keysOf(model, settings), where);
+  const between = [...lane.blockScratch, ...lane.headScratch, lane.gradients].reduce((a, b) => a + b);
+  const held = base.weights + FLOATS_ON_DEVICE * trained.numbers + ROUNDED * (lane.activations + lane.fed + between);
   return Math.round(CONTEXT_BYTES + held);
 }

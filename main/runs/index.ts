@@ -6,7 +6,7 @@ import type { ParsedInputOf } from '../contract/api.ts';
 import { choiceFrom, type Advice, type Choice, type Job, type Model, type Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
 import { Recipe, type Strategy, type Way } from '../contract/recipe.ts';
-import type { JobState } from '../contract/training.ts';
+import { isActive, isResumable, type JobState } from '../contract/training.ts';
 import type { Ask, Core } from '../core/context.ts';
 import type { Handlers } from '../core/router.ts';
 import type { Datasets } from '../datasets/index.ts';
@@ -57,9 +57,6 @@ export interface Runs {
   /** Absolute folder of one of its checkpoints. */
   checkpointFolder(run: Run, checkpoint: string): string;
 }
-
-const ACTIVE: readonly JobState[] = ['queued', 'starting', 'running', 'pausing', 'stopping'];
-const RESUMABLE: readonly JobState[] = ['paused', 'interrupted', 'failed'];
 
 export function createRuns(
   core: Core,
@@ -170,7 +167,7 @@ export function createRuns(
         `Run ${id} was trained on ${first.modelName}.`,
         `Use --model ${first.model}.`,
       );
-    const atWork = ACTIVE.includes(first.state);
+    const atWork = isActive(first.state);
     if (atWork && named !== undefined)
       throw new FettleError(
         'RUN_STATE',
@@ -250,8 +247,8 @@ export function createRuns(
     const run = table.row(id);
     const job = core.jobs.of('train', id);
     // A paused or interrupted run has no process to ask; stopping or cancelling it settles its row.
-    const waiting = what !== 'pause' && job !== undefined && RESUMABLE.includes(job.state) && job.state !== 'failed';
-    if (!job || !(ACTIVE.includes(job.state) || waiting))
+    const waiting = what !== 'pause' && job !== undefined && isResumable(job.state) && job.state !== 'failed';
+    if (!job || !(isActive(job.state) || waiting))
       throw state(
         run,
         job?.state,
@@ -259,7 +256,7 @@ export function createRuns(
       );
     const asked = core.jobs.ask(job.id, what);
     if (waiting) tellEnd(core, { table, history }, run, asked, null);
-    else if (ACTIVE.includes(asked.state)) core.events.publish(`run:${id}`, { type: 'state', state: asked.state });
+    else if (isActive(asked.state)) core.events.publish(`run:${id}`, { type: 'state', state: asked.state });
     core.events.changed('run', id, run.project);
     return show(id);
   }
@@ -267,7 +264,7 @@ export function createRuns(
   function resume(id: string): Run {
     const run = trained(table.row(id));
     const job = core.jobs.of('train', id);
-    if (job && !RESUMABLE.includes(job.state)) throw state(run, job.state, 'so there is nothing to resume');
+    if (job && !isResumable(job.state)) throw state(run, job.state, 'so there is nothing to resume');
     sameParts(run);
     return queue(run, `Training run ${run.number}`);
   }

@@ -158,19 +158,23 @@ function crashed(
   );
 }
 
-/**
- * How the C library gives a child memory (glibc; others pass over it), so that what a process holds can be told beforehand
- * (docs/decisions/estimates.md). One heap for all threads, so that what one frees another takes; what is larger than
- * nearly all that a step asks for again and again is mapped by itself, by a size that stays as it is instead of growing
- * with use; the heap is not trimmed after every step. And small pieces are not kept aside: the ends of large ones were,
- * and no hole between two of them was whole again.
- */
-export const CHILD_ENV = {
+/** How the C library gives a child memory (glibc; others pass over it), so that what a process holds can be told beforehand. */
+const MEMORY_ENV = {
+  // One heap for all threads, so that what one frees another takes.
   MALLOC_ARENA_MAX: '1',
+  // What is larger than nearly all that a step asks for again and again is mapped by itself, by a size that stays as it is.
   MALLOC_MMAP_THRESHOLD_: String(32 * 2 ** 20),
+  // The heap is not trimmed after every step.
   MALLOC_TRIM_THRESHOLD_: String(512 * 2 ** 20),
-  GLIBC_TUNABLES: 'glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0',
 } as const;
+/** Small pieces are not kept aside: the ends of large ones were, and no hole between two of them was whole again (docs/decisions/estimates.md). */
+const MEMORY_TUNABLES = ['glibc.malloc.tcache_count=0', 'glibc.malloc.mxfast=0'];
+
+/** The environment of a child of a process with this one. What a person has tuned of the C library's other parts stays. */
+export function childEnv(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const given = (env['GLIBC_TUNABLES'] ?? '').split(':').filter((each) => each && !MEMORY_TUNABLES.includes(each));
+  return { ...env, ...MEMORY_ENV, GLIBC_TUNABLES: [...given, ...MEMORY_TUNABLES].join(':') };
+}
 
 const sourceOf = (name: WorkerEntry): string => join(import.meta.dirname, `${name}.ts`);
 
@@ -179,7 +183,7 @@ const forkEntry: Spawn = (file) => {
   const child = fork(file, [], {
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     serialization: 'json',
-    env: { ...process.env, ...CHILD_ENV },
+    env: childEnv(process.env),
     execArgv: ['--disable-warning=ExperimentalWarning'],
   });
   return {

@@ -1,5 +1,5 @@
 /** @file The states of a job in a word or two, and what may be done in each. */
-import type { JobState } from '../../main/contract/training.ts';
+import { isActive, isResumable, type JobState } from '../../main/contract/training.ts';
 import type { MarkState } from '../ui/Mark.svelte';
 
 interface Words {
@@ -19,10 +19,7 @@ export const JOB_STATES: Readonly<Record<JobState, Words>> = {
   interrupted: { word: 'Interrupted', mark: 'ask' },
 };
 
-const ACTIVE: readonly JobState[] = ['queued', 'starting', 'running', 'pausing', 'stopping'];
-const RESUMABLE: readonly JobState[] = ['paused', 'interrupted', 'failed'];
-export const isActive = (state: JobState): boolean => ACTIVE.includes(state);
-export const isResumable = (state: JobState): boolean => RESUMABLE.includes(state);
+export { isActive, isResumable };
 export const canPause = (state: JobState): boolean => state === 'running' || state === 'starting' || state === 'queued';
 /** Ended in a way that it can be continued from. */
 export const isFinished = (state: JobState): boolean => state === 'completed' || state === 'cancelled';

@@ -1,7 +1,7 @@
 /** @file What the benchmarks share: options that are numbers, texts or switches, and figures with their spread. */
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
-import { CHILD_ENV } from '../../main/workers/process-host.ts';
+import { childEnv } from '../../main/workers/process-host.ts';
 
 type Option = number | string | boolean;
 
@@ -54,16 +54,17 @@ export const inWords = ({ median: middle, low, high }: Spread): string =>
 
 /** The environment of other programs: without what Fettle's own processes are given about memory. */
 export function othersEnv(): NodeJS.ProcessEnv {
-  const own = new Set(Object.keys(CHILD_ENV));
+  const own = new Set(Object.keys(childEnv({})));
   return { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !own.has(name))), HF_HUB_OFFLINE: '1' };
 }
 
 /** A benchmark that trains or answers in its own process begins anew as one of Fettle's, unless it is one. */
 export function asFettleProcess(): void {
-  if (Object.entries(CHILD_ENV).every(([name, value]) => process.env[name] === value)) return;
+  const env = childEnv(process.env);
+  if (Object.entries(env).every(([name, value]) => process.env[name] === value)) return;
   const { status } = spawnSync(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
     stdio: 'inherit',
-    env: { ...process.env, ...CHILD_ENV },
+    env,
   });
   process.exit(status ?? 1);
 }

@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { PRECISIONS, type Precision } from '../../main/contract/recipe.ts';
 import { readSpec } from '../../main/engine/index.ts';
 import { openModel } from '../../main/formats/open.ts';
-import { CHILD_ENV } from '../../main/workers/process-host.ts';
+import { childEnv } from '../../main/workers/process-host.ts';
 import { LARGE, SMOLLM2, writeTinyModel } from '../fixtures/tiny-model.ts';
 import { found } from '../support/needs.ts';
 import { leastSeconds, peakSpeeds } from './bound.ts';
@@ -99,7 +99,7 @@ function open(
     ...[length, rows, RANK, threads].map(String),
     device,
   ];
-  const env = program === 'fettle' ? { ...process.env, ...CHILD_ENV } : othersEnv();
+  const env = program === 'fettle' ? childEnv(process.env) : othersEnv();
   const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env });
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-4000)));

@@ -1,8 +1,9 @@
-/** @file fettle compare list, compare show, export list, export show: what was measured and handed over before, looked at again. */
+/** @file fettle compare list, compare show, export list, export show, export delete: what was measured and handed over before, looked at again. */
 import type { ComparisonResult } from '../../contract/entities.ts';
 import type { Command, Context } from '../command.ts';
 import { bytes, listed, wrap } from '../format.ts';
 import { describeAll, describeExport } from './judge.ts';
+import { confirmed } from './talk.ts';
 
 export const keptCommands: readonly Command[] = [
   {
@@ -85,6 +86,20 @@ export const keptCommands: readonly Command[] = [
         context.say(wrap(`${id} is ${state}${error ? `: ${error.message} ${error.hint ?? ''}` : '.'}`.trimEnd()));
       if (state === 'completed' || proof) describeExport(context, made);
       for (const { client, lines } of howTo.slice(1)) context.say(`\n  ${client}:\n${lines.replaceAll(/^/gm, '    ')}`);
+    },
+  },
+  {
+    name: 'export delete',
+    usage: 'EXPORT --yes',
+    summary: 'Delete an export; a folder that was named with --out stays',
+    args: [1, 1],
+    options: { yes: { type: 'boolean' } },
+    async run(context) {
+      const [id = ''] = context.args;
+      const { named, folder, state } = await context.client.call('exports.show', { export: id });
+      confirmed(context, id);
+      context.result(await context.client.call('exports.delete', { export: id }));
+      context.say(`${id} is deleted.${named && state === 'completed' ? ` Its files stay in ${folder}.` : ''}`);
     },
   },
 ];

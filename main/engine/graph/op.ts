@@ -40,6 +40,8 @@ export interface Op<A extends Attrs = Attrs> {
   /** The shape rule. Throws ShapeError on inputs that do not fit. */
   types(inputs: readonly Value[], attrs: A): readonly TensorType[];
   emit(to: Emitter, node: Node<A>): void;
+  /** Bytes that its own nodes hold between them, where that is much. */
+  inner?(node: Node<A>): number;
   /**
    * Cotangents of the inputs for the cotangents `dy` of the outputs (undefined where an output is not used).
    * Undefined where there is none: integer inputs, constants by nature.

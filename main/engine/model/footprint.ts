@@ -5,6 +5,7 @@ import type { Program } from '../graph/emit.ts';
 import type { Device } from '../graph/op.ts';
 import { nodeOf, sizeOf, type Node, type TensorType, type Value } from '../graph/value.ts';
 import type { TrainedShape } from '../layers/block.ts';
+import type { BackwardPiece } from '../segments/compile.ts';
 import { bytesOf, slotBytes } from '../segments/workspace.ts';
 import { lanesWorth, MOST_GRADIENTS } from './lanes.ts';
 import { LENGTH_STEP, roundedLength } from './microbatch.ts';
@@ -29,29 +30,41 @@ export type MemoryKeys = Pick<
   | 'activationCheckpointing'
 > & { readonly precision: Precision };
 
-/** Bytes, by what they are for. */
+/** Bytes, by what they are for, unless said otherwise. */
 export interface Footprint {
-  /** The base's weights in their precision; none where all of them are trained. */
+  readonly base: BaseBytes;
+  readonly trained: TrainedSize;
+  /** Micro-batches at a time: each holds what one lane does, those after the first gradients too. */
+  readonly lanes: number;
+  readonly lane: LaneBytes;
+}
+
+interface BaseBytes {
+  /** The weights in their precision; none where all of them are trained. */
   readonly weights: number;
   /** The same in float32, of which the largest tensor is held besides while it is rounded. */
-  readonly largestWeight: number;
-  readonly exactWeights: number;
-  /** Numbers that are trained; bytes of the largest matrix of them. */
-  readonly trained: number;
-  readonly largestTrained: number;
-  /** Micro-batches at a time: each holds activations of its own, those after the first gradients too. */
-  readonly lanes: number;
-  /** Of one lane: held between forward and backward pass, and by the passes themselves. */
+  readonly exact: number;
+  readonly largest: number;
+}
+
+interface TrainedSize {
+  readonly numbers: number;
+  /** Bytes of the largest matrix. */
+  readonly largest: number;
+}
+
+interface LaneBytes {
+  /** Held between forward and backward pass, and by the passes themselves. */
   readonly activations: number;
-  /** Most that lives between the ops of one pass over a block: going forward, back and answering; and of the head's. */
+  /** Masks and tables that each micro-batch brings. */
+  readonly fed: number;
+  /** Most that lives between the ops of one pass over a block, going forward, back and answering; and of the head's. */
   readonly blockScratch: readonly number[];
   readonly headScratch: readonly number[];
   /** Of the rows that the head takes at a time. */
   readonly logits: number;
-  /** Gradients of what is trained that a pass over a block gives, the largest. */
-  readonly blockGradients: number;
-  /** Masks and tables that each micro-batch brings. */
-  readonly perBatch: number;
+  /** Of what is trained that a pass over a block gives, the largest. */
+  readonly gradients: number;
 }
 
 const FLOAT = 4;
@@ -75,93 +88,129 @@ export interface Where {
 }
 
 export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, where: Where): Footprint {
-  const { device, threads } = where;
+  const sizes = trainedLayout(spec, recipe).entries.map(({ size }) => size);
+  const numbers = sum(sizes);
+  const cut = cutOf(spec, recipe, where, numbers);
+  const programs = programsOf(spec, recipe, where.device, cut);
+  return {
+    base: baseBytes(spec, recipe, programs),
+    trained: { numbers, largest: FLOAT * Math.max(...sizes) },
+    lanes: cut.lanes,
+    lane: laneBytes(spec, recipe, cut, programs),
+  };
+}
+
+/** How a batch is cut into micro-batches, of which each lane has one. */
+interface Cut {
+  readonly lanes: number;
+  /** Rows of a micro-batch, and their length. */
+  readonly batch: number;
+  readonly length: number;
+  /** That the head takes at a time. */
+  readonly headRows: number;
+}
+
+/** @param trained numbers */
+function cutOf(spec: ModelSpec, recipe: MemoryKeys, { device, threads, tokens }: Where, trained: number): Cut {
   const pieces = PIECES[device];
-  const atOnce = where.tokens ?? pieces.tokens;
-  const options: ProgramOptions = { device, precision: recipe.precision };
-  const shape = trainedShape(recipe);
-  const tied = isTied(spec);
-  const outer =
-    shape.kind === 'whole'
-      ? ['head', ...spec.finalVectors.map(({ name }) => name)]
-      : ['head'].filter((name) => savedInputs(spec, recipe.modulesToSave).has(name));
+  const atOnce = tokens ?? pieces.tokens;
   const length = Math.max(LENGTH_STEP, roundedLength(recipe.maxLength));
-  const sizesTrained = trainedLayout(spec, recipe).entries.map(({ size }) => size);
-  const trained = sizesTrained.reduce((a, b) => a + b, 0);
   const total = recipe.batchSize * length;
-  const oneLane = device !== 'cpu' || shape.kind === 'whole' || trained > MOST_GRADIENTS;
+  const oneLane = device !== 'cpu' || recipe.method === 'full' || trained > MOST_GRADIENTS;
   const most = oneLane ? 1 : lanesWorth(spec, threads, total);
   const share = Math.ceil(Math.min(atOnce, most === 1 ? atOnce : total) / most);
   const batch = Math.max(1, Math.min(recipe.batchSize, Math.floor(share / length)));
   const lanes = Math.min(most, Math.ceil(recipe.batchSize / batch));
-  const tokens = batch * length;
-  const headRows = Math.min(pieces.headRows, tokens);
+  return { lanes, batch, length, headRows: Math.min(pieces.headRows, batch * length) };
+}
 
-  const embedding = embedProgram(options, spec, tokens);
-  const heads = [headProgram(options, spec, 'train', headRows, outer), headProgram(options, spec, 'loss', headRows)];
+/** The programs of a step over one micro-batch. */
+interface StepPrograms {
+  readonly embedding: Program;
+  /** Training, and measuring. */
+  readonly heads: readonly Program[];
+  /** Of each layer; those of a kind are the same. */
+  readonly layers: readonly LayerPrograms[];
+}
+
+interface LayerPrograms {
+  readonly piece: BackwardPiece;
+  readonly answer: Pick<Program, 'outputs'>;
+}
+
+function programsOf(spec: ModelSpec, recipe: MemoryKeys, device: Device, cut: Cut): StepPrograms {
+  const { batch, length: time, headRows } = cut;
+  const options: ProgramOptions = { device, precision: recipe.precision };
+  const trained = trainedShape(recipe);
+  const outer =
+    trained.kind === 'whole'
+      ? ['head', ...spec.finalVectors.map(({ name }) => name)]
+      : ['head'].filter((name) => savedInputs(spec, recipe.modulesToSave).has(name));
   const kinds = new Map(
     [...new Set(spec.kinds)].map((kind) => {
-      const own = { kind, batch, time: length, packed: recipe.packing, trained: shape };
-      const piece = trainingPiece(options, spec, own);
-      const { y, ...kept } = Object.fromEntries(piece.forward.outputs);
+      const shape = { kind, batch, time, packed: recipe.packing, trained };
       return [
         kind,
-        {
-          piece,
-          answer: blockProgram(options, spec, own),
-          kept: slotBytes(new Map(Object.entries(kept))),
-          y: bytesOf(y!),
-          fed: fedBytes([piece.forward.inputs, piece.backward.inputs], perBatchInput),
-        },
+        { piece: trainingPiece(options, spec, shape), answer: blockProgram(options, spec, shape) },
       ] as const;
     }),
   );
-  const layers = spec.kinds.map((kind) => kinds.get(kind)!);
-  const largest = (bytes: (kind: (typeof layers)[number]) => number): number => Math.max(...layers.map(bytes));
+  return {
+    embedding: embedProgram(options, spec, batch * time),
+    heads: [headProgram(options, spec, 'train', headRows, outer), headProgram(options, spec, 'loss', headRows)],
+    layers: spec.kinds.map((kind) => kinds.get(kind)!),
+  };
+}
 
-  const hidden = FLOAT * tokens * spec.hidden;
-  const largestKept = largest(({ kept }) => kept);
-  const savedBytes = recipe.activationCheckpointing
-    ? largestKept + hidden
-    : layers.reduce((sum, { kept }, layer) => sum + Math.max(kept, layer < 2 ? hidden : 0), 0);
-  const activations =
-    savedBytes +
-    layers.reduce((sum, { y }) => sum + y, 0) +
-    // The embedding, two gradients of hidden states, that of the head's; rows into the head and their gradient.
-    4 * hidden +
-    2 * FLOAT * headRows * spec.hidden;
-
+function baseBytes(spec: ModelSpec, recipe: MemoryKeys, { embedding, heads, layers }: StepPrograms): BaseBytes {
+  const tied = isTied(spec);
   const isBase = (name: string): boolean => !perBatchInput(name) && !trainedInput(name) && name !== 'dy';
-  const head = fedBytes([...heads.map(({ inputs }) => inputs)], isBase);
+  const blocks = layers.map(({ piece }) => fedBytes([piece.forward.inputs, piece.backward.inputs], isBase));
+  const head = fedBytes(
+    heads.map(({ inputs }) => inputs),
+    isBase,
+  );
   const table = fedBytes([embedding.inputs], (name) => isBase(name) && !(tied && heads[0]!.inputs.has(name)));
   const sameTable = tied && recipe.precision === 'fp32';
-  const weights =
-    layers.reduce((sum, { piece }) => sum + fedBytes([piece.forward.inputs, piece.backward.inputs], isBase), 0) +
-    head +
-    (sameTable ? 0 : table);
   const wanted = wantedBy(spec);
-  const sizes = [...wanted.embedding, ...wanted.final, ...(tied ? [] : [wanted.head]), ...wanted.layers.flat()].map(
-    ({ shape: each }) => FLOAT * sizeOf(each),
+  const exact = [...wanted.embedding, ...wanted.final, ...(tied ? [] : [wanted.head]), ...wanted.layers.flat()].map(
+    ({ shape }) => FLOAT * sizeOf(shape),
   );
   return {
-    weights: shape.kind === 'whole' ? 0 : weights,
-    largestWeight: Math.max(...sizes),
-    exactWeights: sizes.reduce((a, b) => a + b, 0),
-    trained,
-    largestTrained: FLOAT * Math.max(...sizesTrained),
-    lanes,
-    activations,
+    weights: recipe.method === 'full' ? 0 : sum(blocks) + head + (sameTable ? 0 : table),
+    exact: sum(exact),
+    largest: Math.max(...exact),
+  };
+}
+
+function laneBytes(spec: ModelSpec, recipe: MemoryKeys, cut: Cut, { heads, layers }: StepPrograms): LaneBytes {
+  const largest = (bytes: (layer: LayerPrograms) => number): number => Math.max(...layers.map(bytes));
+  const hidden = FLOAT * cut.batch * cut.length * spec.hidden;
+  const kept = ({ piece }: LayerPrograms): number =>
+    slotBytes(new Map([...piece.forward.outputs].filter(([name]) => name !== 'y')));
+  const saved = recipe.activationCheckpointing
+    ? largest(kept) + hidden
+    : sum(layers.map((layer, i) => Math.max(kept(layer), i < 2 ? hidden : 0)));
+  return {
+    activations:
+      saved +
+      sum(layers.map(({ piece }) => bytesOf(piece.forward.outputs.get('y')!))) +
+      // The embedding, two gradients of hidden states, that of the head's; rows into the head and their gradient.
+      4 * hidden +
+      2 * FLOAT * cut.headRows * spec.hidden,
+    fed: largest(({ piece }) => fedBytes([piece.forward.inputs, piece.backward.inputs], perBatchInput)),
     blockScratch: [
       largest(({ piece }) => scratchBytes(piece.forward)),
       largest(({ piece }) => scratchBytes(piece.backward, new Set(piece.saved.values()))),
       largest(({ answer }) => scratchBytes(answer)),
     ],
     headScratch: heads.map((program) => scratchBytes(program)),
-    logits: FLOAT * headRows * spec.vocab,
-    blockGradients: largest(({ piece }) => gradientBytes(piece.backward)),
-    perBatch: largest(({ fed }) => fed),
+    logits: FLOAT * cut.headRows * spec.vocab,
+    gradients: largest(({ piece }) => gradientBytes(piece.backward)),
   };
 }
+
+const sum = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0);
 
 const perBatchInput = (name: string): boolean =>
   ['ids', 'positions', 'labels', 'cos', 'sin'].includes(name) || name.startsWith('mask.') || name.endsWith('.dropout');
@@ -171,7 +220,7 @@ const trainedInput = (name: string): boolean =>
 
 function fedBytes(inputs: readonly ReadonlyMap<string, TensorType>[], counts: (name: string) => boolean): number {
   const all = new Map(inputs.flatMap((each) => [...each]));
-  return [...all].reduce((sum, [name, type]) => sum + (counts(name) ? bytesOf(type) : 0), 0);
+  return sum([...all].map(([name, type]) => (counts(name) ? bytesOf(type) : 0)));
 }
 
 const gradientBytes = ({ outputs }: Pick<Program, 'outputs'>): number =>
@@ -206,7 +255,7 @@ function scratchBytes({ outputs }: Pick<Program, 'outputs'>, given: ReadonlySet<
   for (const node of order) {
     const made = isReshape(node) ? [] : node.outputs.filter(counts);
     for (const v of made) alive += bytesOf(v);
-    most = Math.max(most, alive);
+    most = Math.max(most, alive + (node.op.inner?.(node) ?? 0));
     const done = new Set([...node.inputs.map(held).filter((v) => counts(v) && lastUse.get(v) === node)]);
     for (const v of [...done, ...made.filter((each) => !lastUse.has(each))]) alive -= bytesOf(v);
   }

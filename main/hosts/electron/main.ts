@@ -6,7 +6,7 @@ import { toFettleError } from '../../contract/errors.ts';
 import { defaultHome } from '../../core/home.ts';
 import { createApp, type App } from '../app.ts';
 import { runningHost } from '../attach.ts';
-import { CHILD_ENV } from '../../workers/process-host.ts';
+import { childEnv } from '../../workers/process-host.ts';
 import { SECURITY_HEADERS } from '../policy.ts';
 import { serveWeb, type WebHost } from '../web/server.ts';
 import { connectWindow, fromOurPage, pickOptions } from './ipc.ts';
@@ -60,7 +60,7 @@ async function begin(): Promise<void> {
           utilityProcess.fork(file, [], {
             stdio: ['ignore', 'ignore', 'pipe'],
             serviceName: 'Fettle worker',
-            env: { ...process.env, ...CHILD_ENV },
+            env: childEnv(process.env),
           }),
         ),
         entry: (name) => join(here, 'workers', `${name}.js`),

@@ -1,6 +1,6 @@
 /** @file Products with weights of 8 and 4 bits, rounded beforehand; against 8 bits the rows of activations are rounded as they come. Only on the CPU. */
 import { CONTRIB, ends, plain, step, type Emitter, type Op } from '../op.ts';
-import { nodeOf, ShapeError, type Attrs, type Shape, type Value } from '../value.ts';
+import { nodeOf, ShapeError, sizeOf, type Attrs, type Node, type Shape, type Value } from '../value.ts';
 import { mul } from './elementwise.ts';
 import { rmsNorm } from './model.ts';
 
@@ -177,6 +177,11 @@ function half(to: Emitter, which: 'even' | 'odd', [bits, scale, zero]: readonly 
   return step(to, 'Reshape', [numbers, to.ints([outputs, blocks * bytes])]);
 }
 
+/** Both halves of a weight, which the runtime unpacks before it multiplies with either: the steps as bytes and as float32. */
+function halvesBytes({ inputs: [, bits] }: Node): number {
+  return 2 * sizeOf(bits!.shape) * (1 + Float32Array.BYTES_PER_ELEMENT);
+}
+
 /**
  * x [n, from] times a 4-bit weight: bits uint8 [to, blocks, block / 2], scales and zero points [to * blocks]. The even
  * inputs times one half of the bytes, plus the odd ones times the other. The runtime's own MatMulNBits takes as long for
@@ -185,6 +190,7 @@ function half(to: Emitter, which: 'even' | 'odd', [bits, scale, zero]: readonly 
 const int4ProductOp: Op<Blocks> = {
   name: 'int4Product',
   backward: 'keep',
+  inner: halvesBytes,
   types: (inputs, { block, from }) => {
     const [x, bits] = inputs as [Value, Value];
     const [to, blocks] = bits.shape as [number, number];
@@ -215,6 +221,7 @@ const int4ProductOp: Op<Blocks> = {
 const int4GradientOp: Op<Blocks> = {
   name: 'int4Gradient',
   backward: 'keep',
+  inner: halvesBytes,
   types: (inputs, { from }) => {
     const [dy, bits] = inputs as [Value, Value];
     if (dy.shape[1] !== bits.shape[0])
