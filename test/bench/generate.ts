@@ -7,6 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { argmax } from '../../main/engine/generate/sampler.ts';
 import { loadBase, measureRounding, type BaseModel } from '../../main/engine/index.ts';
 import type { Decoder } from '../../main/engine/types.ts';
 import { writeModelGguf } from '../../main/formats/gguf/export.ts';
@@ -28,12 +29,11 @@ async function fettle(base: BaseModel, rows: number): Promise<number> {
   const batch = base.batchGenerator(rows);
   const alone = base.generator();
   const decoders: Decoder[] = rows === 1 ? [alone] : Array.from({ length: rows }, () => batch.open());
-  const likeliest = (logits: Float32Array): number => logits.reduce((best, x, i) => (x > logits[best]! ? i : best), 0);
   const last: number[] = [];
-  for (const decoder of decoders) last.push(likeliest(await decoder.prefill(ids)));
+  for (const decoder of decoders) last.push(argmax(await decoder.prefill(ids)));
   // One step first: a program is compiled for each number of rows.
   const step = async (decoder: Decoder, i: number): Promise<void> =>
-    void (last[i] = likeliest(await decoder.step(last[i]!)));
+    void (last[i] = argmax(await decoder.step(last[i]!)));
   await Promise.all(decoders.map(step));
   const began = performance.now();
   for (let n = 0; n < tokens; n++) await Promise.all(decoders.map(step));

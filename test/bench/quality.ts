@@ -8,8 +8,9 @@
  *   smollm2  SmolLM2-135M as its file has it, on gsm8k. The file lies on a 4-bit grid (Q4_1), so that int4 costs it nothing:
  *            for fp32 and int8 alone
  * Each result is a line of JSON, and what stands in --out already is not measured again, so that it may be run in parts:
- * --bases LIST (starter,tuned), --precisions LIST (fp32,int8,int4), --seeds LIST (1,2,3), --steps N (200), --batch N (4),
- * --base-steps N (200, of `tuned`), --threads N, --out FILE (results are added to it). A table of all comes last.
+ * --bases LIST (starter,tuned), --precisions LIST (fp32,int8,int4), --seeds LIST (1,2,3), --steps N (200), --batch N (4 rows
+ * a step, in making `tuned` too), --length N (512 tokens a row), --base-steps N (200, of `tuned`), --threads N, --out FILE
+ * (results are added to it). A table of all comes last.
  */
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
@@ -34,11 +35,12 @@ const options = readOptions({
   seeds: '1,2,3',
   steps: 200,
   batch: 4,
+  length: 512,
   'base-steps': 200,
   threads: cpus().length,
   out: '',
 });
-const { threads, steps, batch } = options;
+const { threads, steps, batch, length } = options;
 const seeds = options.seeds.split(',').map(Number);
 const precisions = PRECISIONS.filter((each) => options.precisions.split(',').includes(each));
 
@@ -93,14 +95,15 @@ interface Result {
   readonly seed: number;
   readonly steps: number;
   readonly batch: number;
+  readonly length: number;
   /** Held-out losses in nats: untrained and trained over the base in its precision, and trained over it in fp32. */
   readonly before: number;
   readonly after: number;
   readonly overFp32: number;
   readonly tokensPerSecond: number;
 }
-const keyOf = (of: Pick<Result, 'told' | 'precision' | 'seed' | 'steps' | 'batch'>): string =>
-  [of.told, of.precision, of.seed, of.steps, of.batch].join();
+const keyOf = (of: Pick<Result, 'told' | 'precision' | 'seed' | 'steps' | 'batch' | 'length'>): string =>
+  [of.told, of.precision, of.seed, of.steps, of.batch, of.length].join();
 const results: Result[] =
   options.out && existsSync(options.out)
     ? readFileSync(options.out, 'utf8')
@@ -148,7 +151,7 @@ async function examplesOf(path: string, { pairs, fields }: Base, count: number):
 
 /** SmolLM2 off its grid: all weights trained on rows that no adapter here is trained on or measured by. */
 async function tunedBase(): Promise<string> {
-  const path = join(tmpdir(), `fettle-bench-tuned-${options['base-steps']}`);
+  const path = join(tmpdir(), `fettle-bench-tuned-${options['base-steps']}x${batch}x${length}`);
   if (existsSync(path)) return path;
   const first = gsm8k.rows + gsm8k.heldOut;
   const rows = (await examplesOf(found.starter!, BASES['tuned']!, first + 800)).slice(first);
@@ -157,7 +160,8 @@ async function tunedBase(): Promise<string> {
     method: 'full',
     learningRate: 5e-5,
     maxSteps: options['base-steps'],
-    batchSize: 4,
+    batchSize: batch,
+    maxLength: length,
     evalEvery: 0,
     saveEvery: 0,
     seed: 1,
@@ -181,7 +185,7 @@ for (const name of chosen) {
   const of = BASES[name]!;
   const wanted = precisions.flatMap((precision) =>
     seeds
-      .map((seed) => ({ base: name, told: of.told, precision, seed, steps, batch }))
+      .map((seed) => ({ base: name, told: of.told, precision, seed, steps, batch, length }))
       .filter((each) => !known.has(keyOf(each))),
   );
   if (wanted.length === 0) continue;
@@ -205,7 +209,7 @@ for (const name of chosen) {
         learningRate: of.learningRate,
         maxSteps: steps,
         batchSize: batch,
-        maxLength: 512,
+        maxLength: length,
         evalEvery: 0,
         saveEvery: 0,
         precision,
@@ -231,7 +235,7 @@ for (const name of chosen) {
 console.log(
   `\nHeld-out loss after ${steps} steps, over its own base and over the fp32 base; in % of that of fp32 with the same seed`,
 );
-const these = results.filter((each) => each.steps === steps && each.batch === batch);
+const these = results.filter((each) => each.steps === steps && each.batch === batch && each.length === length);
 for (const told of new Set(these.map((each) => each.told)))
   for (const precision of PRECISIONS) {
     const of = these.filter((each) => each.told === told && each.precision === precision);
