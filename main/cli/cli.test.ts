@@ -52,6 +52,7 @@ describe('the command', () => {
     ['a project that is not there', ['project', 'show', 'none'], 'PROJECT_NOT_FOUND'],
     ['a file that is not there', ['model', 'add', '/no/such/file.gguf'], 'FILE_NOT_FOUND'],
     ['deleting without saying so', ['project', 'delete', 'x'], 'CONFIRM_NEEDED'],
+    ['an export that is not there', ['export', 'delete', 'x', '--yes'], 'INPUT_INVALID'],
     ['a port that is none', ['serve', '--port', '99999'], 'USAGE'],
   ])('says what was wrong: %s', async (_, args, code) => {
     const { code: exit, err } = await fettle(...args);

@@ -1,5 +1,5 @@
 /** @file Exports: a run handed over as files that other programs load, proven before they are called done. The only writer of table export. */
-import { dirname, isAbsolute, join } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { howToRun } from '../contract/clients.ts';
 import { Export, ExportFormat, type Run } from '../contract/entities.ts';
 import { FettleError } from '../contract/errors.ts';
@@ -50,6 +50,8 @@ export function createExports(core: Core, parts: Parts): Exports {
   const one = db.prepare<[string], Row>('SELECT * FROM export WHERE id = ?');
   const all = db.prepare<[string], Row>('SELECT * FROM export WHERE project = ? ORDER BY created_at DESC, id DESC');
 
+  /** One that took a folder's name when an older one's had been moved away. */
+  const shared = db.prepare<[string, string], Row>('SELECT * FROM export WHERE folder = ? AND id <> ?');
   const unfinished = db.prepare<[], Row>('SELECT * FROM export WHERE result IS NULL');
 
   // As with runs, a number is never given twice: an export's folder may outlive its row.
@@ -116,14 +118,16 @@ export function createExports(core: Core, parts: Parts): Exports {
       );
     const number = nextNumber.get({ prefix: `${run.project}-export-`, project: run.project })?.n ?? 1;
     const id = `${run.project}-export-${number}`;
-    const folder =
-      input.out ??
-      join(
-        ownFolder(run.project),
-        `${run.id}-${checkpoint.name}-${input.format}${types.length === 1 ? '' : `-${dtype}`}-${number}`,
-      );
-    if (!isAbsolute(folder))
-      throw new FettleError('INPUT_INVALID', `${folder} is not a whole path.`, 'Give the folder by its whole path.');
+    const given = input.out;
+    if (given !== undefined && !isAbsolute(given))
+      throw new FettleError('INPUT_INVALID', `${given} is not a whole path.`, 'Give the folder by its whole path.');
+    const folder = resolve(
+      given ??
+        join(
+          ownFolder(run.project),
+          `${run.id}-${checkpoint.name}-${input.format}${types.length === 1 ? '' : `-${dtype}`}-${number}`,
+        ),
+    );
     checkPlace(folder);
     db.prepare(
       'INSERT INTO export (id, project, run, checkpoint, format, dtype, alone, with_base, folder, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
@@ -229,14 +233,18 @@ export function createExports(core: Core, parts: Parts): Exports {
 
   async function remove(id: string): Promise<{ ok: true }> {
     const { project, folder, named, state } = view(row(id));
-    if (isActive(state) || state === 'paused')
+    const job = core.jobs.of('export', id);
+    if (isActive(state))
       throw new FettleError(
         'EXPORT_IN_USE',
         'This export is being made.',
         'Cancel it, or wait for its end, then delete it.',
       );
     // The files first: what cannot be deleted is still on the list to be tried again.
-    if (!named && state === 'completed') await removeFolder(folder);
+    if (job) await clearInterrupted(folder, job.id);
+    // Its host may have ended just after the folder got its name.
+    const written = state === 'completed' || state === 'interrupted';
+    if (written && !named && !shared.get(folder, id)) await removeFolder(folder);
     db.prepare('DELETE FROM export WHERE id = ?').run(id);
     core.events.changed('export', id, project);
     core.events.changed('project', project, project);

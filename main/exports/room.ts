@@ -27,12 +27,12 @@ function checkUntaken(folder: string): void {
 export function checkPlace(folder: string): void {
   checkUntaken(folder);
   const above = nearestAbove(folder);
-  if (!statSync(above).isDirectory()) throw unwritable(above);
   try {
     accessSync(above, constants.W_OK | constants.X_OK);
   } catch (error) {
     throw unwritable(above, error);
   }
+  if (!statSync(above).isDirectory()) throw unwritable(above);
 }
 
 /** The nearest folder above that is there. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Log, WorkerHandle } from '../core/context.ts';
-import { createProcessHost, type ProcessHost } from './process-host.ts';
+import { childEnv, createProcessHost, type ProcessHost } from './process-host.ts';
 
 const silent: Log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const fixture = join(import.meta.dirname, '../../test/fixtures/workers/child.ts');
@@ -78,5 +78,21 @@ describe('a child process', () => {
     child.disconnect();
     await new Promise((resolve) => child.once('exit', resolve));
     expect(gone(child.pid!)).toBe(true);
+  });
+});
+
+describe('the environment of a child', () => {
+  it('says how memory is given, and leaves what a person has tuned besides', () => {
+    const own = { HOME: '/home/x', GLIBC_TUNABLES: 'glibc.cpu.x86_ibt=off:glibc.malloc.tcache_count=7' };
+    const { GLIBC_TUNABLES: tunables = '', ...rest } = childEnv(own);
+    // The last one of a name counts.
+    expect(tunables.split(':')).toEqual([
+      'glibc.cpu.x86_ibt=off',
+      'glibc.malloc.tcache_count=7',
+      'glibc.malloc.tcache_count=0',
+      'glibc.malloc.mxfast=0',
+    ]);
+    expect(rest).toMatchObject({ HOME: '/home/x', MALLOC_ARENA_MAX: '1' });
+    expect(childEnv(childEnv(own))).toEqual(childEnv(own));
   });
 });

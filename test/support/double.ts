@@ -82,7 +82,9 @@ const MEANING: Readonly<Record<string, (to: Emitter, node: Node) => void>> = {
     to.node('Div', [apply('Sub', highest, lowest), to.scalar(255)], [s!]);
     const zero = apply('Round', apply('Div', apply('Neg', lowest), s!));
     to.node('Cast', [zero], [z!], { to: UINT8 });
-    to.node('Cast', [apply('Add', apply('Round', apply('Div', x!, s!)), zero)], [q!], { to: UINT8 });
+    const steps = apply('Add', apply('Round', apply('Div', x!, s!)), zero);
+    const within = apply('Max', apply('Min', steps, to.scalar(255)), to.scalar(0));
+    to.node('Cast', [within], [q!], { to: UINT8 });
   },
   int8RowProduct(to, node) {
     const { apply, cast, ends } = plainly(to, node);

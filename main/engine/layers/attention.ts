@@ -60,9 +60,9 @@ export function positioned(scope: Scope, s: AttentionShape, q: Value, k: Value, 
   const byHead = (x: Value): Value => transpose(reshape(x, [batch, time, kvHeads, d]), [0, 2, 1, 3]);
   const turned = (x: Value, n: number): Value => turn(scope, s, x, n);
   return [
-    keep(transpose(reshape(turned(q, heads), [batch, time, kvHeads, heads / kvHeads, d]), [0, 2, 3, 1, 4])),
-    keep(byHead(turned(k, kvHeads))),
-    keep(byHead(v)),
+    transpose(reshape(turned(q, heads), [batch, time, kvHeads, heads / kvHeads, d]), [0, 2, 3, 1, 4]),
+    byHead(turned(k, kvHeads)),
+    byHead(v),
   ];
 }
 
@@ -100,6 +100,7 @@ export function trainingAttention(s: TrainingAttention): (scope: Scope, q: Value
 
   return (scope, q0, k0, v0) => {
     const [q, k, v] = positioned(scope, s, q0, k0, v0);
+    [q, k, v].forEach(keep);
     const parts = split(q, sizes, 3).map((part, i) => {
       const [start, end] = blocks[i]!;
       const from = firstKey(start, s.window);

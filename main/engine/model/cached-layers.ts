@@ -10,8 +10,8 @@ import { decodeSegment } from './segments.ts';
 export const CACHE_STEP = 128;
 
 /**
- * Layers of one kind that a program runs at a time: between two runs the threads fall asleep and hundreds of tensors
- * are handed over, which costs a token as much as a layer's product.
+ * Layers of one kind that a program runs at a time for one token: between two runs the threads fall asleep and hundreds of
+ * tensors are handed over, which costs a token as much as a layer's product. Many tokens are worth a run for each layer.
  */
 const LAYERS_AT_ONCE = 6;
 
@@ -23,7 +23,7 @@ interface CachedRun {
   readonly shape: { readonly batch: number; readonly time: number; readonly past: number };
   /** Positions, tables and, where there is a past, its mask. */
   readonly shared: (kind: LayerKind) => Promise<Tensors>;
-  /** The past of each layer; empty where there is none. */
+  /** Of each layer; not looked at where `past` is 0. */
   readonly cache: readonly LayerCache[];
   /** [batch * time, hidden] */
   readonly x: Tensor;
@@ -36,7 +36,7 @@ export async function runCachedLayers(run: CachedRun): Promise<{ readonly y: Ten
   const shared = await byLayer(spec, run.shared);
   const made: LayerCache[] = [];
   let y = run.x;
-  for (const [index, { start, count }] of groupsOf(spec.kinds).entries()) {
+  for (const [index, { start, count }] of groupsOf(spec.kinds, shape.time === 1 ? LAYERS_AT_ONCE : 1).entries()) {
     const kind = spec.kinds[start]!;
     const segment = await decodeSegment(network.cache, spec, { ...shape, kind, count, trained: trained?.shape });
     const fed: Record<string, Tensor> = { ...shared[start]!, '0.x': y };
@@ -54,16 +54,22 @@ export async function runCachedLayers(run: CachedRun): Promise<{ readonly y: Ten
   return { y, made };
 }
 
-/** Layers that follow each other and are of one kind, at most LAYERS_AT_ONCE of them. */
-function groupsOf(kinds: readonly LayerKind[]): { start: number; count: number }[] {
+/** Layers that follow each other and are of one kind, `most` of them at a time, or about as many where the last would be fewer. */
+function groupsOf(kinds: readonly LayerKind[], most: number): { start: number; count: number }[] {
   const groups: { start: number; count: number }[] = [];
-  kinds.forEach((kind, layer) => {
-    const last = groups.at(-1);
-    if (last && last.count < LAYERS_AT_ONCE && kinds[last.start] === kind) last.count++;
-    else groups.push({ start: layer, count: 1 });
-  });
+  for (let start = 0; start < kinds.length;) {
+    const end = kinds.findIndex((kind, layer) => layer > start && kind !== kinds[start]);
+    const alike = (end < 0 ? kinds.length : end) - start;
+    const size = most === 1 ? 1 : evenSize(alike, most);
+    for (let at = 0; at < alike; at += size) groups.push({ start: start + at, count: Math.min(size, alike - at) });
+    start += alike;
+  }
   return groups;
 }
+
+/** Near `most` the size that divides `count`, so that one program serves all; `most` where none does. */
+const evenSize = (count: number, most: number): number =>
+  [0, 1, -1, 2, -2].map((off) => most + off).find((size) => count % size === 0) ?? most;
 
 /** Keys and values of a layer, [rows, kvHeads, capacity, headDim]. */
 export interface LayerCache {

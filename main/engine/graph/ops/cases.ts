@@ -87,6 +87,14 @@ export const CASES: Readonly<Record<string, Case>> = {
   gelu: { ops: ['gelu'], inputs: A, build: (_, { a }) => gelu(a!) },
   reshape: { ops: ['reshape'], inputs: A, build: (_, { a }) => mul(reshape(a!, [2, 6]), reshape(a!, [2, 6])) },
   transpose: { ops: ['transpose'], inputs: { a: [2, 3, 4] }, build: (_, { a }) => transpose(a!, [2, 0, 1]) },
+  'a transpose that moves nothing, and shapes that are passed over': {
+    ops: ['reshape'],
+    inputs: { a: [2, 3, 4] },
+    build(_, { a }) {
+      const turned = transpose(reshape(a!, [2, 1, 12]), [1, 0, 2]);
+      return mul(reshape(turned, [4, 6]), reshape(turned, [4, 6]));
+    },
+  },
   concat: { ops: ['concat'], inputs: { a: [2, 3], b: [2, 4] }, build: (_, { a, b }) => concat([a!, b!, a!], 1) },
   'split, of which only one part is used': {
     ops: ['split'],

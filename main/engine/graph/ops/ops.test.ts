@@ -7,13 +7,13 @@ import { Tensor } from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { inDouble, runDouble } from '../../../../test/support/double.ts';
 import { relativeError } from '../../../../test/support/numbers.ts';
-import { gradient } from '../../autodiff/gradient.ts';
+import { gradient, keep, withVjp } from '../../autodiff/gradient.ts';
 import { Random } from '../../random.ts';
 import { Session, tensor, type Tensors } from '../../segments/session.ts';
 import { emit } from '../emit.ts';
 import { nodeOf, Scope, sizeOf, type Node, type TensorType, type Value } from '../value.ts';
 import { CASES } from './cases.ts';
-import { OPS } from './index.ts';
+import { OPS, reshape, transpose } from './index.ts';
 
 /** Of a central difference in float64: its own error is the square of this. */
 const EPSILON = 1e-4;
@@ -60,6 +60,17 @@ describe('the op table', () => {
   it('has a case for every op', () => {
     const covered = new Set(Object.values(CASES).flatMap(({ ops }) => ops));
     expect(OPS.map(({ name }) => name).filter((name) => !covered.has(name))).toEqual([]);
+  });
+
+  it('passes over a shape that nobody looks at, and no other', () => {
+    const scope = new Scope();
+    const x = scope.input('x', [2, 6]);
+    const madeOf = (v: Value): Value => nodeOf(v)!.inputs[0]!;
+    expect(madeOf(reshape(reshape(x, [3, 4]), [12]))).toBe(x);
+    expect(reshape(transpose(reshape(x, [2, 1, 6]), [1, 0, 2]), [2, 6])).toBe(x);
+    const kept = keep(reshape(x, [4, 3]));
+    const own = withVjp(reshape(x, [6, 2]), [x], (dy) => [reshape(dy, [2, 6])]);
+    for (const seen of [kept, own]) expect(madeOf(reshape(seen, [12]))).toBe(seen);
   });
 
   it('has its shapes from a runtime that refuses others', async () => {

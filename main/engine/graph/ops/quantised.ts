@@ -103,8 +103,9 @@ const int8RowProductOp: Op<None> = {
 };
 
 /**
- * x [n, k] times int8 weights [k, m] with a scale a column [m], the rows of x rounded to 8 bits: [n, m].
- * @param kind 'shares': no number of x is below zero.
+ * x [n, k] times int8 weights [k, m] with a scale a column [m], the rows of x rounded to 8 bits: [n, m]. A row alone is
+ * rounded by its range, which may be a little finer than by its largest magnitude.
+ * @param kind of several rows, 'shares': no number of x is below zero.
  */
 export function int8Product(x: Value, weight: Value, scale: Value, kind: 'signed' | 'shares'): Value {
   if (x.shape[0] === 1) {
@@ -164,7 +165,9 @@ interface Blocks extends Attrs {
 
 /**
  * The numbers of one half of a 4-bit weight's bytes, [outputs, bytes of an output]: the even inputs, or the odd ones.
- * Whole runs of bytes are unpacked as they lie, so that nothing as large as the weight is put into another order.
+ * Whole runs of bytes are unpacked as they lie, so that nothing as large as the weight is put into another order. They are
+ * written before the small side is: of what a product needs the runtime computes first what was written last, and would
+ * unpack all weights of a program before it multiplies with one.
  */
 function half(to: Emitter, which: 'even' | 'odd', [bits, scale, zero]: readonly string[], shape: Shape): string {
   const [outputs, blocks, bytes] = shape as [number, number, number];
@@ -177,10 +180,8 @@ function half(to: Emitter, which: 'even' | 'odd', [bits, scale, zero]: readonly 
   return step(to, 'Reshape', [numbers, to.ints([outputs, blocks * bytes])]);
 }
 
-/** Both halves of a weight, which the runtime unpacks before it multiplies with either: the steps as bytes and as float32. */
-function halvesBytes({ inputs: [, bits] }: Node): number {
-  return 2 * sizeOf(bits!.shape) * (1 + Float32Array.BYTES_PER_ELEMENT);
-}
+/** A half of a weight while it is multiplied with: the steps as bytes, and as float32. */
+const halfBytes = ({ inputs: [, bits] }: Node): number => sizeOf(bits!.shape) * (1 + Float32Array.BYTES_PER_ELEMENT);
 
 /**
  * x [n, from] times a 4-bit weight: bits uint8 [to, blocks, block / 2], scales and zero points [to * blocks]. The even
@@ -190,7 +191,7 @@ function halvesBytes({ inputs: [, bits] }: Node): number {
 const int4ProductOp: Op<Blocks> = {
   name: 'int4Product',
   backward: 'keep',
-  inner: halvesBytes,
+  inner: halfBytes,
   types: (inputs, { block, from }) => {
     const [x, bits] = inputs as [Value, Value];
     const [to, blocks] = bits.shape as [number, number];
@@ -205,14 +206,15 @@ const int4ProductOp: Op<Blocks> = {
     const bytes = shape[1]! * shape[2]!;
     const missing = shape[1]! * block - from;
     const whole = missing === 0 ? x! : step(to, 'Pad', [x!, to.ints([0, 0, 0, missing])]);
+    const halves = { even: half(to, 'even', packed, shape), odd: half(to, 'odd', packed, shape) };
     const pairs = step(to, 'Reshape', [whole, to.ints([rows * bytes, 2])]);
     const turned = step(to, 'Transpose', [pairs], { perm: [1, 0] });
     const [evenRow, oddRow] = [to.fresh(), to.fresh()];
     to.node('Split', [turned, to.ints([1, 1])], [evenRow, oddRow], { axis: 0 });
     const even = step(to, 'Reshape', [evenRow, to.ints([rows, bytes])]);
     const odd = step(to, 'Reshape', [oddRow, to.ints([rows, bytes])]);
-    const product = step(to, 'Gemm', [even, half(to, 'even', packed, shape)], { transB: 1 });
-    to.node('Gemm', [odd, half(to, 'odd', packed, shape), product], [y!], { transB: 1 });
+    const product = step(to, 'Gemm', [even, halves.even], { transB: 1 });
+    to.node('Gemm', [odd, halves.odd, product], [y!], { transB: 1 });
   },
   vjp: () => [undefined, undefined, undefined, undefined],
 };
@@ -221,7 +223,7 @@ const int4ProductOp: Op<Blocks> = {
 const int4GradientOp: Op<Blocks> = {
   name: 'int4Gradient',
   backward: 'keep',
-  inner: halvesBytes,
+  inner: halfBytes,
   types: (inputs, { from }) => {
     const [dy, bits] = inputs as [Value, Value];
     if (dy.shape[1] !== bits.shape[0])
@@ -232,8 +234,10 @@ const int4GradientOp: Op<Blocks> = {
     const [[dy, ...packed], [dx]] = ends(to, node);
     const { block, from } = node.attrs;
     const [rows, shape] = [node.inputs[0]!.shape[0]!, node.inputs[1]!.shape];
-    const columns = (['even', 'odd'] as const).map((which) => {
-      const product = step(to, 'Gemm', [dy!, half(to, which, packed, shape)]);
+    const halves = (['even', 'odd'] as const).map((which) => half(to, which, packed, shape));
+    const given = step(to, 'Reshape', [dy!, to.ints([rows, shape[0]!])]);
+    const columns = halves.map((each) => {
+      const product = step(to, 'Gemm', [given, each]);
       return step(to, 'Reshape', [product, to.ints([rows * shape[1]! * shape[2]!, 1])]);
     });
     const pairs = step(to, 'Concat', columns, { axis: 1 });
