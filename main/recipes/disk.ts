@@ -2,6 +2,7 @@
 import type { Recipe } from '../contract/recipe.ts';
 import { checkpointTensorBytes } from '../engine/train/checkpoint.ts';
 import { emptyCalibration } from '../engine/quantise/calibration.ts';
+import { OBSERVED_ROWS, OBSERVED_TOKENS } from '../engine/quantise/observe.ts';
 import { trainedOf, type ModelSize } from './memory.ts';
 
 /** State, manifest and adapter_config.json of a checkpoint, at most. */
@@ -20,8 +21,14 @@ export function mostSaves({ saveEvery, evalEvery }: Recipe, steps: number): numb
 /** Bytes of a checkpoint's tensors. */
 export function tensorBytes(model: ModelSize, recipe: Recipe): number {
   const { precision } = recipe;
-  const measured = precision === 'int8' ? emptyCalibration(model.spec) : { peaks: new Map(), rows: [] };
-  const rounding = precision === 'int8' || precision === 'int4' ? { ...measured, largest: 127 } : undefined;
+  const rounding =
+    precision === 'int8' || precision === 'int4'
+      ? {
+          rows: Array.from({ length: OBSERVED_ROWS }, () => new Int32Array(OBSERVED_TOKENS)),
+          peaks: precision === 'int8' ? emptyCalibration(model.spec) : new Map<string, Float32Array>(),
+          largest: 127,
+        }
+      : undefined;
   return checkpointTensorBytes(trainedOf(model, recipe), rounding);
 }
 

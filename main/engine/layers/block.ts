@@ -1,7 +1,7 @@
 /** @file What an architecture writes a block's forward pass with: its weights, projections with their adapters, attention. */
 import type { Precision } from '../../contract/recipe.ts';
 import { keep, withVjp } from '../autodiff/gradient.ts';
-import { add, columnPeaks, gemm, mul, reshape, rsqrt, split, sumLast } from '../graph/ops/index.ts';
+import { add, gemm, mul, reshape, rsqrt, split, sumLast } from '../graph/ops/index.ts';
 import type { Scope, Value } from '../graph/value.ts';
 import type { ModelSpec, Projection, Vectors } from '../architectures/spec.ts';
 import { frozenInput, type FrozenInput } from './frozen.ts';
@@ -53,8 +53,8 @@ export class BlockBuilder implements Vectors {
   readonly scope: Scope;
   /** Inputs that are trained, in the order they were met. */
   readonly trained: Value[] = [];
-  /** The largest magnitudes of each projection's input, [from], for calibration. */
-  readonly peaks = new Map<string, Value>();
+  /** What each projection multiplies, [rows, from]. */
+  readonly multiplied = new Map<string, Value>();
   readonly #spec: ModelSpec;
   readonly #shape: TrainedShape | undefined;
   readonly #attention: Attention;
@@ -108,7 +108,7 @@ export class BlockBuilder implements Vectors {
    * products of their own, since what they give fits the cache where all side by side would not; their A matrices are one.
    */
   #linear(p: Projection, x: Value, residual: Value | undefined): Value[] {
-    this.peaks.set(p.name, columnPeaks(x));
+    this.multiplied.set(p.name, x);
     const shape = this.#shape;
     const input = frozenInput(this.#precision, p.name, x, (name, size) => this.#weight(name, size));
     const starts = p.parts.map(({ module, to }) => {

@@ -4,6 +4,7 @@ import { add, mul, rows } from '../graph/ops/index.ts';
 import type { Scope, Value } from '../graph/value.ts';
 import { isTied, type ModelSpec } from '../architectures/spec.ts';
 import { frozenCentre, frozenRows } from './frozen.ts';
+import { smoothNames } from '../quantise/int8.ts';
 import { HEAD } from './head.ts';
 
 /**
@@ -12,12 +13,13 @@ import { HEAD } from './head.ts';
  */
 export function embed(scope: Scope, spec: ModelSpec, ids: Value, precision: Precision = 'fp32'): Value {
   const shape = [spec.vocab, spec.hidden] as const;
-  const table = isTied(spec) ? HEAD : 'embedding';
-  // In int4 the table is kept in 8 bits, which a tied head has already.
-  const plain =
-    precision === 'int4'
-      ? add(frozenRows('int8', table, ids, shape), frozenCentre(scope, table, spec.hidden))
-      : rows(scope.input('embedding', shape), ids);
+  // In int4 the table is kept in 8 bits, which a tied head has already, scaled as its input wants it.
+  const inEight = (): Value => {
+    const table = isTied(spec) ? HEAD : 'embedding';
+    const found = add(frozenRows('int8', table, ids, shape), frozenCentre(scope, table, spec.hidden));
+    return isTied(spec) ? mul(found, scope.input(smoothNames(HEAD).smooth, [spec.hidden])) : found;
+  };
+  const plain = precision === 'int4' ? inEight() : rows(scope.input('embedding', shape), ids);
   const x = spec.embeddingScale === 1 ? plain : mul(plain, scope.scalar(spec.embeddingScale));
   if (spec.names.positions === undefined) return x;
   const places = scope.input('embedding.positions', [spec.maxPositions, spec.hidden]);

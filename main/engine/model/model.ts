@@ -11,9 +11,10 @@ import type { Traffic } from '../segments/device-memory.ts';
 import { SessionCache } from '../segments/session.ts';
 import type { Batch, Decoder, Example } from '../types.ts';
 import { BatchDecoder } from './batch-decoder.ts';
-import { calibrate, calibrationRows } from '../quantise/calibration.ts';
+import { calibrate } from '../quantise/calibration.ts';
 import { freezer, type Rounding } from '../quantise/freeze.ts';
 import { saturates } from '../quantise/kernels.ts';
+import { observedRows } from '../quantise/observe.ts';
 import { Prepared } from '../quantise/prepared.ts';
 import { CachedDecoder } from './decoder.ts';
 import { Lanes } from './lanes.ts';
@@ -72,18 +73,25 @@ async function openNetwork(config: HfConfig, weights: WeightSource, options: Loa
   const { threads, precision = 'fp32', rounding, prepared, lanes } = options;
   const spec = readSpec(config);
   const cache = new SessionCache({ device: 'cpu', threads, precision }, new Set(spec.kinds).size);
-  const read = (): Promise<BaseWeights> => readWeights(spec, weights, freezer(spec, precision, rounding), lanes !== 1);
+  const make = async (tell?: (done: string) => void): Promise<BaseWeights> => {
+    const freeze = freezer(spec, precision, rounding, threads, tell);
+    try {
+      return await readWeights(spec, weights, freeze, lanes !== 1);
+    } finally {
+      await freeze.release();
+    }
+  };
   const held = {
     weights: await (prepared && rounding && precision !== 'fp32'
-      ? prepared.weights(precision, rounding, read)
-      : read()),
+      ? prepared.weights(precision, rounding, threads, make)
+      : make()),
   };
   return new Network(spec, held, cache);
 }
 
 /**
- * What a base needs to be kept in fewer bits. For int8 the model is opened in float32, reads some of `examples`, and goes
- * again. Throws what `loadBase` does.
+ * What a base needs to be kept in fewer bits: some rows of `examples` to look at, and for int8 what was seen of them by the
+ * model in float32, which is opened for it and goes again. Throws what `loadBase` does.
  */
 export async function measureRounding(
   config: HfConfig,
@@ -92,8 +100,8 @@ export async function measureRounding(
   examples: readonly Example[],
 ): Promise<Rounding> {
   const largest = async (): Promise<number> => ((await saturates({ threads })) ? 63 : 127);
-  if (precision === 'int4') return { rows: [], peaks: new Map(), largest: await largest() };
-  const rows = calibrationRows(examples);
+  const rows = observedRows(examples);
+  if (precision === 'int4') return { rows, peaks: new Map(), largest: await largest() };
   return prepared.rounding(rows, threads, async () => {
     const network = await openNetwork(config, weights, { threads, lanes: 1 });
     try {

@@ -2,7 +2,7 @@
 import type { LayerKind, ModelSpec } from '../architectures/spec.ts';
 import { gradient } from '../autodiff/gradient.ts';
 import { emit, program, write, type Program, type Written } from '../graph/emit.ts';
-import { accumulate, mul, reduceSum } from '../graph/ops/index.ts';
+import { accumulate, columnPeaks, gemm, mul, reduceSum, split } from '../graph/ops/index.ts';
 import { Scope, type TensorType, type Value } from '../graph/value.ts';
 import {
   cachedAttention,
@@ -14,6 +14,7 @@ import {
 import { BlockBuilder, type TrainedShape } from '../layers/block.ts';
 import { embed } from '../layers/embedding.ts';
 import { crossEntropy, headPeaks, logits } from '../layers/head.ts';
+import { groupSizes } from '../quantise/gptq.ts';
 import { PIECES } from './pieces.ts';
 import { compileWithBackward, type BackwardPiece } from '../segments/compile.ts';
 import { Session, type RuntimeOptions, type SessionCache } from '../segments/session.ts';
@@ -103,19 +104,40 @@ export function blockProgram(options: ProgramOptions, spec: ModelSpec, shape: Bl
   return emit(new Map([['y', block(options, spec, shape).y]]), options.device);
 }
 
-/** `y`, and the peaks of each projection's input as `peaks.NAME`. */
+/**
+ * What is looked at of each projection's input x [rows, from]: 'peaks', the largest magnitudes of its columns [from];
+ * 'moments', the products x' x [size, size] of each group of columns that `groupSizes` gives, one after the other.
+ */
+export type Observed = 'peaks' | 'moments';
+
+/** `y`, and what is seen of each projection's input, as outputs that `seen` names by projection. */
 export function observingSegment(
   cache: SessionCache,
   spec: ModelSpec,
   shape: BlockShape,
-): Promise<{ forward: Session }> {
-  return cache.get(`observe ${shapeKey(shape)}`, async () => {
+  what: Observed,
+): Promise<{ forward: Session; seen: ReadonlyMap<string, readonly string[]> }> {
+  return cache.get(`observe ${what} ${shapeKey(shape)}`, async () => {
     const { builder, y } = block(cache.options, spec, shape);
     const outputs = new Map([['y', y]]);
-    for (const [name, peaks] of builder.peaks) outputs.set(`peaks.${name}`, peaks);
-    return { forward: await Session.create(emit(outputs, cache.options.device), cache.options) };
+    const seen = new Map<string, string[]>();
+    for (const [projection, x] of builder.multiplied) {
+      const found = what === 'peaks' ? [columnPeaks(x)] : moments(x);
+      seen.set(
+        projection,
+        found.map((value, i) => {
+          const name = `${what}.${projection}.${i}`;
+          outputs.set(name, value);
+          return name;
+        }),
+      );
+    }
+    return { forward: await Session.create(emit(outputs, cache.options.device), cache.options), seen };
   });
 }
+
+const moments = (x: Value): Value[] =>
+  split(x, groupSizes(x.shape[1]!), 1).map((columns) => gemm(columns, columns, { transA: true }));
 
 /** `y` and what is saved for `x`; then `d.x` and the adapter's gradients for `dy`. */
 export function trainingSegment(

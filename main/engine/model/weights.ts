@@ -27,13 +27,21 @@ export interface LinearWeight {
   readonly tensor: Tensor;
 }
 
+/** The linear layers of a block, by the projection whose input they share. */
+export type Linears = ReadonlyMap<string, readonly LinearWeight[]>;
+
 /** Gives weights in the precision of the base, as the tensors that their segments take. */
 export interface Freeze {
-  /** The linear layers of a projection, which share its input. */
-  linear(layer: number, projection: string, weights: readonly LinearWeight[]): Tensors;
-  head(weight: Tensor): Tensors;
-  /** @param head what was made of the head where that is the same weight. */
-  embedding(weight: Tensor, head: Tensors | undefined): Tensors;
+  /** What goes through the blocks decides how the head is rounded, so that it comes last: there is a `begin`. */
+  readonly headLast: boolean;
+  /** Before anything is rounded. @param embedding as `outer` is given it. */
+  begin(embedding: Tensors): Promise<void>;
+  /** @param own what is kept as it is: norms, biases. */
+  block(layer: number, own: Tensors, linears: Linears): Promise<Tensors>;
+  /** @param embedding the table as `embedding`, which a tied head is, and what else is looked up. @param final the final norm's vectors. */
+  outer(embedding: Tensors, head: Tensor, final: Tensors): Promise<Pick<BaseWeights, 'embedding' | 'head'>>;
+  /** Gives up what was held for it. */
+  release(): Promise<void>;
 }
 
 export interface Wanted {
@@ -66,37 +74,35 @@ export async function readWeights(
     for (const w of wanted) tensors[w.name] = await read(w, source);
     return tensors;
   };
-  const { embedding: table, ...positions } = await record(embedding);
-  const tied = isTied(spec);
-  const last = tied ? table! : await read(head, source);
-  const heads = freeze.head(last);
-  const first = freeze.embedding(table!, tied ? heads : undefined);
-  const outer = placer(share);
-  const shared = { embedding: outer({ ...first, ...positions }), head: outer(heads) };
-  giveBack([last, table!], { ...shared.embedding, ...shared.head });
-  return {
-    embedding: shared.embedding,
-    final: placer(share)(await record(final)),
-    head: shared.head,
-    layers: await sequentially(layers, async (wanted, layer) => {
-      const tensors: Record<string, Tensor> = {};
-      const linears = new Map<string, LinearWeight[]>();
-      for (const w of wanted) {
-        const found = await read(w, source);
-        if (w.projection === undefined) tensors[w.name] = found;
-        else linears.set(w.projection, [...(linears.get(w.projection) ?? []), { name: w.name, tensor: found }]);
-      }
-      for (const [projection, weights] of linears) {
-        Object.assign(tensors, freeze.linear(layer, projection, weights));
-      }
-      const own = placer(share)(tensors);
-      giveBack(
-        [...linears.values()].flat().map(({ tensor }) => tensor),
-        own,
-      );
-      return own;
-    }),
+  const first = await record(embedding);
+  const norm = placer(share)(await record(final));
+  const outer = async (): Promise<Pick<BaseWeights, 'embedding' | 'head'>> => {
+    const table = first['embedding']!;
+    const last = isTied(spec) ? table : await read(head, source);
+    const frozen = await freeze.outer(first, last, norm);
+    const place = placer(share);
+    const placed = { embedding: place(frozen.embedding), head: place(frozen.head) };
+    giveBack([last, table], { ...placed.embedding, ...placed.head });
+    return placed;
   };
+  await freeze.begin(first);
+  const early = freeze.headLast ? undefined : await outer();
+  const blocks = await sequentially(layers, async (wanted, layer) => {
+    const own: Record<string, Tensor> = {};
+    const linears = new Map<string, LinearWeight[]>();
+    for (const w of wanted) {
+      const found = await read(w, source);
+      if (w.projection === undefined) own[w.name] = found;
+      else linears.set(w.projection, [...(linears.get(w.projection) ?? []), { name: w.name, tensor: found }]);
+    }
+    const placed = placer(share)(await freeze.block(layer, own, linears));
+    giveBack(
+      [...linears.values()].flat().map(({ tensor }) => tensor),
+      placed,
+    );
+    return placed;
+  });
+  return { ...(early ?? (await outer())), final: norm, layers: blocks };
 }
 
 /** Puts tensors into memory of their own, one that comes twice once, and gives back where they were. */

@@ -27,7 +27,7 @@ import type { Rounding } from './freeze.ts';
 import { readRounding, roundingTensors } from './stored.ts';
 
 /** Raised with every change of how weights are rounded or files laid out (prepared.test.ts holds the rounding to it). */
-export const PREPARED_VERSION = 1;
+export const PREPARED_VERSION = 2;
 
 const LIMITS = {
   /** Of all models of a home; what was not used for longest goes first. */
@@ -71,9 +71,7 @@ export class Prepared {
 
   /** @param rows that are looked at. */
   rounding(rows: readonly Int32Array[], threads: number, make: () => Promise<Rounding>): Promise<Rounding> {
-    // Measured with float32 products, whose last bits may differ by processor and threads.
-    const machine = [cpus()[0]?.model ?? process.arch, threads, runtimeVersion()];
-    return this.#get('rounding', [machine, rows.map((ids) => [...ids])], {
+    return this.#get('rounding', [measuredBy(threads), rows.map((ids) => [...ids])], {
       stage: 'Measuring what int8 must know of this model',
       make,
       write: (rounding) => stored(roundingTensors(rounding) as Stored[]),
@@ -86,15 +84,21 @@ export class Prepared {
     });
   }
 
-  /** @param rounding what the weights are rounded by. @param make gives them in memory that threads share. */
-  weights(precision: Precision, rounding: Rounding, make: () => Promise<BaseWeights>): Promise<BaseWeights> {
-    const { rows: _, ...by } = rounding;
-    const tensors = roundingTensors({ ...by, rows: [] }) as Stored[];
+  /** @param rounding what the weights are rounded by. @param make gives them in memory that threads share, and tells how far it is. */
+  weights(
+    precision: Precision,
+    rounding: Rounding,
+    threads: number,
+    make: (tell: (done: string) => void) => Promise<BaseWeights>,
+  ): Promise<BaseWeights> {
+    // What was seen of the rows decides in int8; int4 sees them now.
+    const by = precision === 'int4' ? rounding : { ...rounding, rows: [] };
     const hash = createHash('sha256');
-    for (const { name, data } of tensors) hash.update(`${name} `).update(bytesOf(data));
-    return this.#get('weights', [precision, hash.digest('hex')], {
-      stage: `Rounding the model to ${precision.replace('int', '')} bits`,
-      make,
+    for (const { name, data } of roundingTensors(by) as Stored[]) hash.update(`${name} `).update(bytesOf(data));
+    const stage = `Rounding the model to ${precision.replace('int', '')} bits`;
+    return this.#get('weights', [precision, hash.digest('hex'), precision === 'int4' ? measuredBy(threads) : []], {
+      stage,
+      make: () => make((done) => this.#tell(`${stage}, ${done}`)),
       write: weightNumbers,
       read: async (numbers) => weightsFrom(numbers),
     });
@@ -133,6 +137,9 @@ export class Prepared {
     return made;
   }
 }
+
+/** Of what is measured with float32 products: their last bits may differ by processor and threads. */
+const measuredBy = (threads: number): unknown => [cpus()[0]?.model ?? process.arch, threads, runtimeVersion()];
 
 const bytesOf = (data: ArrayBufferView): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 const stored = (list: readonly Stored[]): Numbers => new Map(list.map((each) => [each.name, each]));

@@ -5,8 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openSafetensors, writeSafetensors } from '../../formats/safetensors.ts';
 import { Random } from '../random.ts';
-import { tensor, type Tensors } from '../segments/session.ts';
-import { int4Names, int4Weight } from './int4.ts';
+import type { Tensors } from '../segments/session.ts';
 import { int8Names, int8Weight, roughness } from './int8.ts';
 import { saturates } from './kernels.ts';
 import { readRounding, roundingTensors } from './stored.ts';
@@ -15,8 +14,6 @@ const random = new Random(3);
 const [TO, FROM] = [24, 96] as const;
 const weight = Float32Array.from({ length: TO * FROM }, () => random.normal());
 const data = (tensors: Tensors, name: string): ArrayLike<number> => tensors[name]!.data as ArrayLike<number>;
-const bytes = (tensors: Tensors): number =>
-  Object.values(tensors).reduce((sum, { data }) => sum + (data as Float32Array).byteLength, 0);
 
 describe('a weight in 8 bits', () => {
   const peaks = Float32Array.from({ length: FROM }, (_, i) => 1 + (i % 7));
@@ -43,28 +40,6 @@ describe('a weight in 8 bits', () => {
   it('is shifted towards the inputs with the largest activations', () => {
     const factors = roughness([{ name: 'w', data: weight }], peaks);
     expect(factors[6]! / factors[0]!).toBeGreaterThan(1.5);
-  });
-});
-
-describe('a weight in 4 bits', () => {
-  const names = int4Names('w');
-  const made = int4Weight('w', tensor(weight, [TO, FROM]));
-  it('is within half a step of what it was, and zero stays zero', () => {
-    const sparse = weight.map((x, i) => (i % 5 === 0 ? 0 : x));
-    const rounded = int4Weight('w', tensor(sparse, [TO, FROM]));
-    const [bits, scale, zero] = [names.bits, names.scale, names.zero].map((name) => data(rounded, name));
-    sparse.forEach((x, i) => {
-      const block = Math.floor(i / 32);
-      const step = scale![block]!;
-      const found = (((bits![i >> 1]! >> (4 * (i & 1))) & 15) - zero![block]!) * step;
-      // The zero point is a whole step, so that one end may be cut by half a step more.
-      expect(Math.abs(found - x)).toBeLessThanOrEqual(step * 1.0001);
-      if (x === 0) expect(found).toBe(0);
-    });
-  });
-
-  it('takes at most 0.35 of what float16 takes', () => {
-    expect(bytes(made) / (2 * weight.length)).toBeLessThan(0.35);
   });
 });
 

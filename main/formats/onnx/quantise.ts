@@ -1,4 +1,5 @@
 /** @file Weights in 8 or 4 bits by blocks of 32, as ONNX Runtime's MatMulNBits and GatherBlockQuantized read them. */
+import { fit, LARGEST_STEP, range } from '../steps.ts';
 
 /** Numbers that share a scale. */
 export const BLOCK = 32;
@@ -43,6 +44,9 @@ function inEight(weights: Float32Array): Quantised {
 /** Ranges tried for each block, as shares of the one from its smallest to its largest number: a narrower one may be closer for most. */
 const RANGES = [1, 0.9, 0.8, 0.7];
 
+/** Errors count alike. */
+const ALIKE = new Float64Array(BLOCK).fill(1);
+
 /** With a zero point a block; scale and zero point are those of the least squared error among the ranges tried. */
 function inFour(weights: Float32Array, columns: number): Quantised {
   const blocks = columns / BLOCK;
@@ -55,28 +59,24 @@ function inFour(weights: Float32Array, columns: number): Quantised {
   for (let row = 0; row < rows; row++)
     for (let block = 0; block < blocks; block++) {
       const at = row * columns + block * BLOCK;
-      // Zero is always within, so that its stand-in is one of the sixteen.
-      let [low, high] = [0, 0];
-      for (let i = at; i < at + BLOCK; i++) {
-        low = Math.min(low, weights[i]!);
-        high = Math.max(high, weights[i]!);
-      }
+      const numbers = weights.subarray(at, at + BLOCK);
+      const [low, high] = range(numbers);
       let [scale, zero, error] = [0, 8, Infinity];
       best.fill(8);
       const attempt = (step: number, shift: number): void => {
-        const found = fit(weights, at, step, shift, tried);
+        const found = fit(numbers, ALIKE, step, shift, tried);
         if (found.error >= error) return;
         ({ scale, error } = found);
         zero = shift;
         best.set(tried);
       };
       const span = high - low;
-      const ideal = span > 0 ? (-15 * low) / span : 0;
+      const ideal = span > 0 ? (-LARGEST_STEP * low) / span : 0;
       for (const shift of span > 0 ? new Set([Math.floor(ideal), Math.ceil(ideal)]) : []) {
-        for (const range of RANGES) attempt((span * range) / 15, shift);
+        for (const share of RANGES) attempt((span * share) / LARGEST_STEP, shift);
         // Steps that meet one end of the range from where zero stands now.
         if (shift > 0) attempt(-low / shift, shift);
-        if (shift < 15) attempt(high / (15 - shift), shift);
+        if (shift < LARGEST_STEP) attempt(high / (LARGEST_STEP - shift), shift);
       }
       // Numbers rounded once more by the scale that was best for them.
       if (scale > 0) attempt(scale, zero);
@@ -85,33 +85,4 @@ function inFour(weights: Float32Array, columns: number): Quantised {
       zeroPoints[row * rowBytes + (block >> 1)]! |= zero << (4 * (block & 1));
     }
   return { values, scales, zeroPoints };
-}
-
-/** Rounds a block to steps, and takes the scale that is best for what they have become. */
-function fit(
-  weights: Float32Array,
-  at: number,
-  step: number,
-  zero: number,
-  into: Uint8Array,
-): { readonly scale: number; readonly error: number } {
-  const steps = 1 / step;
-  // Cutting what is never negative rounds it, and is much quicker than Math.round.
-  const half = zero + 0.5;
-  let product = 0;
-  let square = 0;
-  let total = 0;
-  for (let i = 0; i < BLOCK; i++) {
-    const weight = weights[at + i]!;
-    const place = weight * steps + half;
-    const value = place < 0 ? 0 : place > 15 ? 15 : place | 0;
-    into[i] = value;
-    const centred = value - zero;
-    product += centred * weight;
-    square += centred * centred;
-    total += weight * weight;
-  }
-  const scale = square > 0 ? product / square : 0;
-  // Of the sum of (scale * centred - weight)^2.
-  return { scale, error: total - scale * product };
 }

@@ -3,8 +3,10 @@
 usage: python quantised.py REQUEST.json
 
 REQUEST  a list of {"model": a Hugging Face folder, "adapter": a PEFT folder, "rounding": the rounding.safetensors of a
-checkpoint, "precision": "int8" or "int4", "ids": [[...]], "out": a safetensors file}. Writes into each `out`: `logits` of
-the ids, `loss` over all next tokens (the mean), and `grad.NAME` for each matrix of the adapter.
+checkpoint, "precision": "int8" or "int4", "weights": of int4 a safetensors file with the weights that its steps stand
+for, "ids": [[...]], "out": a safetensors file}. Writes into each `out`: `logits` of the ids, `loss` over all next tokens
+(the mean), and `grad.NAME` for each matrix of the adapter; of int4 also `rounded.NAME`, the weights as GPTQ rounds them
+after the rows of `rounding`.
 """
 
 import json
@@ -14,6 +16,8 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
+
+import gptq
 
 # The projection of each linear layer, by the end of its path: those of one projection share their input.
 PROJECTIONS = {
@@ -75,13 +79,18 @@ class HeadLoss(torch.autograd.Function):
         return dy * (towards - own * (backward[labels] + centre)), None, None, None, None, None
 
 
-def blocks_rounded(weight, size=32):
-    """16 steps between the smallest and the largest number of each block of inputs, one of them 0 itself."""
-    blocks = weight.float().unflatten(1, (-1, size))
-    low, high = blocks.amin(-1, keepdim=True).clamp_max(0).double(), blocks.amax(-1, keepdim=True).clamp_min(0).double()
-    step = ((high - low) / 15).float().double()
-    zero = (-low / step).round()
-    return (((blocks.double() / step).round() + zero).clamp(0, 15) - zero).mul(step).flatten(1)
+def inputs_of(linears, run):
+    """What the given linear layers multiply while `run` runs, [rows, from]."""
+    seen = {name: [] for name in linears}
+    hooks = [
+        linear.register_forward_pre_hook(lambda _, given, name=name: seen[name].append(given[0].flatten(0, -2)))
+        for name, linear in linears.items()
+    ]
+    with torch.no_grad():
+        run()
+    for hook in hooks:
+        hook.remove()
+    return {name: torch.cat(parts) for name, parts in seen.items()}
 
 
 def single(x):
@@ -121,6 +130,25 @@ def simulate(request):
     decoder = whole.base_model
     int4 = request["precision"] == "int4"
     at, layers = ("transformer.h", decoder.h) if hasattr(decoder, "h") else ("model.layers", decoder.layers)
+    out = {}
+    if int4:
+        given = load_file(request["weights"])
+        linears = {}
+        for index, layer in enumerate(layers):
+            for path, module in layer.named_modules():
+                if any(path.endswith(end) for end in PROJECTIONS):
+                    linears[f"{at}.{index}.{path}.weight"] = getattr(module, "base_layer", module)
+        rows = [rounding[f"rows.{i}"].long()[None] for i in range(sum(name.startswith("rows.") for name in rounding))]
+        with model.disable_adapter():
+            last = []
+            seen = inputs_of(linears, lambda: last.extend(decoder(input_ids=row).last_hidden_state for row in rows))
+            seen_by_head = single(torch.cat(last, 1).abs().amax((0, 1)))
+        for name, linear in linears.items():
+            turned = type(linear).__name__ == "Conv1D"
+            weight = linear.weight.data.T if turned else linear.weight.data
+            # So few inputs that they are one group.
+            out[f"rounded.{name}"] = gptq.rounded(weight, seen[name], [weight.shape[1]])
+            linear.weight.data = given[name].double().T if turned else given[name].double()
     for index, layer in enumerate(layers):
         siblings = {}
         for path, module in layer.named_modules():
@@ -132,7 +160,7 @@ def simulate(request):
             weights = [l.weight.data.T if type(l).__name__ == "Conv1D" else l.weight.data for l in linears]
             if int4:
                 product, inverse = Plain, torch.ones(weights[0].shape[1])
-                pairs = [[blocks_rounded(weight)] * 2 for weight in weights]
+                pairs = [[weight] * 2 for weight in weights]
             else:
                 product = Int8
                 rough = roughness(torch.cat(weights), rounding[f"peaks.{at}.{index}.{projection}"])
@@ -142,7 +170,7 @@ def simulate(request):
 
     head = whole.get_output_embeddings().weight.data
     table = whole.get_input_embeddings().weight.data
-    rough = torch.ones(head.shape[1]) if int4 else roughness(head, rounding["peaks.head"])
+    rough = roughness(head, rounding["peaks.head"] if not int4 else seen_by_head)
     forward, centre = int8_rounded(head * rough, largest)[0], head.mean(0)
     # The way back is kept without the mean of its rows.
     backward = int8_rounded((head - centre) * rough, largest)[1]
@@ -157,7 +185,8 @@ def simulate(request):
     labels = ids[:, 1:].flatten()
     loss = HeadLoss.apply(scaled[:, :-1].flatten(0, 1), forward, backward, centre * rough, cap, labels) / labels.numel()
     loss.backward()
-    out = {"logits": (cap * torch.tanh(logits / cap) if cap else logits).detach(), "loss": loss.detach().reshape(1)}
+    out["logits"] = (cap * torch.tanh(logits / cap) if cap else logits).detach()
+    out["loss"] = loss.detach().reshape(1)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             out["grad." + name.replace("base_model.model.", "").replace(".default", "")] = parameter.grad

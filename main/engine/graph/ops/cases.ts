@@ -1,7 +1,7 @@
 /** @file A case or more for every op of the table, from which its tests are generated: an op without one fails them. */
 import { Tensor } from 'onnxruntime-node';
 import { frozenInput } from '../../layers/frozen.ts';
-import { int4Weight } from '../../quantise/int4.ts';
+import { BLOCK, Int4 } from '../../quantise/int4.ts';
 import { integers, tensor, type Tensors } from '../../segments/session.ts';
 import type { Scope, Value } from '../value.ts';
 import {
@@ -69,6 +69,17 @@ const int8Weight = (): Tensors => ({
   ),
   s: tensor(Float32Array.of(0.01, 0.02, 0.03), [3]),
 });
+/** All 16 steps, scales and zero points that differ; what fills up a last block is zero. */
+function int4Weight(to: number, from: number): Tensors {
+  const weight = new Int4(to, from);
+  for (let o = 0; o < to; o++)
+    for (let block = 0; block < weight.blocks; block++) {
+      const zero = (5 * o + 3 * block) % 16;
+      const values = Uint8Array.from({ length: BLOCK }, (_, i) => (block * BLOCK + i < from ? (7 * i + o) % 16 : zero));
+      weight.put(o, block, { scale: 0.02 * (1 + o + block), zero }, values);
+    }
+  return weight.tensors('w');
+}
 const A = { a: [3, 4] } as const;
 const AB = { a: [2, 3, 4], b: [3, 1] } as const;
 
@@ -175,25 +186,13 @@ export const CASES: Readonly<Record<string, Case>> = {
   'products with a weight of 4 bits': {
     ops: ['int4Product', 'int4Gradient'],
     inputs: { a: [3, 40] },
-    fed: int4Weight(
-      'w',
-      tensor(
-        Float32Array.from({ length: 200 }, (_, i) => Math.sin(i)),
-        [5, 40],
-      ),
-    ),
+    fed: int4Weight(5, 40),
     build: (_, { a }) => frozenInput('int4', 'p', a!).product('w', 5),
   },
   'products of one row with a weight of 4 bits': {
     ops: ['int4Product', 'int4Gradient'],
     inputs: { a: [1, 64] },
-    fed: int4Weight(
-      'w',
-      tensor(
-        Float32Array.from({ length: 192 }, (_, i) => Math.cos(i)),
-        [3, 64],
-      ),
-    ),
+    fed: int4Weight(3, 64),
     build: (_, { a }) => frozenInput('int4', 'p', a!).product('w', 3),
   },
   'rows of an int8 table': {
