@@ -1,7 +1,7 @@
 /**
  * @file `npm run bench:start`: seconds from the command `fettle train` to the first loss it tells, that on unseen rows
  * before the first step, with SmolLM2 in the library and 40 rows of arithmetic; and where they went.
- * An int8 base is made anew in the first rounds, and found in the others.
+ * A base in fewer bits is made anew in the first rounds, and found in the others.
  * Options: --rounds N, --threads N, --only TEXT (a precision).
  */
 import { spawn } from 'node:child_process';
@@ -21,6 +21,8 @@ const CASES = [
   { precision: 'fp32', kept: true },
   { precision: 'int8', kept: false },
   { precision: 'int8', kept: true },
+  { precision: 'int4', kept: false },
+  { precision: 'int4', kept: true },
 ] as const;
 const ROWS = 40;
 const COMMAND = join(import.meta.dirname, '../../main/cli/fettle.ts');

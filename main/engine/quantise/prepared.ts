@@ -36,6 +36,9 @@ const LIMITS = {
   ofFree: 0.1,
 };
 
+/** How far it is, in a run's log. */
+const TOLD_EVERY_MS = 5000;
+
 export interface PreparedAt {
   /** Of all models. */
   readonly folder: string;
@@ -98,7 +101,15 @@ export class Prepared {
     const stage = `Rounding the model to ${precision.replace('int', '')} bits`;
     return this.#get('weights', [precision, hash.digest('hex'), precision === 'int4' ? measuredBy(threads) : []], {
       stage,
-      make: () => make((done) => this.#tell(`${stage}, ${done}`)),
+      make: () => {
+        let last = performance.now();
+        return make((done) => {
+          const now = performance.now();
+          if (now - last < TOLD_EVERY_MS) return;
+          last = now;
+          this.#tell(`${stage}, ${done}`);
+        });
+      },
       write: weightNumbers,
       read: async (numbers) => weightsFrom(numbers),
     });
