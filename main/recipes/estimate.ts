@@ -153,7 +153,7 @@ function cheaper(recipe: Recipe): Try[] {
   }
   if (plain && recipe.precision !== 'int4')
     tries.push({
-      text: `Keep the frozen model in 4 bits (precision int4)${exact ? ', less exact and no faster' : ''}`,
+      text: `Keep the frozen model in 4 bits (precision int4)${exact ? ', less exact, no faster, and slow to start the first time' : ''}`,
       set: { precision: 'int4' },
     });
   if (plain && exact)

@@ -112,7 +112,7 @@ describe('a run in its process', () => {
   beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), 'fettle-takes-'))));
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  it.each(['fp32', 'int8'] as const)(
+  it.each(['fp32', 'int8', 'int4'] as const)(
     'writes what was estimated, to the byte of its tensors (%s)',
     async (precision) => {
       const path = await writeTinyModel(join(folder, precision));

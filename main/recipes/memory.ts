@@ -116,7 +116,7 @@ export function trainingMemory(
     (lanes - 1) * (LANE_BYTES + 4 * trained.numbers) +
     lanes * (lane.activations + lane.fed + between);
   // All weights are read before they become what is trained; int8 is measured on them as they are; what is rounded is
-  // read tensor by tensor.
+  // read block by block, and last the largest, the head.
   const loading =
     keys.method === 'full'
       ? 2 * base.exact

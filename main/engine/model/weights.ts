@@ -30,16 +30,17 @@ export interface LinearWeight {
 /** The linear layers of a block, by the projection whose input they share. */
 export type Linears = ReadonlyMap<string, readonly LinearWeight[]>;
 
-/** Gives weights in the precision of the base, as the tensors that their segments take. */
+/** Gives weights in the precision of the base, as the tensors that their segments take; asked in this order. */
 export interface Freeze {
-  /** What goes through the blocks decides how the head is rounded, so that it comes last: there is a `begin`. */
-  readonly headLast: boolean;
-  /** Before anything is rounded. @param embedding as `outer` is given it. */
-  begin(embedding: Tensors): Promise<void>;
+  /**
+   * @param embedding the table as `embedding`, and what else is looked up.
+   * @param tied the table is the head too. @returns nothing where it is then kept as the head is.
+   */
+  begin(embedding: Tensors, tied: boolean): Promise<Tensors | undefined>;
   /** @param own what is kept as it is: norms, biases. */
   block(layer: number, own: Tensors, linears: Linears): Promise<Tensors>;
-  /** @param embedding the table as `embedding`, which a tied head is, and what else is looked up. @param final the final norm's vectors. */
-  outer(embedding: Tensors, head: Tensor, final: Tensors): Promise<Pick<BaseWeights, 'embedding' | 'head'>>;
+  /** @param final the final norm's vectors. */
+  head(weight: Tensor, final: Tensors): Promise<Tensors>;
   /** Gives up what was held for it. */
   release(): Promise<void>;
 }
@@ -74,19 +75,14 @@ export async function readWeights(
     for (const w of wanted) tensors[w.name] = await read(w, source);
     return tensors;
   };
+  const tied = isTied(spec);
   const first = await record(embedding);
-  const norm = placer(share)(await record(final));
-  const outer = async (): Promise<Pick<BaseWeights, 'embedding' | 'head'>> => {
-    const table = first['embedding']!;
-    const last = isTied(spec) ? table : await read(head, source);
-    const frozen = await freeze.outer(first, last, norm);
-    const place = placer(share);
-    const placed = { embedding: place(frozen.embedding), head: place(frozen.head) };
-    giveBack([last, table], { ...placed.embedding, ...placed.head });
-    return placed;
-  };
-  await freeze.begin(first);
-  const early = freeze.headLast ? undefined : await outer();
+  const { embedding: table, ...positions } = first as { embedding: Tensor };
+  const outer = placer(share);
+  const begun = await freeze.begin(first, tied);
+  const looked = begun && outer(begun);
+  if (looked) giveBack([table], looked);
+  const norm = outer(await record(final));
   const blocks = await sequentially(layers, async (wanted, layer) => {
     const own: Record<string, Tensor> = {};
     const linears = new Map<string, LinearWeight[]>();
@@ -102,7 +98,10 @@ export async function readWeights(
     );
     return placed;
   });
-  return { ...(early ?? (await outer())), final: norm, layers: blocks };
+  const last = tied ? (looked?.['embedding'] ?? table) : await read(head, source);
+  const heads = outer(await freeze.head(last, norm));
+  giveBack([last], { ...looked, ...heads });
+  return { embedding: looked ?? { ...heads, ...outer(positions) }, final: norm, head: heads, layers: blocks };
 }
 
 /** Puts tensors into memory of their own, one that comes twice once, and gives back where they were. */
@@ -113,7 +112,8 @@ function placer(share: boolean): (tensors: Tensors) => Tensors {
       Object.entries(tensors).map(([name, each]) => {
         let placed = known.get(each);
         if (!placed) {
-          known.set(each, (placed = inMapped(each, share)));
+          placed = inMapped(each, share);
+          known.set(each, placed).set(placed, placed);
           if (placed !== each) discard(each.data as ArrayBufferView);
         }
         return [name, placed];

@@ -31,5 +31,6 @@ export async function calibrate(network: Network, rows: readonly Int32Array[]): 
   for (const [layer, own] of weights.layers.entries())
     await observer.pass(layer, own, 'peaks', (projection, [found]) => see(peaksName(spec, layer, projection), found!));
   await observer.headPeaks((found) => see(HEAD, found));
+  observer.release();
   return peaks;
 }

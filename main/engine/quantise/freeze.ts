@@ -1,5 +1,6 @@
 /** @file Puts a base's weights into the precision that it is kept in. */
 import type { Tensor } from 'onnxruntime-node';
+import { discard } from '../../formats/discard.ts';
 import type { Precision } from '../../contract/recipe.ts';
 import { FettleError } from '../../contract/errors.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
@@ -8,7 +9,7 @@ import { Network } from '../model/network.ts';
 import type { Freeze, Linears } from '../model/weights.ts';
 import { numbers, SessionCache, type Tensors } from '../segments/session.ts';
 import { peaksName, type Calibration } from './calibration.ts';
-import { Gptq, noMoments } from './gptq.ts';
+import { Gptq, noMoments, noNumbers } from './gptq.ts';
 import { int8Head, int8Table, int8Weight, roughness, smoothTensors, type Weight } from './int8.ts';
 import { Observer } from './observe.ts';
 
@@ -24,7 +25,8 @@ export interface Rounding {
 
 /**
  * @param tell is told how far it is, where it takes long.
- * Throws CHECKPOINT_INVALID where the rounding is of another model.
+ * Throws CHECKPOINT_INVALID where what int8 was rounded by is of another model; MODEL_INCOMPLETE where int4 meets values
+ * that are none.
  */
 export function freezer(
   spec: ModelSpec,
@@ -39,10 +41,9 @@ export function freezer(
 }
 
 const EXACT: Freeze = {
-  headLast: false,
-  begin: () => Promise.resolve(),
-  outer: (embedding, head) => Promise.resolve({ embedding, head: { [HEAD]: head } }),
+  begin: (embedding) => Promise.resolve(embedding),
   block: (_layer, own, linears) => Promise.resolve(withLinears(own, linears)),
+  head: (weight) => Promise.resolve({ [HEAD]: weight }),
   release: () => Promise.resolve(),
 };
 
@@ -66,10 +67,6 @@ function inEight(spec: ModelSpec, { peaks, largest }: Rounding): Freeze {
   }
   return {
     ...EXACT,
-    outer: async (embedding, head) => ({
-      embedding,
-      head: roundedHead(head, shared(undefined, HEAD, [{ name: HEAD, data: numbers(head) }]), largest),
-    }),
     block: async (layer, own, linears) => {
       const all = { ...own };
       for (const [projection, given] of linears) {
@@ -80,64 +77,66 @@ function inEight(spec: ModelSpec, { peaks, largest }: Rounding): Freeze {
       }
       return all;
     },
+    head: async (weight) =>
+      roundedHead(weight, shared(undefined, HEAD, [{ name: HEAD, data: numbers(weight) }]), largest),
   };
 }
 
 /** Blocks in 4 bits, embedding and head in 8. Rows of tokens go through each block before it is rounded. */
 class InFour implements Freeze {
-  readonly headLast = true;
   readonly #spec: ModelSpec;
   readonly #rounding: Rounding;
-  readonly #cache: SessionCache;
-  readonly #gptq: Gptq;
   readonly #tell: (done: string) => void;
-  #network!: Network;
-  #observer!: Observer;
+  readonly #network: Network;
+  readonly #gptq: Gptq;
+  #observer: Observer | undefined;
 
   constructor(spec: ModelSpec, rounding: Rounding, threads: number, tell: (done: string) => void) {
     this.#spec = spec;
     this.#rounding = rounding;
-    this.#cache = new SessionCache({ device: 'cpu', threads, precision: 'fp32' }, new Set(spec.kinds).size);
-    this.#gptq = new Gptq(threads);
     this.#tell = tell;
+    const cache = new SessionCache({ device: 'cpu', threads, precision: 'fp32' }, new Set(spec.kinds).size);
+    this.#network = new Network(spec, { weights: { embedding: {}, final: {}, head: {}, layers: [] } }, cache);
+    this.#gptq = new Gptq(threads);
   }
 
-  async begin(embedding: Tensors): Promise<void> {
-    this.#network = new Network(this.#spec, { weights: { embedding, final: {}, head: {}, layers: [] } }, this.#cache);
+  async begin(embedding: Tensors, tied: boolean): Promise<Tensors | undefined> {
+    this.#network.weights = { ...this.#network.weights, embedding };
     this.#observer = await Observer.begin(this.#network, this.#rounding.rows);
+    // A tied head has the embedding as its way back.
+    if (tied) return undefined;
+    const { embedding: table, ...positions } = embedding;
+    const evenly = new Float32Array(this.#spec.hidden).fill(1);
+    const rounded = int8Table({ name: 'embedding', data: numbers(table!) }, evenly, this.#rounding.largest);
+    return { ...rounded, ...positions };
   }
 
   async block(layer: number, own: Tensors, linears: Linears): Promise<Tensors> {
     this.#tell(`block ${layer + 1} of ${this.#spec.layers}`);
     const moments = new Map(this.#spec.projections.map(({ name, from }) => [name, noMoments(from)]));
-    await this.#observer.pass(layer, withLinears(own, linears), 'moments', (projection, seen) =>
+    await this.#observer!.pass(layer, withLinears(own, linears), 'moments', (projection, seen) =>
       moments.get(projection)!.forEach((sums, i) => addTo(sums, seen[i]!)),
     );
     const all = { ...own };
     for (const [projection, weights] of linears)
       Object.assign(all, await this.#gptq.round(weights, moments.get(projection)!));
+    for (const sums of moments.values()) sums.forEach(discard);
     return all;
   }
 
-  async outer(embedding: Tensors, head: Tensor, final: Tensors): Promise<{ embedding: Tensors; head: Tensors }> {
-    const { hidden } = this.#spec;
+  async head(weight: Tensor, final: Tensors): Promise<Tensors> {
     this.#network.weights = { ...this.#network.weights, final };
-    const peaks = new Float32Array(hidden);
-    await this.#observer.headPeaks((seen) => seen.forEach((x, i) => (peaks[i] = Math.max(peaks[i]!, x))));
-    const { largest } = this.#rounding;
-    const rounded = roundedHead(head, roughness([{ name: HEAD, data: numbers(head) }], peaks), largest);
-    const { embedding: table, ...positions } = embedding;
-    // A tied head has the embedding as its way back.
-    const first =
-      table === head
-        ? rounded
-        : int8Table({ name: 'embedding', data: numbers(table!) }, new Float32Array(hidden).fill(1), largest);
-    return { embedding: { ...first, ...positions }, head: rounded };
+    const peaks = new Float32Array(this.#spec.hidden);
+    await this.#observer!.headPeaks((seen) => seen.forEach((x, i) => (peaks[i] = Math.max(peaks[i]!, x))));
+    if (!peaks.every(Number.isFinite)) throw noNumbers();
+    const data = numbers(weight);
+    return roundedHead(weight, roughness([{ name: HEAD, data }], peaks), this.#rounding.largest);
   }
 
   async release(): Promise<void> {
+    this.#observer?.release();
     await this.#network.release();
-    await this.#cache.release();
+    await this.#network.cache.release();
     await this.#gptq.release();
   }
 }

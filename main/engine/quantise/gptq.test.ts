@@ -93,6 +93,23 @@ describe('a weight', () => {
     expect(await lost(groups)).toBeLessThan((await lost(noMoments(from))) / 2);
   });
 
+  it('with an input that is never used beside others is rounded as if it were alone', async () => {
+    const [to, from, unused] = [4, 64, 40];
+    const moments = momentsOf(from);
+    for (let i = 0; i < from; i++) moments[i * from + unused] = moments[unused * from + i] = 0;
+    const weight = weightOf(to, from);
+    const rounded = unpackedInt4(await roundedBy([moments], weight, [to, from]), 'w', [to, from]);
+    // No farther than its block's range in 15 steps allows.
+    for (let o = 0; o < to; o++)
+      expect(Math.abs(rounded[o * from + unused]! - weight[o * from + unused]!)).toBeLessThan(0.5);
+  });
+
+  it('behind inputs that are no numbers is refused', async () => {
+    const moments = momentsOf(32).fill(Number.NaN, 5, 6);
+    moments[0] = Number.POSITIVE_INFINITY;
+    await expect(roundedBy([moments], weightOf(2, 32), [2, 32])).rejects.toMatchObject({ code: 'MODEL_INCOMPLETE' });
+  });
+
   it('of zeros, of one number, and behind inputs that are never used stays what it was', async () => {
     const [to, from] = [3, 64];
     for (const [weight, moments] of [

@@ -3,6 +3,7 @@
  * one after the other, and those that come later make up for the error (GPTQ, Frantar et al. 2022).
  */
 import type { Tensor } from 'onnxruntime-node';
+import { FettleError } from '../../contract/errors.ts';
 import { discard } from '../../formats/discard.ts';
 import { fit, LARGEST_STEP, range, type Steps } from '../../formats/steps.ts';
 import { emit } from '../graph/emit.ts';
@@ -17,7 +18,7 @@ import { BLOCK, Int4 } from './int4.ts';
  * little (docs/decisions/engine-speed.md).
  */
 const GROUP = 384;
-/** Of the mean square, added to each input's: some 2,000 tokens say less of how inputs go together than of each. */
+/** Of the mean of the inputs' squares, added to each one's: some 2,000 tokens say less of how inputs go together than of each. */
 const DAMPING = 0.03;
 /** Ranges tried for each block, as shares of the one from its smallest to its largest number. */
 const RANGES = [1, 0.85];
@@ -38,7 +39,7 @@ export const noMoments = (from: number): Moments[] => groupSizes(from).map((size
 /** What a group's inputs give on to those that are rounded after them. */
 interface Feedback {
   readonly size: number;
-  /** Mean squares, damped: [size]. */
+  /** Sums of each input's squares, damped: [size]. */
   readonly squares: Float64Array;
   /** Unit upper triangular [size, size]: what an error of the input of a row moves the later ones by. */
   readonly pushes: Float64Array;
@@ -47,12 +48,13 @@ interface Feedback {
 /**
  * The V of inverse(H) = V' D V, unit upper triangular: of the Cholesky factor that Frantar et al. 2022 use, each row by its
  * diagonal. It is the inverse of the U of H = U D U', which is found from the last row to the first.
- * @param moments H, before damping.
+ * @param moments H, before damping. Throws MODEL_INCOMPLETE where they are no numbers.
  */
 export function feedback(moments: Moments): Feedback {
   const size = Math.sqrt(moments.length);
   const left = moments.slice();
   const mean = left.reduce((sum, x, i) => (i % (size + 1) === 0 ? sum + x : sum), 0) / size;
+  if (!Number.isFinite(mean)) throw noNumbers();
   // Inputs that are always zero are rounded as they are.
   for (let i = 0; i < size; i++) left[i * size + i]! += DAMPING * mean || 1;
   const squares = Float64Array.from({ length: size }, (_, i) => left[i * size + i]!);
@@ -77,8 +79,17 @@ export function feedback(moments: Moments): Feedback {
       for (let j = m; j < size; j++) pushes[i * size + j]! -= factor * pushes[m * size + j]!;
     }
   }
+  discard(left);
   return { size, squares, pushes };
 }
+
+/** What goes through the model is no longer numbers. */
+export const noNumbers = (): FettleError =>
+  new FettleError(
+    'MODEL_INCOMPLETE',
+    'The model gives no numbers for the first examples: its files hold values that are none.',
+    'Get the files again: they may be damaged. Another tool that reads them will say the same.',
+  );
 
 /** Rounds the weights of a model, of which many are of one shape. */
 export class Gptq {
@@ -97,13 +108,16 @@ export class Gptq {
     for (const { name, tensor: weight } of weights) {
       const [to, from] = weight.dims as [number, number];
       const rounded = new Int4(to, from);
+      const pushed = zeros([BLOCK, lineWidth(to)]);
       let start = 0;
       for (const group of groups) {
-        await this.#roundGroup(numbers(weight), rounded, [to, from], start, group);
+        await this.#roundGroup(numbers(weight), rounded, pushed, [to, from], start, group);
         start += group.size;
       }
+      discard(numbers(pushed));
       Object.assign(all, rounded.tensors(name));
     }
+    for (const { pushes } of groups) discard(pushes);
     return all;
   }
 
@@ -112,17 +126,18 @@ export class Gptq {
     this.#pushed.clear();
   }
 
-  /** @param start of the group among the inputs. */
+  /** @param pushed room for what the errors before a block add to it. @param start of the group among the inputs. */
   async #roundGroup(
     weight: Float32Array,
     rounded: Int4,
+    pushed: Tensor,
     [to, from]: readonly [number, number],
     start: number,
     { size, squares, pushes }: Feedback,
   ): Promise<void> {
     const width = lineWidth(to);
+    numbers(pushed).fill(0);
     const errors = new Float32Array(size * width);
-    const pushed = zeros([BLOCK, width]);
     for (let first = 0; first < size; first += BLOCK) {
       const count = Math.min(BLOCK, size - first);
       if (first > 0) {

@@ -68,6 +68,10 @@ export class Observer {
     }
   }
 
+  release(): void {
+    for (const { x } of this.#batches) discard(x);
+  }
+
   /** After the last block: the largest magnitudes [hidden] of what the head multiplies, for each micro-batch. */
   async headPeaks(see: (seen: Float32Array) => void): Promise<void> {
     for (const { micro, x } of this.#batches)

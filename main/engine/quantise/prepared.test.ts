@@ -5,13 +5,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { writeTinyModel } from '../../../test/fixtures/tiny-model.ts';
-import type { ModelFiles } from '../../formats/model.ts';
+import type { ModelFiles, WeightSource } from '../../formats/model.ts';
 import { openModel } from '../../formats/open.ts';
-import { measureRounding, Random, readSpec } from '../index.ts';
+import { loadBase, measureRounding, Random, readSpec } from '../index.ts';
 import { readWeights, type BaseWeights } from '../model/weights.ts';
+import { tensor, type Tensors } from '../segments/session.ts';
 import type { Example } from '../types.ts';
 import { emptyCalibration } from './calibration.ts';
 import { freezer, type Rounding } from './freeze.ts';
+import { Gptq, groupSizes } from './gptq.ts';
 import { Prepared, PREPARED_VERSION } from './prepared.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'fettle-prepared-'));
@@ -98,6 +100,16 @@ describe('what is kept', () => {
     for (const precision of ['int8', 'int4'] as const) expect((await prepare('tied', precision)).told).toHaveLength(0);
   });
 
+  it('of int4 is of the threads that looked at the rows too, of int8 not once it was seen what they give', async () => {
+    for (const precision of ['int8', 'int4'] as const) {
+      const { rounding, told } = await prepare('tied', precision);
+      const again = new Prepared(at, (stage) => void told.push(stage));
+      const before = told.length;
+      await again.weights(precision, rounding, 2, () => weightsOf('tied', precision, rounding));
+      expect(told.length - before).toBe(precision === 'int4' ? 1 : 0);
+    }
+  });
+
   it('is made again where a byte of it has changed, or it ends early, or is gone', async () => {
     const made = await prepare('tied', 'int8');
     const [rounding, weights] = files();
@@ -142,25 +154,73 @@ describe('what is kept', () => {
   });
 });
 
+describe('a model whose files are damaged', () => {
+  const load = (weights: WeightSource): Promise<unknown> => {
+    const { config } = models.tied;
+    const rounding = { rows: examples.map(({ ids }) => ids.slice(0, 32)), peaks: new Map(), largest: 127 };
+    return loadBase(config, weights, { threads: 1, lanes: 1, precision: 'int4', rounding });
+  };
+  it.each(['model.norm.weight', 'model.layers.1.mlp.up_proj.weight'])(
+    'is told of where %s is missing',
+    async (name) => {
+      const { weights } = models.tied;
+      const names = weights.names.filter((each) => each !== name);
+      await expect(load({ ...weights, names })).rejects.toMatchObject({
+        code: 'MODEL_INCOMPLETE',
+        details: { tensor: name },
+      });
+    },
+  );
+
+  it.each(['model.layers.0.self_attn.k_proj.weight', 'model.layers.1.mlp.down_proj.weight'])(
+    'is told of where a number of %s is none',
+    async (name) => {
+      const { weights } = models.tied;
+      const read = async (wanted: string): Promise<Float32Array> => {
+        const data = await weights.read(wanted);
+        return wanted === name ? data.fill(Number.NaN, 7, 8) : data;
+      };
+      await expect(load({ ...weights, read })).rejects.toMatchObject({ code: 'MODEL_INCOMPLETE' });
+    },
+  );
+});
+
 it('how weights are rounded changes only with the version, so that no file of before is taken for one of now', async () => {
   // Where this fails because rounding was changed on purpose: raise the version, and put its digests here.
   expect({ version: PREPARED_VERSION, int8: await digest('int8'), int4: await digest('int4') }).toEqual({
     version: 2,
     int8: 'cd1a3c66ee556e2a',
-    int4: 'a19f3f4fdd638810',
+    int4: '4253be9f965c9709',
   });
 });
 
-/** Of all numbers that are made of the model where every input was seen to reach 2. */
+/**
+ * Of all numbers that are made of the model where int8 saw every input reach 2 and int4 saw nothing, and of a weight that
+ * int4 rounds by what was seen: of one block, which no product of the machine's has a part in.
+ */
 async function digest(precision: Precision): Promise<string> {
   const peaks = emptyCalibration(readSpec(models.untied.config));
   for (const each of peaks.values()) each.fill(2);
   const { embedding, final, head, layers } = await weightsOf('untied', precision, { rows: [], peaks, largest: 127 });
   const hash = createHash('sha256');
-  for (const record of [embedding, final, head, ...layers])
+  const seen = precision === 'int4' ? [await seenBlock()] : [];
+  if (precision === 'int4') hash.update(groupSizes(1000).join());
+  for (const record of [embedding, final, head, ...layers, ...seen])
     for (const { type, dims, data } of Object.values(record)) {
       const { buffer } = data as Float32Array;
       hash.update(JSON.stringify([type, dims])).update(new Uint8Array(buffer));
     }
   return hash.digest('hex').slice(0, 16);
+}
+
+async function seenBlock(): Promise<Tensors> {
+  const weight = Float32Array.from({ length: 96 }, (_, i) => ((i * 37) % 64) / 64 - 0.4);
+  const moments = Float64Array.from({ length: 32 * 32 }, (_, i) => {
+    const apart = Math.abs((i % 32) - Math.floor(i / 32));
+    return apart === 0 ? 4 : 1 / (1 + apart);
+  });
+  const gptq = new Gptq(1);
+  const made = await gptq.round([{ name: 'w', tensor: tensor(weight, [3, 32]) }], [moments]);
+  await gptq.release();
+  return made;
 }

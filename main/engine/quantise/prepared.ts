@@ -31,13 +31,13 @@ export const PREPARED_VERSION = 2;
 
 const LIMITS = {
   /** Of all models of a home; what was not used for longest goes first. */
-  bytes: 4e9,
+  bytes: 8e9,
   /** Of the room that is free on the disk, for one file: runs need it more. */
   ofFree: 0.1,
 };
 
 /** How far it is, in a run's log. */
-const TOLD_EVERY_MS = 5000;
+const TOLD_EVERY_MS = 15_000;
 
 export interface PreparedAt {
   /** Of all models. */

@@ -1,4 +1,4 @@
-/** @file What a base was rounded by, as tensors of a file: peaks by weight, the rows they were measured on, the largest weight. */
+/** @file What a base was rounded by, as tensors of a file: the rows that are looked at, in int8 the peaks that were seen, the largest weight. */
 import type { WeightSource } from '../../formats/model.ts';
 import type { TensorToWrite } from '../../formats/safetensors.ts';
 import type { Rounding } from './freeze.ts';

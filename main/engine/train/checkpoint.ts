@@ -20,7 +20,7 @@ type Entry = ParameterSet['entries'][number];
 /** Names of an entry's two moments, as PyTorch calls them. */
 const moments = ({ name }: Entry): [string, string] => [`${name}.exp_avg`, `${name}.exp_avg_sq`];
 const OPTIMIZER_FILE = 'optimizer.safetensors';
-/** What an int8 base was rounded by. */
+/** What a base in fewer bits was rounded by. */
 const ROUNDING_FILE = 'rounding.safetensors';
 const STATE_FILE = 'state.json';
 
@@ -77,7 +77,7 @@ export const checkpointName = (step: number): string => `step-${String(step).pad
 export interface CheckpointExtras {
   /** PEFT's adapter_config.json; with it the folder is an adapter that PEFT loads. */
   readonly adapterConfig?: Readonly<Record<string, unknown>> | undefined;
-  /** What an int8 base was rounded by: without it the run cannot go on with the same bits. */
+  /** What a base in fewer bits was rounded by: without it the run cannot go on with the same bits. */
   readonly rounding?: Rounding | undefined;
 }
 
