@@ -100,8 +100,6 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
       // A run goes on with what it began with; from other rows other bits would follow.
       rounding = job.resume ? await savedRounding(checkpointsOf(job.folder)) : undefined;
       const options = { threads: job.threads, precision, prepared };
-      // In 4 bits one from before rows were looked at is as good as none.
-      if (precision === 'int4' && rounding?.rows.length === 0) rounding = undefined;
       rounding ??= await measureRounding(files.config, files.weights, options, training);
     }
     stage('Loading the model');

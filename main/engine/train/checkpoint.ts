@@ -210,14 +210,18 @@ export async function loadOptimizer(path: string, parameters: ParameterSet, opti
   optimizer.restore(first, second, (await readStored(path)).optimizerSteps);
 }
 
-/** What the runs of this folder rounded their base by, from the newest whole checkpoint; undefined where there is none. */
+/**
+ * What the runs of this folder rounded their base by, from the newest whole checkpoint; undefined where there is none, or
+ * it is from before int4 looked at rows: one that looks at none would be worse than what the adapter was trained on.
+ */
 export async function savedRounding(folder: string): Promise<Rounding | undefined> {
   const { checkpoints } = await listCheckpoints(folder, { deep: true });
   const path = checkpoints.at(-1)?.path;
   if (path === undefined || !existsSync(join(path, ROUNDING_FILE))) return undefined;
   const source = await openSafetensors(join(path, ROUNDING_FILE));
   try {
-    return await readRounding(source);
+    const rounding = await readRounding(source);
+    return rounding.rows.length > 0 ? rounding : undefined;
   } finally {
     await source.close();
   }

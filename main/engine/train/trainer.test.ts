@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Recipe } from '../../contract/recipe.ts';
 import type { TrainEvent } from '../../contract/training.ts';
 import type { Batch, Example, ParameterSet, Trainable } from '../types.ts';
-import { listCheckpoints } from './checkpoint.ts';
+import { listCheckpoints, savedRounding } from './checkpoint.ts';
 import { learningRateAt } from './schedule.ts';
 import { train, type TrainOptions } from './trainer.ts';
 
@@ -105,6 +105,17 @@ describe('a run', () => {
     expect(of('eval').map(({ step }) => step)).toEqual([0, 6]);
     // AdamW with a steady gradient sign moves by the rate each step.
     expect(bowl.parameters.values[0]).toBeCloseTo(0.3, 3);
+  });
+
+  it('keeps what its base was rounded by, which counts where it looked at rows', async () => {
+    expect(await savedRounding(folder)).toBeUndefined();
+    const unseen = { rows: [], peaks: new Map<string, Float32Array>(), largest: 127 };
+    await run({ maxSteps: 1 }, { rounding: unseen });
+    expect(await savedRounding(folder)).toBeUndefined();
+    const rounding = { ...unseen, rows: [Int32Array.of(3, 1, 4)] };
+    const other = join(folder, 'other');
+    await run({ maxSteps: 1 }, { rounding, checkpointDir: other });
+    expect(await savedRounding(other)).toEqual(rounding);
   });
 
   it('has the same gradient whatever its micro-batches', async () => {
