@@ -126,8 +126,7 @@ class InFour implements Freeze {
 
   async head(weight: Tensor, final: Tensors): Promise<Tensors> {
     this.#network.weights = { ...this.#network.weights, final };
-    const peaks = new Float32Array(this.#spec.hidden);
-    await this.#observer!.headPeaks((seen) => seen.forEach((x, i) => (peaks[i] = Math.max(peaks[i]!, x))));
+    const peaks = await this.#observer!.headPeaks();
     if (!peaks.every(Number.isFinite)) throw noNumbers();
     const data = numbers(weight);
     return roundedHead(weight, roughness([{ name: HEAD, data }], peaks), this.#rounding.largest);

@@ -72,11 +72,17 @@ export class Observer {
     for (const { x } of this.#batches) discard(x);
   }
 
-  /** After the last block: the largest magnitudes [hidden] of what the head multiplies, for each micro-batch. */
-  async headPeaks(see: (seen: Float32Array) => void): Promise<void> {
+  /** After the last block: the largest magnitudes [hidden] of what the head multiplies. */
+  async headPeaks(): Promise<Float32Array> {
+    const { hidden } = this.#network.spec;
+    const peaks = new Float32Array(hidden);
     for (const { micro, x } of this.#batches)
-      see(
-        await this.#network.headPeaks(tensor(x, [micro.rows * micro.length, this.#network.spec.hidden]), micro.places),
-      );
+      raise(peaks, await this.#network.headPeaks(tensor(x, [micro.rows * micro.length, hidden]), micro.places));
+    return peaks;
   }
+}
+
+/** Each to what was seen now, where that is larger; a value that is none stays. */
+export function raise(peaks: Float32Array, seen: Float32Array): void {
+  seen.forEach((peak, i) => (peaks[i] = Math.max(peaks[i]!, peak)));
 }
