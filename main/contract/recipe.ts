@@ -16,8 +16,13 @@ export const TARGET_MODULES = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_pro
  * The numbers that the frozen base is kept and multiplied in; what is trained is always float32. `auto` is settled before
  * a run begins: a run's recipe names what it ran with.
  */
-export const PRECISIONS = ['fp32', 'int8', 'int4'] as const;
+export const PRECISIONS = ['fp32', 'fp16', 'int8', 'int4'] as const;
 export type Precision = (typeof PRECISIONS)[number];
+
+/** Those whose numbers are whole steps of a scale, chosen after a look at rows of the data. */
+export type Quantised = 'int8' | 'int4';
+export const isQuantised = (precision: Recipe['precision']): precision is Quantised =>
+  precision === 'int8' || precision === 'int4';
 
 /** What a run trains on: the processor, or a graphics processor by WebGPU. */
 export const DEVICES = ['cpu', 'webgpu'] as const;

@@ -101,12 +101,12 @@ function devicesOf(machine: Machine, speeds: Speeds | null, { name, fp32, memory
 }
 
 function graphicsInWords(graphics: Graphics, speeds: Speeds | null): string {
-  const { name, fp32, memoryBytes, why } = graphics;
+  const { name, fp32, halves, memoryBytes, why } = graphics;
   if (fp32 === null) return `Not used: ${why}`;
   const called = name ?? 'One that does not tell its name';
   const memory = memoryBytes === null ? 'nobody tells how much memory' : inWords(memoryBytes);
   const use = isWorthIt(graphics, speeds)
-    ? 'plain adapters in fp32 are trained on it'
+    ? `plain adapters are trained on it, on a model in fp32${halves ? ' or fp16' : ''}`
     : name !== null && isSoftware(name)
       ? 'it is a program that acts as one, so that it is used only where a recipe asks for it (device webgpu)'
       : 'not faster, so that it is used only where a recipe asks for it (device webgpu)';

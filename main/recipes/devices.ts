@@ -2,11 +2,12 @@
 import { cpus } from 'node:os';
 import { bytes as inWords } from '../contract/bytes.ts';
 import { FettleError } from '../contract/errors.ts';
-import type { Recipe } from '../contract/recipe.ts';
+import { isQuantised, type Precision, type Recipe } from '../contract/recipe.ts';
 import type { Core } from '../core/context.ts';
 import { graphicsMemory, isSoftware, openedDevice } from '../core/graphics.ts';
 import { DEVICE_TOKENS } from '../engine/model/pieces.ts';
 import type { Speeds } from '../engine/quantise/kernels.ts';
+import type { MeasuredDevice } from '../engine/segments/device-speed.ts';
 import { deviceMemory, type ModelSize } from './memory.ts';
 import type { MeasuredSpeeds } from './speeds.ts';
 
@@ -16,6 +17,8 @@ export interface Graphics {
   readonly name: string | null;
   /** Billions of operations a second of float32 products; null where none can be used. */
   readonly fp32: number | null;
+  /** Whether a base may be kept in 16-bit numbers there. */
+  readonly halves: boolean;
   /** Null where nobody tells. */
   readonly memoryBytes: number | null;
   /** Why none can be used. */
@@ -26,7 +29,7 @@ export interface Graphics {
 const WORTH_IT = 1.5;
 /** Of its memory, what is filled by choice: the screen, and on many machines everything else, lies there too. */
 const FILLED = 0.6;
-const NOT_ASKED: Graphics = { name: null, fp32: null, memoryBytes: null, why: 'nobody asked' };
+const none = (why: string): Graphics => ({ name: null, fp32: null, halves: false, memoryBytes: null, why });
 
 export interface Devices {
   /** @param again looks anew: a driver may have been installed since. */
@@ -38,15 +41,15 @@ export interface Devices {
 export function createDevices({ workers, log }: Core, measured: MeasuredSpeeds): Devices {
   /** In a child process: trying may crash. */
   async function look(): Promise<Graphics> {
-    const worker = workers.run<never, number>('devices', {}, () => undefined);
+    const worker = workers.run<never, MeasuredDevice>('devices', {}, () => undefined);
     try {
-      const fp32 = await worker.result;
+      const measured = await worker.result;
       const name = openedDevice(worker.errors());
-      return { name, fp32, memoryBytes: await graphicsMemory(name), why: null };
+      return { name, ...measured, memoryBytes: await graphicsMemory(name), why: null };
     } catch (error) {
       const said = error instanceof FettleError ? JSON.stringify(error.toShape()) : String(error);
       log.info('no graphics processor', { said, errors: worker.errors().slice(-1000) });
-      return { name: null, fp32: null, memoryBytes: null, why: reasonOf(said) };
+      return none(reasonOf(said));
     }
   }
   let known: Promise<Graphics> | undefined;
@@ -57,9 +60,10 @@ export function createDevices({ workers, log }: Core, measured: MeasuredSpeeds):
   return {
     graphics,
     async choose(recipe, model) {
-      const found = recipe.device === 'cpu' ? NOT_ASKED : await graphics();
+      const found = recipe.device === 'cpu' ? none('nobody asked') : await graphics();
       const cpu = cpus()[0]?.model.trim() ?? process.arch;
-      const needed = (tokens: number): number => deviceMemory(model, recipe, tokens);
+      const needed: Needed = (tokens, precision) =>
+        deviceMemory(model, { ...recipe, precision: precision ?? recipe.precision }, tokens);
       return chooseDevice(recipe, found, await measured(), { cpu, needed });
     },
   };
@@ -85,14 +89,16 @@ export interface Chosen {
 export function onlyOnProcessor(recipe: Recipe): string | undefined {
   const { precision, method, useDora, dropout, modulesToSave } = recipe;
   if (method === 'full') return 'full tuning';
-  if (precision === 'int8' || precision === 'int4') return `a base in ${precision}`;
+  if (isQuantised(precision)) return `a base in ${precision}`;
   if (useDora) return 'DoRA';
   if (dropout > 0) return 'dropout';
   return modulesToSave.length > 0 ? 'training embedding or head in whole' : undefined;
 }
 
+/** Bytes of a graphics processor's memory that training takes, by the tokens of a micro-batch; in the recipe's precision unless said. */
+type Needed = (tokens: number, precision?: Precision) => number;
+
 /**
- * @param needed bytes of the graphics processor's memory that training takes, by the tokens of a micro-batch.
  * @throws DEVICE_MISSING where a graphics processor is asked for and there is none, RECIPE_INVALID where it does not do
  * what the recipe asks.
  */
@@ -100,12 +106,14 @@ export function chooseDevice(
   recipe: Recipe,
   graphics: Graphics,
   speeds: Speeds | null,
-  { cpu, needed }: { readonly cpu: string; readonly needed: (tokens: number) => number },
+  { cpu, needed }: { readonly cpu: string; readonly needed: Needed },
 ): Chosen {
   const onCpu = (why: string): Chosen => ({ device: 'cpu', name: cpu, why: `Training on the processor: ${why}.` });
   if (recipe.device === 'cpu') return onCpu('the recipe says so');
   const { name, fp32, memoryBytes } = graphics;
-  const only = onlyOnProcessor(recipe);
+  const only =
+    onlyOnProcessor(recipe) ??
+    (recipe.precision === 'fp16' && !graphics.halves ? 'a base in fp16: it knows no 16-bit numbers' : undefined);
   const called = name ?? 'the graphics processor';
   const least = DEVICE_TOKENS.at(-1)!;
   const fits = (tokens: number): boolean => memoryBytes !== null && needed(tokens) <= memoryBytes * FILLED;
@@ -126,7 +134,7 @@ export function chooseDevice(
     if (only)
       throw new FettleError(
         'RECIPE_INVALID',
-        `A graphics processor cannot do ${only} yet.`,
+        `The graphics processor cannot do ${only}.`,
         'Use device=cpu or auto, or a plain adapter in fp32.',
       );
     return chosen('the recipe says so');
@@ -134,9 +142,15 @@ export function chooseDevice(
   if (fp32 === null) return onCpu(`no graphics processor can be used, ${graphics.why}`);
   const not = whyNot(graphics, speeds);
   if (not) return onCpu(not);
-  if (only) return onCpu(`${called} cannot do ${only} yet`);
-  if (memoryBytes !== null && needed(least) > memoryBytes)
-    return onCpu(`the run takes about ${inWords(needed(least))}, and ${called} has ${inWords(memoryBytes)}`);
+  if (only) return onCpu(`${called} cannot do ${only}`);
+  if (memoryBytes !== null && needed(least) > memoryBytes) {
+    const inHalves = needed(least, 'fp16');
+    const fitting =
+      graphics.halves && inHalves <= memoryBytes
+        ? `; with precision fp16 it would take ${inWords(inHalves)} and could be trained there`
+        : '';
+    return onCpu(`the run takes about ${inWords(needed(least))}, and ${called} has ${inWords(memoryBytes)}${fitting}`);
+  }
   return chosen(speeds ? `it multiplies ${times(fp32 / speeds.fp32)} as fast as the processor` : 'it works here');
 }
 

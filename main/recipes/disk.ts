@@ -1,5 +1,5 @@
 /** @file What a run writes: its checkpoints to the byte where they are tensors, at the moment when most of them stand. */
-import type { Recipe } from '../contract/recipe.ts';
+import { isQuantised, type Recipe } from '../contract/recipe.ts';
 import { checkpointTensorBytes } from '../engine/train/checkpoint.ts';
 import { emptyCalibration } from '../engine/quantise/calibration.ts';
 import { OBSERVED_ROWS, OBSERVED_TOKENS } from '../engine/quantise/observe.ts';
@@ -21,14 +21,13 @@ export function mostSaves({ saveEvery, evalEvery }: Recipe, steps: number): numb
 /** Bytes of a checkpoint's tensors. */
 export function tensorBytes(model: ModelSize, recipe: Recipe): number {
   const { precision } = recipe;
-  const rounding =
-    precision === 'int8' || precision === 'int4'
-      ? {
-          rows: Array.from({ length: OBSERVED_ROWS }, () => new Int32Array(OBSERVED_TOKENS)),
-          peaks: precision === 'int8' ? emptyCalibration(model.spec) : new Map<string, Float32Array>(),
-          largest: 127,
-        }
-      : undefined;
+  const rounding = isQuantised(precision)
+    ? {
+        rows: Array.from({ length: OBSERVED_ROWS }, () => new Int32Array(OBSERVED_TOKENS)),
+        peaks: precision === 'int8' ? emptyCalibration(model.spec) : new Map<string, Float32Array>(),
+        largest: 127,
+      }
+    : undefined;
   return checkpointTensorBytes(trainedOf(model, recipe), rounding);
 }
 

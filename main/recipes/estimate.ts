@@ -151,6 +151,11 @@ function cheaper(recipe: Recipe): Try[] {
       set: { batchSize: 1, gradientAccumulation },
     });
   }
+  if (plain && exact)
+    tries.push({
+      text: 'Keep the frozen model in 16 bits (precision fp16), which is slower on the processor and hardly less exact',
+      set: { precision: 'fp16' },
+    });
   if (plain && recipe.precision !== 'int4')
     tries.push({
       text: `Keep the frozen model in 4 bits (precision int4)${exact ? ', less exact, no faster, and slow to start the first time' : ''}`,

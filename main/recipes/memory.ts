@@ -1,6 +1,6 @@
 /** @file How much memory a training process takes: what the engine counts that it holds, and the process around it as measured. */
 import type { Model } from '../contract/entities.ts';
-import type { Precision, Recipe } from '../contract/recipe.ts';
+import { isQuantised, type Precision, type Recipe } from '../contract/recipe.ts';
 import type { ModelSpec } from '../engine/architectures/spec.ts';
 import {
   trainedLayout,
@@ -103,7 +103,7 @@ export function trainingMemory(
   const block = Math.max(...lane.blockScratch);
   const between =
     SCRATCH * (block + Math.max(block, ...lane.headScratch)) +
-    (keys.precision === 'fp32' ? 0 : ROUNDED_HEAD * lane.logits);
+    (isQuantised(keys.precision) ? ROUNDED_HEAD * lane.logits : 0);
   const examples = data
     ? (data.trainTokens + data.heldOutTokens) * EXAMPLE_BYTES.token +
       (data.trainRows + data.heldOutRows) * EXAMPLE_BYTES.row

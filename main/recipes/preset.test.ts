@@ -159,13 +159,20 @@ describe('a recommended recipe', () => {
     expect(tight.estimate.fits).toBe(true);
     expect(tight.reasons['activationCheckpointing']?.reason).toContain('of memory are free');
 
-    const four = needed({ activationCheckpointing: true, precision: 'int4' });
-    const tighter = plan({ data: prose }, one, again - 1e6);
-    expect(four).toBeLessThan(again);
-    expect(tighter.recipe).toMatchObject({ activationCheckpointing: true, precision: 'int4', maxLength: 512 });
-    expect(tighter.reasons['precision']?.reason).toContain('4 bits');
+    let most = again;
+    for (const [precision, words] of [
+      ['fp16', '16 bits'],
+      ['int4', '4 bits'],
+    ] as const) {
+      const tighter = plan({ data: prose }, one, most - 1e6);
+      expect(tighter.recipe).toMatchObject({ activationCheckpointing: true, precision, maxLength: 512 });
+      expect(tighter.reasons['precision']?.reason).toContain(`in ${words}`);
+      const less = needed({ activationCheckpointing: true, precision });
+      expect(less).toBeLessThan(most);
+      most = less;
+    }
 
-    const tightest = plan({ data: prose }, one, four - 1e6);
+    const tightest = plan({ data: prose }, one, most - 1e6);
     expect(tightest.recipe.maxLength).toBeLessThan(512);
     expect(tightest.reasons['maxLength']?.reason).toContain('memory');
 

@@ -90,8 +90,13 @@ function precisionFor({ speeds }: RecipeContext, partial: Partial<Recipe>): Prec
   return 'fp32';
 }
 
+/** What a base in fp16 is. */
+const HALVES =
+  'That is as exact as nearly all models are given out; products are those of fp32, and slower by a sixth on the processor, for which each weight is widened.';
+
 function precisionReason(recipe: Recipe, speeds: Speeds | null): string {
   if (needsExact(recipe)) return 'What is trained here needs the model’s own weights, exact.';
+  if (recipe.precision === 'fp16') return HALVES;
   if (!speeds) return 'Exact, and as fast as anything where 8 bits were not measured to be faster.';
   const measured = `${thousands(speeds.int8)} against ${thousands(speeds.fp32)} billion operations a second`;
   const gain = speeds.int8 / speeds.fp32;
@@ -183,7 +188,8 @@ export function preset(
   };
   const thrifts: Thrift[] = [asWished];
   if (partial.activationCheckpointing === undefined) thrifts.push({ ...asWished, activationCheckpointing: true });
-  if (partial.precision === undefined && !needsExact(partial)) thrifts.push({ ...thrifts.at(-1)!, precision: 'int4' });
+  if (partial.precision === undefined && !needsExact(partial))
+    for (const fewer of ['fp16', 'int4'] as const) thrifts.push({ ...thrifts.at(-1)!, precision: fewer });
   const wishedLength = partial.maxLength ?? wantedLength;
   const thrift = thrifts.find((each) => within(wishedLength, 1, each)) ?? thrifts.at(-1)!;
   const { activationCheckpointing, precision } = thrift;
@@ -322,13 +328,13 @@ export function preset(
     precision: {
       reason:
         precision !== wantedPrecision
-          ? `The frozen model is kept in 4 bits, since it would not fit the ${inWords(freeMemoryBytes)} of memory that are free otherwise. It is less exact: compare the result with the base.`
+          ? `The frozen model is kept in ${precision === 'fp16' ? 16 : 4} bits, since it would not fit the ${inWords(freeMemoryBytes)} of memory that are free otherwise. ${precision === 'fp16' ? HALVES : 'It is less exact: compare the result with the base.'}`
           : precisionReason(recipe, context.speeds),
       usual: 'fp32 or int8',
     },
     device: {
       reason: onlyOnProcessor(recipe)
-        ? `The processor: a graphics processor cannot do ${onlyOnProcessor(recipe)} yet.`
+        ? `The processor: a graphics processor cannot do ${onlyOnProcessor(recipe)}.`
         : recipe.device === 'auto'
           ? 'The fastest that works here, tried when the run begins; it says which one and why.'
           : 'As you chose.',

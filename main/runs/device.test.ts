@@ -67,8 +67,11 @@ describe('a run', { timeout: 300_000 }, () => {
 
   it('is refused where it asks for what the graphics processor cannot do', async (test) => {
     need(test, 'swiftshader', found.swiftshader);
-    const run = await finished({ device: 'webgpu', useDora: true });
-    expect(run).toMatchObject({ state: 'failed', error: { code: 'RECIPE_INVALID' } });
+    for (const set of [{ useDora: true }, { precision: 'fp16' }])
+      expect(await finished({ device: 'webgpu', ...set })).toMatchObject({
+        state: 'failed',
+        error: { code: 'RECIPE_INVALID' },
+      });
   });
 
   it('whose driver dies has failed with its checkpoint and a way out, and the host goes on', async (test) => {
@@ -89,5 +92,15 @@ describe('a run', { timeout: 300_000 }, () => {
     expect(ended).toMatchObject({ state: 'failed', error: { code: 'DEVICE_FAILED' } });
     expect(ended.error?.hint).toMatch(/maxLength.*device cpu/);
     expect(ended.checkpoints.length).toBeGreaterThan(0);
+  });
+
+  it('keeps its base in 16 bits where the graphics processor knows them', async (test) => {
+    process.env['VK_ICD_FILENAMES'] = need(test, 'lavapipe', found.lavapipe);
+    const { devices } = await app.client.call('app.doctor', {});
+    expect(devices.find(({ device }) => device === 'webgpu')?.name).toContain('llvmpipe');
+    const there = await finished({ device: 'webgpu', precision: 'fp16' });
+    expect(there).toMatchObject({ state: 'completed', device: { device: 'webgpu' } });
+    const here = await finished({ device: 'cpu', precision: 'fp16' });
+    expect(Math.abs(there.heldOutLoss! - here.heldOutLoss!)).toBeLessThan(1e-3);
   });
 });

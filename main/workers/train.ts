@@ -1,6 +1,6 @@
 /** @file Child process: one training run, from opening the model to its last checkpoint. */
 import { cpus } from 'node:os';
-import type { Recipe } from '../contract/recipe.ts';
+import { isQuantised, type Recipe } from '../contract/recipe.ts';
 import type { ResultEvent, TrainEvent } from '../contract/training.ts';
 import { readRows, type StoredRow } from '../datasets/rows.ts';
 import { exampleOf } from '../datasets/tokens.ts';
@@ -96,7 +96,7 @@ runChild<TrainJob, TrainEvent, TrainOutcome>(async (job, context) => {
     // What earlier stages learned is in the weights too.
     const prepared = new Prepared(job.under.length === 0 ? job.prepared : null, stage);
     let rounding: Rounding | undefined;
-    if (precision !== 'fp32') {
+    if (isQuantised(precision)) {
       // A run goes on with what it began with; from other rows other bits would follow.
       rounding = job.resume ? await savedRounding(checkpointsOf(job.folder)) : undefined;
       const options = { threads: job.threads, precision, prepared };

@@ -1,6 +1,6 @@
 /** @file LoRA steps of Fettle's engine, driven by lines on stdin: the counterpart of peft_steps.py, with the same ids, sizes and answers. */
 import { createInterface } from 'node:readline';
-import type { Precision } from '../../main/contract/recipe.ts';
+import { isQuantised, type Precision } from '../../main/contract/recipe.ts';
 import type { Device } from '../../main/engine/graph/op.ts';
 import { loadBase, measureRounding, readSpec } from '../../main/engine/index.ts';
 import { DEVICE_TOKENS } from '../../main/engine/model/pieces.ts';
@@ -27,12 +27,9 @@ const count = rows * length;
 const { vocab } = readSpec(files.config);
 const token = (i: number): number => ((i % length) * 7919) % vocab;
 const ids = Int32Array.from({ length: count }, (_, i) => token(i));
-const rounding =
-  precision === 'fp32'
-    ? undefined
-    : await measureRounding(files.config, files.weights, { threads, precision }, [
-        { ids, loss: new Uint8Array(count) },
-      ]);
+const rounding = isQuantised(precision)
+  ? await measureRounding(files.config, files.weights, { threads, precision }, [{ ids, loss: new Uint8Array(count) }])
+  : undefined;
 // On a graphics processor as where there is room for it.
 const [deviceTokens] = DEVICE_TOKENS;
 const base = await loadBase(files.config, files.weights, { threads, device, deviceTokens, precision, rounding });

@@ -15,7 +15,7 @@
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { PRECISIONS, Recipe, type Precision } from '../../main/contract/recipe.ts';
+import { isQuantised, PRECISIONS, Recipe, type Precision } from '../../main/contract/recipe.ts';
 import { loadBase, measureRounding, type BaseModel, type TunedModel } from '../../main/engine/index.ts';
 import { mergeableOf, mergedWeights } from '../../main/engine/model/merge.ts';
 import { evaluate } from '../../main/engine/train/evaluate.ts';
@@ -197,10 +197,9 @@ for (const name of chosen) {
   for (const precision of precisions) {
     const left = wanted.filter((each) => each.precision === precision);
     if (left.length === 0) continue;
-    const rounding =
-      precision === 'fp32'
-        ? undefined
-        : await measureRounding(files.config, files.weights, { threads, precision }, rows[0]);
+    const rounding = isQuantised(precision)
+      ? await measureRounding(files.config, files.weights, { threads, precision }, rows[0])
+      : undefined;
     const base: BaseModel =
       precision === 'fp32' ? exact : await loadBase(files.config, files.weights, { threads, precision, rounding });
     for (const each of left) {

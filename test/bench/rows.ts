@@ -13,7 +13,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Recipe, type Precision } from '../../main/contract/recipe.ts';
+import { isQuantised, Recipe, type Precision } from '../../main/contract/recipe.ts';
 import { loadBase, measureRounding } from '../../main/engine/index.ts';
 import { assembleBatch } from '../../main/engine/train/batches.ts';
 import { evaluate } from '../../main/engine/train/evaluate.ts';
@@ -71,10 +71,9 @@ const examples = (await conversations(found.gsm8k, options.rows + HELD_OUT, ['qu
 const [training, heldOut] = [examples.slice(0, options.rows), examples.slice(options.rows)];
 
 async function fettle(precision: Precision): Promise<Outcome> {
-  const rounding =
-    precision === 'fp32'
-      ? undefined
-      : await measureRounding(files.config, files.weights, { threads, precision }, training);
+  const rounding = isQuantised(precision)
+    ? await measureRounding(files.config, files.weights, { threads, precision }, training)
+    : undefined;
   const base = await loadBase(files.config, files.weights, { threads, precision, rounding });
   const model = base.withLora(recipe);
   const optimiser = model.optimizer(recipe);

@@ -16,6 +16,16 @@ export interface DoubleProgram {
 
 /** Ops whose kernels take no float64 (or compute in float32 all the same), by what they mean, in plain operators. */
 const MEANING: Readonly<Record<string, (to: Emitter, node: Node) => void>> = {
+  gemm(to, node) {
+    const { apply, cast, ends } = plainly(to, node);
+    const [[a, b, c], [y]] = ends;
+    const turned = (x: string, turn: unknown): string => (turn ? apply('Transpose', x) : x);
+    const { transA, transB, alpha } = node.attrs;
+    const right = node.inputs[1]!.dtype === 'float16' ? cast(b!, DOUBLE) : b!;
+    const product = apply('MatMul', turned(a!, transA), turned(right, transB));
+    const scaled = apply('Mul', product, to.scalar(alpha as number));
+    to.node(c === undefined ? 'Identity' : 'Add', c === undefined ? [scaled] : [scaled, c], [y!]);
+  },
   gelu(to, node) {
     const { apply, ends } = plainly(to, node);
     const [[x], [y]] = ends;

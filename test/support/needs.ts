@@ -1,5 +1,5 @@
 /** @file What a test needs that a machine may lack. In CI a missing need fails the test, unless it stands in the list of allowed skips. */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -21,11 +21,22 @@ const REQUIRED = {
   starter: 'The starter model: `npm test` fetches it into test/.cache/home.',
   chromium: 'Debian’s chromium: apt-get install chromium.',
   swiftshader: 'A Vulkan driver in software: apt-get install libvulkan1 chromium.',
+  lavapipe: 'Mesa’s Vulkan driver in software, version 25 or later: .ci/run installs it.',
 } as const;
 
 export type Need = keyof typeof ALLOWED_SKIPS | keyof typeof REQUIRED;
 
 const VULKAN = ['/usr/lib/x86_64-linux-gnu/libvulkan.so.1', '/usr/lib/aarch64-linux-gnu/libvulkan.so.1'];
+
+/** Manifests of Mesa's driver: it has 16-bit numbers, which SwiftShader has not, and from Vulkan 1.4 on all that WebGPU wants. */
+const LAVAPIPE = ['lvp_icd.json', 'lvp_icd.x86_64.json', 'lvp_icd.aarch64.json'];
+
+function lavapipe(): string | undefined {
+  const paths = LAVAPIPE.map((name) => join('/usr/share/vulkan/icd.d', name));
+  const recent = (path: string): boolean =>
+    Number(/"api_version": *"1\.(\d+)/.exec(readFileSync(path, 'utf8'))?.[1]) >= 4;
+  return paths.find((path) => existsSync(path) && recent(path));
+}
 
 const venv = join(root, 'test/numerics/.venv/bin/python');
 export const found = {
@@ -59,6 +70,8 @@ export const found = {
         (path) => path !== undefined && existsSync(path),
       )
     : undefined,
+  /** The same of Mesa's driver. */
+  lavapipe: VULKAN.some(existsSync) ? (process.env.FETTLE_TEST_VULKAN ?? lavapipe()) : undefined,
 };
 
 /** Skips the test where `value` is missing; in CI that is a failure unless the skip is allowed. */

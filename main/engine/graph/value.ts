@@ -3,7 +3,7 @@ import type { ElementType } from '../../formats/onnx/build.ts';
 import type { Op } from './op.ts';
 
 export type Shape = readonly number[];
-export type DType = Extract<ElementType, 'float32' | 'int64' | 'int8' | 'uint8'>;
+export type DType = ElementType;
 export type Attrs = Readonly<Record<string, number | readonly number[]>>;
 
 export interface TensorType {

@@ -19,7 +19,8 @@ export function embed(scope: Scope, spec: ModelSpec, ids: Value, precision: Prec
     const found = add(frozenRows('int8', table, ids, shape), frozenCentre(scope, table, spec.hidden));
     return isTied(spec) ? mul(found, scope.input(smoothNames(HEAD).smooth, [spec.hidden])) : found;
   };
-  const plain = precision === 'int4' ? inEight() : rows(scope.input('embedding', shape), ids);
+  const exact = precision === 'fp16' ? 'fp16' : 'fp32';
+  const plain = precision === 'int4' ? inEight() : frozenRows(exact, 'embedding', ids, shape);
   const x = spec.embeddingScale === 1 ? plain : mul(plain, scope.scalar(spec.embeddingScale));
   if (spec.names.positions === undefined) return x;
   const places = scope.input('embedding.positions', [spec.maxPositions, spec.hidden]);

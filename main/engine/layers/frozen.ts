@@ -1,5 +1,5 @@
 /** @file Products with a frozen weight, in the precision that the base is kept in, and their way back. */
-import type { Precision } from '../../contract/recipe.ts';
+import { isQuantised, type Precision } from '../../contract/recipe.ts';
 import { withVjp } from '../autodiff/gradient.ts';
 import {
   add,
@@ -15,6 +15,8 @@ import {
 import type { Scope, Shape, Value } from '../graph/value.ts';
 import { BLOCK, int4Names } from '../quantise/int4.ts';
 import { int8Names, smoothNames } from '../quantise/int8.ts';
+
+const DTYPE = { fp32: 'float32', fp16: 'float16' } as const;
 
 /** An input of products with frozen weights. */
 export interface FrozenInput {
@@ -44,12 +46,14 @@ export function frozenInput(
   const from = x.shape[1]!;
   const plus = (y: Value, start: Value | undefined): Value => (start ? add(start, y) : y);
   const same = (weight: Value): Value => weight;
-  if (precision === 'fp32')
+  if (!isQuantised(precision)) {
+    const weight = precision === 'fp32' ? input : (name: string, shape: Shape) => scope.input(name, shape, 'float16');
     return {
       x,
       matching: same,
-      product: (name, to, start) => gemm(x, input(name, [to, from]), { transB: true, plus: start }),
+      product: (name, to, start) => gemm(x, weight(name, [to, from]), { transB: true, plus: start }),
     };
+  }
   if (precision === 'int4')
     return {
       x,
@@ -101,7 +105,7 @@ export function frozenGradient(
 ): Value {
   const { scope } = dy;
   const to = dy.shape[1]!;
-  if (precision === 'fp32') return gemm(dy, scope.input(name, [to, from]));
+  if (precision !== 'int8') return gemm(dy, scope.input(name, [to, from], DTYPE[precision]));
   const names = int8Names(name);
   return int8Product(
     dy,
@@ -123,7 +127,7 @@ export function frozenRows(
   [to, from]: readonly [number, number],
 ): Value {
   const { scope } = ids;
-  if (precision === 'fp32') return rows(scope.input(name, [to, from]), ids);
+  if (precision !== 'int8') return rows(scope.input(name, [to, from], DTYPE[precision]), ids);
   const names = int8Names(name);
   return int8Rows(scope.input(names.backward, [to, from], 'int8'), scope.input(names.backwardScale, [from]), ids);
 }

@@ -55,7 +55,7 @@ export function crossEntropy(
     const slope = capSlope(raw, spec.logitSoftCap);
     const [sloping, own] = [mul(p, slope), pick(slope, labels)];
     const off = sub(expected(sloping), mul(wanted, own));
-    if (kept === 'fp32') return [mul(off, dy)];
+    if (kept !== 'int8') return [mul(off, dy)];
     // The shares no longer add up to what the label takes, so that what all rows have in common counts.
     const common = mul(sub(sumLast(sloping), own), frozenCentre(scope, HEAD, spec.hidden));
     return [mul(add(off, common), dy)];

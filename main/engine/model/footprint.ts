@@ -1,5 +1,5 @@
 /** @file What training holds in memory, counted from the programs that it would run: nothing is opened, nothing allocated. */
-import type { Precision, Recipe } from '../../contract/recipe.ts';
+import { isQuantised, type Precision, type Recipe } from '../../contract/recipe.ts';
 import { isTied, type ModelSpec } from '../architectures/spec.ts';
 import type { Program } from '../graph/emit.ts';
 import type { Device } from '../graph/op.ts';
@@ -171,7 +171,7 @@ function baseBytes(spec: ModelSpec, recipe: MemoryKeys, { embedding, heads, laye
     isBase,
   );
   const table = fedBytes([embedding.inputs], (name) => isBase(name) && !(tied && heads[0]!.inputs.has(name)));
-  const sameTable = tied && recipe.precision === 'fp32';
+  const sameTable = tied && !isQuantised(recipe.precision);
   const wanted = wantedBy(spec);
   const exact = [...wanted.embedding, ...wanted.final, ...(tied ? [] : [wanted.head]), ...wanted.layers.flat()].map(
     ({ shape }) => FLOAT * sizeOf(shape),

@@ -3,9 +3,10 @@ import { Worker } from 'node:worker_threads';
 import type { Tensor } from 'onnxruntime-node';
 import { FettleError } from '../../contract/errors.ts';
 import type { HfConfig } from '../../formats/model.ts';
-import type { RuntimeOptions, Tensors } from '../segments/session.ts';
+import type { DType } from '../graph/value.ts';
+import type { RuntimeOptions, Tensors, WeightData } from '../segments/session.ts';
 import type { LaneModel, Numbered } from './lane.ts';
-import type { FromLane, LaneStart, SharedTensor, SharedTensors, ToLane } from './lane-thread.ts';
+import type { FromLane, LaneStart, SharedTensors, ToLane } from './lane-thread.ts';
 import type { BaseWeights } from './weights.ts';
 
 export class LaneThread {
@@ -92,6 +93,6 @@ const plain = (tensors: Tensors): SharedTensors =>
   Object.fromEntries(
     Object.entries(tensors).map(([name, { type, data, dims }]: [string, Tensor]) => [
       name,
-      { type, data, dims } as SharedTensor,
+      { type: type as DType, data: data as WeightData, dims },
     ]),
   );

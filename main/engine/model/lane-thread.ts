@@ -1,18 +1,22 @@
 /** @file Entry of a lane's thread: a network over the memory of the one that started it, and what it is asked to run. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { Tensor, type TypedTensor } from 'onnxruntime-node';
 import { toFettleError, type ErrorShape } from '../../contract/errors.ts';
 import type { HfConfig } from '../../formats/model.ts';
 import { readSpec } from '../architectures/index.ts';
+import type { DType, Shape } from '../graph/value.ts';
 import type { TrainedShape } from '../layers/block.ts';
-import { SessionCache, type RuntimeOptions, type Tensors } from '../segments/session.ts';
+import { SessionCache, weightTensor, type RuntimeOptions, type Tensors, type WeightData } from '../segments/session.ts';
 import { HostMemory } from '../segments/memory.ts';
 import { runMicros, type Numbered } from './lane.ts';
 import { Network, type Trained } from './network.ts';
 import { trainedParameters, trainedTensors } from './parameters.ts';
 
 /** A tensor as it goes from thread to thread: what is in shared memory stays where it is. */
-export type SharedTensor = Pick<TypedTensor<'float32' | 'int8' | 'uint8'>, 'type' | 'data' | 'dims'>;
+export interface SharedTensor {
+  readonly type: DType;
+  readonly data: WeightData;
+  readonly dims: Shape;
+}
 export type SharedTensors = Readonly<Record<string, SharedTensor>>;
 
 export interface LaneStart {
@@ -46,7 +50,7 @@ const port = parentPort!;
 const spec = readSpec(config);
 const tensors = (shared: SharedTensors): Tensors =>
   Object.fromEntries(
-    Object.entries(shared).map(([name, { type, data, dims }]) => [name, new Tensor(type, data, dims)]),
+    Object.entries(shared).map(([name, { type, data, dims }]) => [name, weightTensor(type, data, dims)]),
   );
 const held = {
   embedding: tensors(weights.embedding),

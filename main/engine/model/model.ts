@@ -1,6 +1,6 @@
 /** @file A base model in memory, and what can be trained on it. */
 import { FettleError } from '../../contract/errors.ts';
-import type { Precision } from '../../contract/recipe.ts';
+import { isQuantised, type Precision, type Quantised } from '../../contract/recipe.ts';
 import type { HfConfig, WeightSource } from '../../formats/model.ts';
 import { scaleOf, type LoraSettings } from '../../formats/peft.ts';
 import { readSpec } from '../architectures/index.ts';
@@ -30,7 +30,7 @@ export interface LoadOptions {
   readonly device?: Device;
   /** There, of a micro-batch: fewer take less of its memory. */
   readonly deviceTokens?: number | undefined;
-  /** Of the frozen base; float32 unless said. What is not float32 wants `rounding`, and bears plain adapters alone. */
+  /** Of the frozen base; fp32 unless said. What is quantised wants `rounding`; what is not fp32 bears plain adapters alone. */
   readonly precision?: Precision;
   readonly rounding?: Rounding | undefined;
   /** Where weights in fewer bits are kept once they are made. */
@@ -82,7 +82,7 @@ async function openNetwork(config: HfConfig, weights: WeightSource, options: Loa
     }
   };
   const held = {
-    weights: await (prepared && rounding && precision !== 'fp32'
+    weights: await (prepared && rounding && isQuantised(precision)
       ? prepared.weights(precision, rounding, threads, make)
       : make()),
   };
@@ -116,7 +116,7 @@ export async function measureRounding(
 
 interface RoundingOptions {
   readonly threads: number;
-  readonly precision: 'int8' | 'int4';
+  readonly precision: Quantised;
   /** Where what was measured is kept. */
   readonly prepared?: Prepared;
 }
@@ -185,7 +185,7 @@ export class BaseModel {
     if (precision !== 'fp32')
       throw new FettleError(
         'RECIPE_INVALID',
-        `A base in ${precision} bears plain adapters only: full tuning, DoRA and modules_to_save need its own weights.`,
+        `A base in ${precision} bears plain adapters only: full tuning, DoRA and modules_to_save need its weights in fp32.`,
         'Use fp32.',
       );
   }

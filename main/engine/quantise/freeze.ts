@@ -1,13 +1,14 @@
 /** @file Puts a base's weights into the precision that it is kept in. */
 import type { Tensor } from 'onnxruntime-node';
 import { discard } from '../../formats/discard.ts';
+import { roundToFloat16 } from '../../formats/floats.ts';
 import type { Precision } from '../../contract/recipe.ts';
 import { FettleError } from '../../contract/errors.ts';
 import type { ModelSpec } from '../architectures/spec.ts';
 import { HEAD } from '../layers/head.ts';
 import { Network } from '../model/network.ts';
 import type { Freeze, Linears } from '../model/weights.ts';
-import { numbers, SessionCache, type Tensors } from '../segments/session.ts';
+import { halves, numbers, SessionCache, type Tensors } from '../segments/session.ts';
 import { peaksName, type Calibration } from './calibration.ts';
 import { Gptq, noMoments, noNumbers } from './gptq.ts';
 import { int8Head, int8Table, int8Weight, roughness, smoothTensors, type Weight } from './int8.ts';
@@ -36,7 +37,8 @@ export function freezer(
   tell: (done: string) => void = () => undefined,
 ): Freeze {
   if (precision === 'fp32') return EXACT;
-  if (!rounding) throw new TypeError('fewer bits need to be told how to round');
+  if (precision === 'fp16') return IN_HALF;
+  if (!rounding) throw new TypeError('whole steps need to be told how to round');
   return precision === 'int4' ? new InFour(spec, rounding, threads, tell) : inEight(spec, rounding);
 }
 
@@ -46,6 +48,35 @@ const EXACT: Freeze = {
   head: (weight) => Promise.resolve({ [HEAD]: weight }),
   release: () => Promise.resolve(),
 };
+
+const IN_HALF: Freeze = {
+  ...EXACT,
+  begin: async ({ embedding, ...others }) => ({ embedding: inHalf(embedding!), ...others }),
+  block: async (_layer, own, linears) => {
+    const all = { ...own };
+    for (const { name, tensor } of [...linears.values()].flat()) all[name] = inHalf(tensor);
+    return all;
+  },
+  // Where it is tied it is the table, which has gone through `begin`.
+  head: async (weight) => ({ [HEAD]: weight.type === 'float16' ? weight : inHalf(weight) }),
+};
+
+/** Of a half's bits those that are all set in what is no finite number. */
+const EXPONENT = 0x7c00;
+
+/** Throws MODEL_INCOMPLETE for values that are none, RECIPE_INVALID for those that halves cannot hold. */
+function inHalf(weight: Tensor): Tensor {
+  const words = roundToFloat16(numbers(weight));
+  if (words.some((word) => (word & EXPONENT) === EXPONENT)) {
+    if (!numbers(weight).every(Number.isFinite)) throw noNumbers();
+    throw new FettleError(
+      'RECIPE_INVALID',
+      'The model has weights beyond 65,504, which 16 bits cannot hold.',
+      'Use precision=fp32, int8 or int4.',
+    );
+  }
+  return halves(words, weight.dims);
+}
 
 const withLinears = (own: Tensors, linears: Linears): Tensors => ({
   ...own,

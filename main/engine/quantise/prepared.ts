@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { Tensor } from 'onnxruntime-node';
 import { z } from 'zod';
-import type { Precision } from '../../contract/recipe.ts';
+import type { Quantised } from '../../contract/recipe.ts';
 import { freeBytes, keepNewest } from '../../formats/disk.ts';
 import {
   openSafetensors,
@@ -89,7 +89,7 @@ export class Prepared {
 
   /** @param rounding what the weights are rounded by. @param make gives them in memory that threads share, and tells how far it is. */
   weights(
-    precision: Precision,
+    precision: Quantised,
     rounding: Rounding,
     threads: number,
     make: (tell: (done: string) => void) => Promise<BaseWeights>,

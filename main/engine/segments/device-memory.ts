@@ -5,6 +5,7 @@ import { add, mul, rows } from '../graph/ops/index.ts';
 import { FREE, Scope, type DType, type Value } from '../graph/value.ts';
 import type { Memory } from './memory.ts';
 import { integers, numbers, Session, tensor, type Places, type Tensors } from './session.ts';
+import { bytesOf as typeBytes } from './workspace.ts';
 
 /** Bytes that were carried to the device and back. */
 export interface Traffic {
@@ -144,4 +145,4 @@ export class DeviceMemory implements Memory {
   }
 }
 
-const bytesOf = ({ size, type }: Tensor): number => size * (type === 'int64' ? 8 : 4);
+const bytesOf = ({ dims, type }: Tensor): number => typeBytes({ shape: dims, dtype: type as DType });

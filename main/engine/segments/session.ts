@@ -4,7 +4,10 @@ import { FettleError } from '../../contract/errors.ts';
 import type { Precision } from '../../contract/recipe.ts';
 import { NOTHING, type Program } from '../graph/emit.ts';
 import type { Device } from '../graph/op.ts';
-import { sizeOf, type Shape } from '../graph/value.ts';
+import { sizeOf, type DType, type Shape } from '../graph/value.ts';
+
+/** What weights' numbers may be; 16-bit words are halves. */
+export type WeightData = Float32Array | Uint16Array | Int8Array | Uint8Array;
 
 export type Tensors = Readonly<Record<string, Tensor>>;
 /** Where results go: into a tensor that is there, or null for one that a graphics processor makes for them. */
@@ -198,6 +201,17 @@ export class SessionCache {
 
 /** A tensor over memory that is already there. Throws RangeError where its length is not the shape's. */
 export const tensor = (data: Float32Array, shape: Shape): Tensor => new Tensor('float32', data, shape);
+
+/**
+ * A tensor of halves, as 16-bit words. The runtime's binding takes them for what they are, and knows no Float16Array, which
+ * its own wrapper would make of them.
+ */
+export const halves = (words: Uint16Array, shape: Shape): Tensor =>
+  Object.defineProperty(new Tensor('float16', words, shape), 'data', { value: words });
+
+/** A tensor of any type that weights have, over memory that is already there. */
+export const weightTensor = (type: DType, data: WeightData, shape: Shape): Tensor =>
+  type === 'float16' ? halves(data as Uint16Array, shape) : new Tensor(type as 'uint8', data as Uint8Array, shape);
 
 /** int64 from 32-bit integers. */
 export const integers = (data: Int32Array, shape: Shape): Tensor =>

@@ -44,6 +44,6 @@ const padded = (elements: number): number => Math.ceil(elements / 16) * 16;
 export const slotBytes = (types: ReadonlyMap<string, TensorType>): number =>
   [...types.values()].reduce((sum, { shape }) => sum + 4 * padded(sizeOf(shape)), 0);
 
-const WIDTH = { float32: 4, int64: 8, int8: 1, uint8: 1 } as const;
+const WIDTH = { float32: 4, float16: 2, int64: 8, int8: 1, uint8: 1 } as const;
 
 export const bytesOf = ({ shape, dtype }: TensorType): number => WIDTH[dtype] * sizeOf(shape);

@@ -2,7 +2,7 @@
  * @file Float32 numbers to GGUF's block types. The types of 32 numbers come out bit-equal to the gguf package's `quantize`,
  * which has no K-types; those are searched for by weighted least squares, and their layout is what blocks.ts reads.
  */
-import { roundToBfloat16, roundToFloat16, widenFloat16 } from '../floats.ts';
+import { roundToBfloat16, roundToFloat16 } from '../floats.ts';
 
 export const QUANTISED = [
   'F32',
@@ -31,7 +31,7 @@ interface Encoder {
 const f = Math.fround;
 const half = (value: number): number => roundToFloat16(Float32Array.of(value))[0]!;
 /** The float32 that a half keeps of a number. */
-const asHalf = (value: number): number => widenFloat16(roundToFloat16(Float32Array.of(value)))[0]!;
+const asHalf = Math.f16round;
 const clamp = (value: number, low: number, high: number): number => Math.min(high, Math.max(low, value));
 /** One over it, and 0 for 0. */
 const inverse = (value: number): number => (value === 0 ? 0 : f(1 / value));

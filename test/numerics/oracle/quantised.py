@@ -1,9 +1,9 @@
-"""LoRA steps over bases whose frozen products are rounded, simulated in PyTorch with float64.
+"""LoRA steps over bases in fewer bits, simulated in PyTorch with float64: rounded products, or weights in halves.
 
 usage: python quantised.py REQUEST.json
 
-REQUEST  a list of {"model": a Hugging Face folder, "adapter": a PEFT folder, "rounding": the rounding.safetensors of a
-checkpoint, "precision": "int8" or "int4", "weights": of int4 a safetensors file with the weights that its steps stand
+REQUEST  a list of {"model": a Hugging Face folder, "adapter": a PEFT folder, "precision": "fp16", "int8" or "int4",
+"rounding": of the last two the rounding.safetensors of a checkpoint, "weights": of int4 a safetensors file with the weights that its steps stand
 for, "ids": [[...]], "out": a safetensors file}. Writes into each `out`: `logits` of the ids, `loss` over all next tokens
 (the mean), and `grad.NAME` for each matrix of the adapter; of int4 also `rounded.NAME`, the weights as GPTQ rounds them
 after the rows of `rounding`.
@@ -121,9 +121,35 @@ def projected(product, linear, inverse, pair):
     return forward
 
 
-def simulate(request):
+def opened(request):
     model = AutoModelForCausalLM.from_pretrained(request["model"], dtype=torch.float64, attn_implementation="eager")
-    model = PeftModel.from_pretrained(model, request["adapter"], is_trainable=True).double().eval()
+    return PeftModel.from_pretrained(model, request["adapter"], is_trainable=True).double().eval()
+
+
+def write(request, model, out):
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            out["grad." + name.replace("base_model.model.", "").replace(".default", "")] = parameter.grad
+    save_file({name: tensor.float().contiguous() for name, tensor in out.items()}, request["out"])
+
+
+def halved(request):
+    model = opened(request)
+    whole = model.base_model.model
+    matrices = [whole.get_input_embeddings(), whole.get_output_embeddings()]
+    for path, module in whole.base_model.named_modules():
+        if any(path.endswith(end) for end in PROJECTIONS):
+            matrices.append(getattr(module, "base_layer", module))
+    for matrix in matrices:
+        matrix.weight.data = matrix.weight.data.half().double()
+    ids = torch.tensor(request["ids"])
+    answer = model(input_ids=ids, labels=ids)
+    answer.loss.backward()
+    write(request, model, {"logits": answer.logits.detach(), "loss": answer.loss.detach().reshape(1)})
+
+
+def simulate(request):
+    model = opened(request)
     rounding = {name: tensor.double() for name, tensor in load_file(request["rounding"]).items()}
     largest = rounding["largest"].item()
     whole = model.base_model.model
@@ -187,13 +213,10 @@ def simulate(request):
     loss.backward()
     out["logits"] = (cap * torch.tanh(logits / cap) if cap else logits).detach()
     out["loss"] = loss.detach().reshape(1)
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            out["grad." + name.replace("base_model.model.", "").replace(".default", "")] = parameter.grad
-    save_file({name: tensor.float().contiguous() for name, tensor in out.items()}, request["out"])
+    write(request, model, out)
 
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)  # so small that a second thread only waits
 for each in json.load(open(sys.argv[1])):
-    simulate(each)
+    (halved if each["precision"] == "fp16" else simulate)(each)

@@ -1,8 +1,9 @@
 /** @file A case or more for every op of the table, from which its tests are generated: an op without one fails them. */
 import { Tensor } from 'onnxruntime-node';
+import { roundToFloat16 } from '../../../formats/floats.ts';
 import { frozenInput } from '../../layers/frozen.ts';
 import { BLOCK, Int4 } from '../../quantise/int4.ts';
-import { integers, tensor, type Tensors } from '../../segments/session.ts';
+import { halves, integers, tensor, type Tensors } from '../../segments/session.ts';
 import type { Scope, Value } from '../value.ts';
 import {
   accumulate,
@@ -80,6 +81,9 @@ function int4Weight(to: number, from: number): Tensors {
     }
   return weight.tensors('w');
 }
+const halfWeight = (shape: readonly [number, number]): Tensors => ({
+  w: halves(roundToFloat16(Float32Array.from({ length: shape[0] * shape[1] }, (_, i) => Math.sin(i * i))), shape),
+});
 const A = { a: [3, 4] } as const;
 const AB = { a: [2, 3, 4], b: [3, 1] } as const;
 
@@ -129,6 +133,30 @@ export const CASES: Readonly<Record<string, Case>> = {
     ops: ['gemm'],
     inputs: { a: [3, 4], b: [4, 5], c: [5] },
     build: (_, { a, b, c }) => gemm(a!, b!, { plus: c! }),
+  },
+  'gemm with a weight in halves': {
+    ops: ['gemm'],
+    inputs: { a: [3, 4], c: [3, 5] },
+    build: (s, { a, c }) => gemm(a!, s.input('w', [5, 4], 'float16'), { transB: true, alpha: 0.7, plus: c! }),
+    fed: halfWeight([5, 4]),
+  },
+  'gemm with a weight in halves, the other way': {
+    ops: ['gemm'],
+    inputs: { a: [3, 5] },
+    build: (s, { a }) => gemm(a!, s.input('w', [5, 4], 'float16')),
+    fed: halfWeight([5, 4]),
+  },
+  'gemm with a weight in halves that is widened in pieces': {
+    ops: ['gemm'],
+    inputs: { a: [2, 1024], c: [2, 8200] },
+    build: (s, { a, c }) => gemm(a!, s.input('w', [8200, 1024], 'float16'), { transB: true, plus: c! }),
+    fed: halfWeight([8200, 1024]),
+  },
+  'gemm with such a weight, the other way': {
+    ops: ['gemm'],
+    inputs: { a: [2, 8200], c: [2, 1024] },
+    build: (s, { a, c }) => gemm(a!, s.input('w', [8200, 1024], 'float16'), { plus: c! }),
+    fed: halfWeight([8200, 1024]),
   },
   'a sum that a product starts from': {
     ops: ['gemm'],
@@ -215,6 +243,13 @@ export const CASES: Readonly<Record<string, Case>> = {
     fed: tables(),
     build: (s, { a }) =>
       rotary(a!, s.input('positions', [2, 3], 'int64'), s.input('cos', [6, 2]), s.input('sin', [6, 2])),
+  },
+  'rows of a table in halves': {
+    ops: ['rows'],
+    inputs: {},
+    build: (s) => rows(s.input('w', [6, 4], 'float16'), s.input('ids', [3], 'int64')),
+    fed: { ids: integers(Int32Array.of(5, 0, 5), [3]), ...halfWeight([6, 4]) },
+    forwardOnly: true,
   },
   rows: {
     ops: ['rows'],

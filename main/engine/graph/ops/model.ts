@@ -1,5 +1,6 @@
 /** @file Ops that only language models need: RMS and layer normalisation, rotary positions, rows of a table, one element a row. */
-import { CONTRIB, ends, plain, step, type Op } from '../op.ts';
+import { elementType } from '../../../formats/onnx/build.ts';
+import { CONTRIB, ends, step, type Op } from '../op.ts';
 import { ShapeError, type Attrs, type Value } from '../value.ts';
 import { mul, sub } from './elementwise.ts';
 import { meanLast, reduceSum } from './reduce.ts';
@@ -94,7 +95,7 @@ const rotaryOp: Op<None> = {
   ],
 };
 
-/** Rows of a table: [rows, d], int64 [n] -> [n, d]. The table's gradient is summed where the table is held (network.ts): few of its rows are touched. */
+/** Rows of a table, in float16 if it is frozen: [rows, d], int64 [n] -> float32 [n, d]. The table's gradient is summed where the table is held (network.ts): few of its rows are touched. */
 const rowsOp: Op<None> = {
   name: 'rows',
   backward: 'keep',
@@ -103,7 +104,11 @@ const rowsOp: Op<None> = {
       throw new ShapeError('rows', 'needs int64 ids', [table!, ids!]);
     return [{ shape: [...ids!.shape, ...table!.shape.slice(1)], dtype: 'float32' }];
   },
-  emit: plain('Gather'),
+  emit: (to, node) => {
+    const [inputs, [y]] = ends(to, node);
+    if (node.inputs[0]!.dtype !== 'float16') return to.node('Gather', inputs, [y!]);
+    to.node('Cast', [step(to, 'Gather', inputs)], [y!], { to: elementType('float32') });
+  },
   vjp: () => [undefined, undefined],
 };
 

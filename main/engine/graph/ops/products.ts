@@ -1,6 +1,7 @@
 /** @file Matrix products: Gemm for two matrices, bmm for stacks of them. */
+import { elementType } from '../../../formats/onnx/build.ts';
 import { CONTRIB, ends, step, type Emitter, type Op } from '../op.ts';
-import { ShapeError, type Attrs, type Value } from '../value.ts';
+import { ShapeError, type Attrs, type Node, type Value } from '../value.ts';
 import { broadcast, unbroadcast } from './elementwise.ts';
 
 interface Product extends Attrs {
@@ -19,12 +20,74 @@ const matrix = (v: Value, transposed: number): [number, number] => {
 const turned = (to: Emitter, name: string, rank: number): string =>
   step(to, 'Transpose', [name], { perm: [...Array(rank - 2).keys(), rank - 1, rank - 2] });
 
-/** alpha op(a) op(b) + c, with c of the result's shape or a row [n]. */
+const isHalf = (v: Value): boolean => v.dtype === 'float16';
+/** Bytes of float32 that are widened at a time: a head's table would otherwise stand there whole, wider than it is kept. */
+const WIDENED = 2 ** 25;
+/** Rows of such a weight that are widened at a time. */
+const rowsAtOnce = ({ shape: [rows, columns] }: Value): number =>
+  Math.min(rows!, Math.max(1, Math.floor(WIDENED / (Float32Array.BYTES_PER_ELEMENT * columns!))));
+
+/**
+ * alpha a op(b) + c, with b in float16: pieces of its rows are widened, each beside its product. Of what an op needs the
+ * runtime computes first what was written last, so that what is widened is written before all else: it would otherwise
+ * stand there together before the first product.
+ */
+function halfGemm(to: Emitter, node: Node<Product>): void {
+  const [[a, b, c], [y]] = ends(to, node);
+  const [left, right, added] = node.inputs as [Value, Value, Value?];
+  const { transB, alpha } = node.attrs;
+  const [total, size] = [right.shape[0]!, rowsAtOnce(right)];
+  const starts = Array.from({ length: Math.ceil(total / size) }, (_, i) => i * size);
+  const last = starts.length - 1;
+  const part = (name: string, axis: number, start: number): string =>
+    last === 0
+      ? name
+      : step(to, 'Slice', [name, to.ints([start]), to.ints([Math.min(total, start + size)]), to.ints([axis])]);
+  const turn = to.device === 'webgpu' && transB === 1;
+  // On the way back by other names: widened once for both ways, a weight would be held between them.
+  const whole = transB === 1 || last > 0 ? b! : step(to, 'Reshape', [b!, to.ints(right.shape)]);
+  const exact = starts.map((at) => {
+    const rows = part(whole, transB === 1 ? 0 : -2, at);
+    return step(to, 'Cast', [turn ? turned(to, rows, 2) : rows], { to: elementType('float32') });
+  });
+  // Other names for the same, written after what is widened.
+  const given = step(to, 'Reshape', [a!, to.ints(left.shape)]);
+  const start = added && step(to, 'Reshape', [c!, to.ints(added.shape)]);
+  const product = (x: string, weight: string, plus: string | undefined, into: string): string => {
+    const attributes = { transB: turn ? 0 : transB, alpha: { float: alpha } };
+    to.node('Gemm', plus === undefined ? [x, weight] : [x, weight, plus], [into], attributes);
+    return into;
+  };
+  if (transB === 0 || last === 0) {
+    let sum = start;
+    for (const [i, at] of starts.entries())
+      sum = product(transB === 0 ? part(given, 1, at) : given, exact[i]!, sum, i === last ? y! : to.fresh());
+    return;
+  }
+  const columns = exact.map((weight) => product(given, weight, undefined, to.fresh()));
+  if (start === undefined) return to.node('Concat', columns, [y!], { axis: 1 });
+  to.node('Add', [step(to, 'Concat', columns, { axis: 1 }), start], [y!]);
+}
+
+/** What `halfGemm` holds between its ops. */
+function halfGemmBytes({ inputs: [a, b], attrs: { transB } }: Node<Product>): number {
+  const [n, total, size] = [a!.shape[0]!, b!.shape[0]!, rowsAtOnce(b!)];
+  const besides = size === total ? 0 : n * (transB === 1 ? total : size);
+  return Float32Array.BYTES_PER_ELEMENT * (size * b!.shape[1]! + besides);
+}
+
+/**
+ * alpha op(a) op(b) + c, with c of the result's shape or a row [n]. b may be a frozen weight in float16: it is widened
+ * beside the product, which is one of float32 then, sums included, and has no gradient.
+ */
 export const gemmOp: Op<Product> = {
   name: 'gemm',
   backward: 'keep',
+  inner: (node) => (isHalf(node.inputs[1]!) ? halfGemmBytes(node) : 0),
   types: ([a, b, c], { transA, transB }) => {
     if (a!.shape.length !== 2 || b!.shape.length !== 2) throw new ShapeError('gemm', 'needs two matrices', [a!, b!]);
+    if (a!.dtype !== 'float32' || !(b!.dtype === 'float32' || (isHalf(b!) && transA === 0)))
+      throw new ShapeError('gemm', 'needs float32, or a second matrix in float16', [a!, b!]);
     const [[m, k], [k2, n]] = [matrix(a!, transA), matrix(b!, transB)];
     if (k !== k2) throw new ShapeError('gemm', `inner sizes ${k} and ${k2} differ`, [a!, b!]);
     if (c && !(c.shape.at(-1) === n && (c.shape.length === 1 || (c.shape.length === 2 && c.shape[0] === m))))
@@ -32,6 +95,7 @@ export const gemmOp: Op<Product> = {
     return [{ shape: [m, n], dtype: 'float32' }];
   },
   emit: (to, node) => {
+    if (isHalf(node.inputs[1]!)) return halfGemm(to, node);
     const { transA, transB, alpha } = node.attrs;
     const [[a, b, ...c], outputs] = ends(to, node);
     // A graphics processor reads the rows of b across: turned before, the product takes half the time or less.
@@ -43,7 +107,11 @@ export const gemmOp: Op<Product> = {
     const [ta, tb] = [transA === 1, transB === 1];
     return [
       ta ? gemm(b!, dy!, { transA: tb, transB: true, alpha }) : gemm(dy!, b!, { transB: !tb, alpha }),
-      tb ? gemm(dy!, a!, { transA: true, transB: ta, alpha }) : gemm(a!, dy!, { transA: !ta, alpha }),
+      isHalf(b!)
+        ? undefined
+        : tb
+          ? gemm(dy!, a!, { transA: true, transB: ta, alpha })
+          : gemm(a!, dy!, { transA: !ta, alpha }),
       ...(c ? [unbroadcast(dy!, c.shape)] : []),
     ];
   },
