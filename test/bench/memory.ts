@@ -28,6 +28,8 @@ const CASES: readonly Set[] = [
   { maxLength: 1024, batchSize: 1 },
   { maxLength: 256, batchSize: 2, precision: 'int8' },
   { maxLength: 512, batchSize: 1, precision: 'int8', activationCheckpointing: true },
+  { maxLength: 256, batchSize: 1, precision: 'fp16' },
+  { maxLength: 512, batchSize: 4, precision: 'fp16', activationCheckpointing: true },
   { maxLength: 512, batchSize: 1, precision: 'int4' },
   { maxLength: 256, batchSize: 1, useDora: true },
   { maxLength: 256, batchSize: 1, modulesToSave: ['embed_tokens'] },

@@ -41,7 +41,7 @@ export interface Op<A extends Attrs = Attrs> {
   types(inputs: readonly Value[], attrs: A): readonly TensorType[];
   emit(to: Emitter, node: Node<A>): void;
   /** Bytes that its own nodes hold between them, where that is much. */
-  inner?(node: Node<A>): number;
+  inner?(node: Node<A>, device: Device): number;
   /**
    * Cotangents of the inputs for the cotangents `dy` of the outputs (undefined where an output is not used).
    * Undefined where there is none: integer inputs, constants by nature.

@@ -96,7 +96,7 @@ export function trainingFootprint(spec: ModelSpec, recipe: MemoryKeys, where: Wh
     base: baseBytes(spec, recipe, programs),
     trained: { numbers, largest: FLOAT * Math.max(...sizes) },
     lanes: cut.lanes,
-    lane: laneBytes(spec, recipe, cut, programs),
+    lane: laneBytes(spec, recipe, cut, programs, where.device),
   };
 }
 
@@ -183,7 +183,13 @@ function baseBytes(spec: ModelSpec, recipe: MemoryKeys, { embedding, heads, laye
   };
 }
 
-function laneBytes(spec: ModelSpec, recipe: MemoryKeys, cut: Cut, { heads, layers }: StepPrograms): LaneBytes {
+function laneBytes(
+  spec: ModelSpec,
+  recipe: MemoryKeys,
+  cut: Cut,
+  { heads, layers }: StepPrograms,
+  device: Device,
+): LaneBytes {
   const largest = (bytes: (layer: LayerPrograms) => number): number => Math.max(...layers.map(bytes));
   const hidden = FLOAT * cut.batch * cut.length * spec.hidden;
   const kept = ({ piece }: LayerPrograms): number =>
@@ -200,11 +206,11 @@ function laneBytes(spec: ModelSpec, recipe: MemoryKeys, cut: Cut, { heads, layer
       2 * FLOAT * cut.headRows * spec.hidden,
     fed: largest(({ piece }) => fedBytes([piece.forward.inputs, piece.backward.inputs], perBatchInput)),
     blockScratch: [
-      largest(({ piece }) => scratchBytes(piece.forward)),
-      largest(({ piece }) => scratchBytes(piece.backward, new Set(piece.saved.values()))),
-      largest(({ answer }) => scratchBytes(answer)),
+      largest(({ piece }) => scratchBytes(device, piece.forward)),
+      largest(({ piece }) => scratchBytes(device, piece.backward, new Set(piece.saved.values()))),
+      largest(({ answer }) => scratchBytes(device, answer)),
     ],
-    headScratch: heads.map((program) => scratchBytes(program)),
+    headScratch: heads.map((program) => scratchBytes(device, program)),
     logits: FLOAT * cut.headRows * spec.vocab,
     gradients: largest(({ piece }) => gradientBytes(piece.backward)),
   };
@@ -231,7 +237,11 @@ const gradientBytes = ({ outputs }: Pick<Program, 'outputs'>): number =>
  * lives from its op to the last that reads it; a reshape is another name for the same bytes.
  * @param given values that arrive instead of being computed.
  */
-function scratchBytes({ outputs }: Pick<Program, 'outputs'>, given: ReadonlySet<TensorType> = new Set()): number {
+function scratchBytes(
+  device: Device,
+  { outputs }: Pick<Program, 'outputs'>,
+  given: ReadonlySet<TensorType> = new Set(),
+): number {
   const leaving = new Set<TensorType>(outputs.values());
   const order: Node[] = [];
   const seen = new Set<Node>();
@@ -255,7 +265,7 @@ function scratchBytes({ outputs }: Pick<Program, 'outputs'>, given: ReadonlySet<
   for (const node of order) {
     const made = isReshape(node) ? [] : node.outputs.filter(counts);
     for (const v of made) alive += bytesOf(v);
-    most = Math.max(most, alive + (node.op.inner?.(node) ?? 0));
+    most = Math.max(most, alive + (node.op.inner?.(node, device) ?? 0));
     const done = new Set([...node.inputs.map(held).filter((v) => counts(v) && lastUse.get(v) === node)]);
     for (const v of [...done, ...made.filter((each) => !lastUse.has(each))]) alive -= bytesOf(v);
   }

@@ -1,6 +1,6 @@
 /** @file Matrix products: Gemm for two matrices, bmm for stacks of them. */
 import { elementType } from '../../../formats/onnx/build.ts';
-import { CONTRIB, ends, step, type Emitter, type Op } from '../op.ts';
+import { CONTRIB, ends, step, type Device, type Emitter, type Op } from '../op.ts';
 import { ShapeError, type Attrs, type Node, type Value } from '../value.ts';
 import { broadcast, unbroadcast } from './elementwise.ts';
 
@@ -21,11 +21,15 @@ const turned = (to: Emitter, name: string, rank: number): string =>
   step(to, 'Transpose', [name], { perm: [...Array(rank - 2).keys(), rank - 1, rank - 2] });
 
 const isHalf = (v: Value): boolean => v.dtype === 'float16';
-/** Bytes of float32 that are widened at a time: a head's table would otherwise stand there whole, wider than it is kept. */
-const WIDENED = 2 ** 25;
+/**
+ * Bytes of float32 that are widened at a time: a large weight would otherwise stand there whole, wider than it is kept. A
+ * CPU multiplies with them while they are in its cache (measured: docs/decisions/engine-speed.md); a graphics processor
+ * takes as long to begin a small thing as a large one.
+ */
+const WIDENED: Readonly<Record<Device, number>> = { cpu: 2 ** 23, webgpu: 2 ** 26 };
 /** Rows of such a weight that are widened at a time. */
-const rowsAtOnce = ({ shape: [rows, columns] }: Value): number =>
-  Math.min(rows!, Math.max(1, Math.floor(WIDENED / (Float32Array.BYTES_PER_ELEMENT * columns!))));
+const rowsAtOnce = ({ shape: [rows, columns] }: Value, device: Device): number =>
+  Math.min(rows!, Math.max(1, Math.floor(WIDENED[device] / (Float32Array.BYTES_PER_ELEMENT * columns!))));
 
 /**
  * alpha a op(b) + c, with b in float16: pieces of its rows are widened, each beside its product. Of what an op needs the
@@ -36,7 +40,7 @@ function halfGemm(to: Emitter, node: Node<Product>): void {
   const [[a, b, c], [y]] = ends(to, node);
   const [left, right, added] = node.inputs as [Value, Value, Value?];
   const { transB, alpha } = node.attrs;
-  const [total, size] = [right.shape[0]!, rowsAtOnce(right)];
+  const [total, size] = [right.shape[0]!, rowsAtOnce(right, to.device)];
   const starts = Array.from({ length: Math.ceil(total / size) }, (_, i) => i * size);
   const last = starts.length - 1;
   const part = (name: string, axis: number, start: number): string =>
@@ -69,11 +73,12 @@ function halfGemm(to: Emitter, node: Node<Product>): void {
   to.node('Add', [step(to, 'Concat', columns, { axis: 1 }), start], [y!]);
 }
 
-/** What `halfGemm` holds between its ops. */
-function halfGemmBytes({ inputs: [a, b], attrs: { transB } }: Node<Product>): number {
-  const [n, total, size] = [a!.shape[0]!, b!.shape[0]!, rowsAtOnce(b!)];
-  const besides = size === total ? 0 : n * (transB === 1 ? total : size);
-  return Float32Array.BYTES_PER_ELEMENT * (size * b!.shape[1]! + besides);
+/** What `halfGemm` holds between its ops: rows widened, as they were cut out and turned, and beside pieces those of a result or of a. */
+function halfGemmBytes({ inputs: [a, b], attrs: { transB } }: Node<Product>, device: Device): number {
+  const [total, columns] = b!.shape as [number, number];
+  const size = rowsAtOnce(b!, device);
+  const [cut, turn] = [size < total, device === 'webgpu' && transB === 1];
+  return size * columns * (4 + (cut ? 2 : 0) + (turn ? 2 : 0)) + (cut ? 4 * a!.shape[0]! * total : 0);
 }
 
 /**
@@ -83,7 +88,7 @@ function halfGemmBytes({ inputs: [a, b], attrs: { transB } }: Node<Product>): nu
 export const gemmOp: Op<Product> = {
   name: 'gemm',
   backward: 'keep',
-  inner: (node) => (isHalf(node.inputs[1]!) ? halfGemmBytes(node) : 0),
+  inner: (node, device) => (isHalf(node.inputs[1]!) ? halfGemmBytes(node, device) : 0),
   types: ([a, b, c], { transA, transB }) => {
     if (a!.shape.length !== 2 || b!.shape.length !== 2) throw new ShapeError('gemm', 'needs two matrices', [a!, b!]);
     if (a!.dtype !== 'float32' || !(b!.dtype === 'float32' || (isHalf(b!) && transA === 0)))
