@@ -52,6 +52,7 @@ try {
   ]);
   const bases = {
     fp32: await loadBase(files.config, files.weights, { threads }),
+    fp16: await loadBase(files.config, files.weights, { threads, precision: 'fp16' }),
     int8: await loadBase(files.config, files.weights, { threads, precision: 'int8', rounding }),
   };
   const sides: { name: string; rows: number; run: () => Promise<number> | number; rates: number[] }[] = [

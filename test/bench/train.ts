@@ -3,7 +3,7 @@
  * All sides train rank 16 on all linears with AdamW, on the same ids, with loss on every token; what differs is the
  * precision of the frozen base (in peft's bf16 that of the adapter too). Prints a table with the share that Fettle
  * reaches of what this machine can multiply, measured before each case and after it, and, as the last line, JSON.
- * Options: --rounds N, --threads N, --sides LIST (fettle:fp32,fettle:int8,fettle:int4,peft:fp32,peft:bf16; on a
+ * Options: --rounds N, --threads N, --sides LIST (fettle:fp32,fettle:fp16,fettle:int8,fettle:int4,peft:fp32,peft:bf16; on a
  * graphics processor fettle:fp32:webgpu and, where it is NVIDIA's, peft:fp32:cuda), --device webgpu (it beside the
  * processor), --cases LIST (256x1,512x4: tokens by rows), --steps N (of a round), --model smollm2, or 135m or 1.1b (Llamas
  * of those sizes with random weights), --json (JSON alone).

@@ -99,11 +99,11 @@ describe.skipIf(process.platform === 'win32')('a run whose process is killed', (
     expect(curve(await events(resumed))).toEqual(curve(await events(undisturbed)));
   });
 
-  it.each(['int8', 'int4'])('ends with the same bits where the base is kept in %s', async (precision) => {
-    const rounded = { ...request, set: { ...SET, precision, maxSteps: 12 } };
-    const undisturbed = await settled(await app.client.call('runs.start', rounded));
+  it.each(['fp16', 'int8', 'int4'])('ends with the same bits where the base is kept in %s', async (precision) => {
+    const fewer = { ...request, set: { ...SET, precision, maxSteps: 12 } };
+    const undisturbed = await settled(await app.client.call('runs.start', fewer));
     expect(undisturbed).toMatchObject({ state: 'completed', recipe: { precision } });
-    const begun = await app.client.call('runs.start', rounded);
+    const begun = await app.client.call('runs.start', fewer);
     await reached(begun, 7);
     kill();
     expect((await settled(begun)).state).toBe('interrupted');

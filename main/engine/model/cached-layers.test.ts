@@ -48,9 +48,11 @@ describe('a text that is written token by token', () => {
     ['gemma3', 13],
   ])('is what the whole gives: %s with %i layers', async (name, layers) => {
     const config = withLayers(name, layers);
-    const base = await loadBase(config, randomWeights(config), { threads: 1 });
-    expect(await apart(base)).toBeLessThan(1e-4);
-    await base.release();
+    for (const precision of ['fp32', 'fp16'] as const) {
+      const base = await loadBase(config, randomWeights(config), { threads: 1, precision });
+      expect(await apart(base), precision).toBeLessThan(1e-4);
+      await base.release();
+    }
   });
 
   // The head is in 8 bits in both: each row that it multiplies is rounded by itself, one alone in finer steps.

@@ -72,6 +72,16 @@ it('a base answers in lanes, and has fewer of them than rows where there are few
   }
 });
 
+it('lanes share a base in halves as it is', async () => {
+  const open = (lanes: number): Promise<BaseModel> =>
+    loadBase(files.config, files.weights, { threads: 1, lanes, precision: 'fp16' });
+  const [alone, beside] = [await open(1), await open(3)];
+  const rows = batch([100, 30, 64]);
+  expect(worstDifference(await beside.losses(rows), await alone.losses(rows))).toBeLessThan(1e-4);
+  await alone.release();
+  await beside.release();
+});
+
 it('a fault in a lane is told as it is in one', async () => {
   const rows = batch([20, 20, 20]);
   rows.ids.fill(9999, rows.length);
