@@ -31,8 +31,4 @@ export function roundToBfloat16(source: Float32Array): Uint16Array {
   return out;
 }
 
-/** @param words where they go, if there is a place for them. */
-export function roundToFloat16(source: Float32Array, words = new Uint16Array(source.length)): Uint16Array {
-  new Float16Array(words.buffer, words.byteOffset, words.length).set(source);
-  return words;
-}
+export const roundToFloat16 = (source: Float32Array): Uint16Array => new Uint16Array(new Float16Array(source).buffer);

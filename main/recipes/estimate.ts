@@ -151,9 +151,9 @@ function cheaper(recipe: Recipe): Try[] {
       set: { batchSize: 1, gradientAccumulation },
     });
   }
-  if (plain && exact)
+  if (plain && (exact || recipe.precision === 'int8'))
     tries.push({
-      text: 'Keep the frozen model in 16 bits (precision fp16), which is slower on the processor and hardly less exact',
+      text: `Keep the frozen model in 16 bits (precision fp16), ${exact ? 'hardly less exact and a little slower' : 'more exact, and slower'}`,
       set: { precision: 'fp16' },
     });
   if (plain && recipe.precision !== 'int4')
@@ -174,6 +174,15 @@ function cheaper(recipe: Recipe): Try[] {
   return tries;
 }
 
+/** Several changes as one, told one after the other. */
+function together(tries: readonly Try[]): Try {
+  const later = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1);
+  return {
+    text: tries.map(({ text }, i) => (i === 0 ? text : later(text))).join('; '),
+    set: Object.assign({}, ...tries.map(({ set }) => set)) as Change,
+  };
+}
+
 /** What makes it fit, each with its figure: single changes, else the fewest together, best first. */
 function memorySuggestions(
   recipe: Recipe,
@@ -191,12 +200,14 @@ function memorySuggestions(
   const more = taking({}) - free;
   const close = { text: `Close other programs: about ${inWords(more)} more free memory is needed.`, set: {} };
   if (single.length > 0) return [...single.slice(0, 3).map(told), close];
-  let all: Try | undefined;
-  for (const { text, set } of tries) {
+  let chosen: Try[] = [];
+  for (const each of tries) {
     // Of two that change the same the one that takes less stands.
-    if (all && taking({ ...all.set, ...set }) >= taking(all.set)) continue;
-    const words = all ? `${all.text}; ${text.charAt(0).toLowerCase()}${text.slice(1)}` : text;
-    all = { text: words, set: { ...all?.set, ...set } };
+    const others = chosen.filter(({ set }) => !Object.keys(set).some((key) => key in each.set));
+    const next = [...others, each];
+    if (chosen.length > 0 && taking(together(next).set) >= taking(together(chosen).set)) continue;
+    chosen = next;
+    const all = together(chosen);
     if (taking(all.set) <= free) return [told(all), close];
   }
   return [close, { text: 'Choose a smaller model.', set: {} }];

@@ -104,6 +104,8 @@ describe('the estimate of memory', () => {
     expect(needs({ activationCheckpointing: true })).toBeLessThan(needs({}));
     expect(needs({ precision: 'int4' })).toBeLessThan(needs({ precision: 'int8' }));
     expect(needs({ precision: 'int8' })).toBeLessThan(needs({}));
+    expect(needs({ precision: 'fp16' })).toBeLessThan(needs({}));
+    expect(needs({ precision: 'int4' })).toBeLessThan(needs({ precision: 'fp16' }));
   });
 });
 
@@ -112,7 +114,7 @@ describe('a run in its process', () => {
   beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), 'fettle-takes-'))));
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  it.each(['fp32', 'int8', 'int4'] as const)(
+  it.each(['fp32', 'fp16', 'int8', 'int4'] as const)(
     'writes what was estimated, to the byte of its tensors (%s)',
     async (precision) => {
       const path = await writeTinyModel(join(folder, precision));

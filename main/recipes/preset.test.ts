@@ -193,6 +193,15 @@ describe('a recommended recipe', () => {
 
     const little = plan({ data: prose }, own, 0.6 * GB).estimate.suggestions[0]!;
     expect(Object.keys(little.set).length).toBeGreaterThan(1);
+    // Each that is told is one of those that are set.
+    const told = ['16 bits', '8 bits', '4 bits'].filter((words) => little.text.includes(words));
+    expect(told).toEqual(['4 bits']);
+    expect(little.set).toMatchObject({ precision: 'int4' });
+    const eight = { ...own, batchSize: 1, activationCheckpointing: true, precision: 'int8' };
+    const { memoryBytes } = plan({ data: prose }, eight).estimate;
+    expect(plan({ data: prose }, eight, memoryBytes - 1e6).estimate.suggestions[0]).toMatchObject({
+      set: { precision: 'fp16' },
+    });
     expect(plan({ data: prose }, { ...own, ...little.set }, 0.6 * GB).estimate.fits).toBe(true);
     expect(plan({ data: prose }, own, 0.1 * GB).estimate.suggestions.at(-1)?.text).toContain('smaller model');
   });

@@ -59,7 +59,7 @@ const DOUBTS: readonly Doubt[] = [
     key: 'precision',
     when: ({ precision }, { model }) => precision === 'int4' && model.parameters < 1e9,
     question: () =>
-      '4 bits save memory, not time: a run is no faster, its first start rounds the model for a while, and a small model loses some of what it knows. int8 or fp32 suit it better where they fit. Is it meant?',
+      '4 bits save memory, not time: a run is no faster, its first start rounds the model for a while, and a small model loses some of what it knows. fp32, fp16 or int8 suit it better where they fit. Is it meant?',
   },
   {
     key: 'dropout',

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { writeExamples } from '../../test/e2e/examples.ts';
 import { writeTinyModel } from '../../test/fixtures/tiny-model.ts';
 import { found, need } from '../../test/support/needs.ts';
@@ -95,7 +95,9 @@ describe('a run', { timeout: 300_000 }, () => {
   });
 
   it('keeps its base in 16 bits where the graphics processor knows them', async (test) => {
+    const before = process.env['VK_ICD_FILENAMES'];
     process.env['VK_ICD_FILENAMES'] = need(test, 'lavapipe', found.lavapipe);
+    onTestFinished(() => void (process.env['VK_ICD_FILENAMES'] = before));
     const { devices } = await app.client.call('app.doctor', {});
     expect(devices.find(({ device }) => device === 'webgpu')?.name).toContain('llvmpipe');
     const there = await finished({ device: 'webgpu', precision: 'fp16' });

@@ -71,7 +71,7 @@ export const found = {
       )
     : undefined,
   /** The same of Mesa's driver. */
-  lavapipe: VULKAN.some(existsSync) ? (process.env.FETTLE_TEST_VULKAN ?? lavapipe()) : undefined,
+  lavapipe: VULKAN.some(existsSync) ? (process.env.FETTLE_TEST_VULKAN_HALVES ?? lavapipe()) : undefined,
 };
 
 /** Skips the test where `value` is missing; in CI that is a failure unless the skip is allowed. */

@@ -64,17 +64,19 @@ const IN_HALF: Freeze = {
 /** Of a half's bits those that are all set in what is no finite number. */
 const EXPONENT = 0x7c00;
 
-/** Throws MODEL_INCOMPLETE for values that are none, RECIPE_INVALID for those that halves cannot hold. */
+/** The weight itself is given back. Throws MODEL_INCOMPLETE for values that are none, RECIPE_INVALID for those that halves cannot hold. */
 function inHalf(weight: Tensor): Tensor {
-  const words = roundToFloat16(numbers(weight));
+  const exact = numbers(weight);
+  const words = roundToFloat16(exact);
   if (words.some((word) => (word & EXPONENT) === EXPONENT)) {
-    if (!numbers(weight).every(Number.isFinite)) throw noNumbers();
+    if (!exact.every(Number.isFinite)) throw noNumbers();
     throw new FettleError(
       'RECIPE_INVALID',
       'The model has weights beyond 65,504, which 16 bits cannot hold.',
       'Use precision=fp32, int8 or int4.',
     );
   }
+  discard(exact);
   return halves(words, weight.dims);
 }
 

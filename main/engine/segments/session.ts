@@ -28,6 +28,8 @@ const EXTRA: Readonly<Record<Device, Readonly<Record<string, Readonly<Record<str
       // A masked score's exponential is a denormal number, which a CPU computes with slowly; as zero it is as good.
       set_denormal_as_zero: '1',
     },
+    // A weight that is widened in pieces is cut as it is wanted: as one Split all pieces would be copied before the first.
+    optimization: { disable_specified_optimizers: 'GatherSliceToSplitFusion' },
   },
   webgpu: {
     // An op that the device lacks would run on the CPU unseen, with everything it needs carried there and back.
