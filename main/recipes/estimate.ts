@@ -153,7 +153,7 @@ function cheaper(recipe: Recipe): Try[] {
   }
   if (plain && (exact || recipe.precision === 'int8'))
     tries.push({
-      text: `Keep the frozen model in 16 bits (precision fp16), ${exact ? 'hardly less exact and a little slower' : 'more exact, and slower'}`,
+      text: `Keep the frozen model in 16 bits (precision fp16), ${exact ? 'hardly less exact and about as fast' : 'more exact, and slower'}`,
       set: { precision: 'fp16' },
     });
   if (plain && recipe.precision !== 'int4')

@@ -1,6 +1,6 @@
 /** @file How much memory a training process takes: what the engine counts that it holds, and the process around it as measured. */
 import type { Model } from '../contract/entities.ts';
-import type { Precision, Recipe } from '../contract/recipe.ts';
+import { isQuantised, type Precision, type Recipe } from '../contract/recipe.ts';
 import type { ModelSpec } from '../engine/architectures/spec.ts';
 import {
   trainedLayout,
@@ -65,15 +65,15 @@ function footprint(model: ModelSize, keys: MemoryKeys, where: Where): Footprint 
 export const needsExact = ({ method, useDora, modulesToSave = [] }: Partial<Recipe>): boolean =>
   method === 'full' || useDora === true || modulesToSave.length > 0;
 
-// Fitted to what 24 runs took at their peak (`npm run bench:memory`, docs/benchmarks.md).
+// Fitted to what 28 runs took at their peak, three times each (`npm run bench:memory`, docs/benchmarks.md).
 /** Node, the runtime's library, its sessions and threads, and small pieces in the heap, beside any model. */
-const PROCESS_BYTES = 160e6;
+const PROCESS_BYTES = 161e6;
 /** A lane beside the first: its thread, and its sessions. */
 const LANE_BYTES = 36e6;
 /** What the heap grows to for the bytes between ops, of the largest pass over a block and the largest of all, which come and go in pieces. */
 const SCRATCH = 1.2;
-/** Beside a base in fewer bits, whose head is rounded or widened: of the bytes of its logits. */
-const FEWER_BITS = 1.5;
+/** Beside a base in 8 or 4 bits, whose head is in 8 bits: of the bytes of its logits. */
+const ROUNDED_HEAD = 1.5;
 /** Of the largest matrix that is trained: what comes and goes with it, at one time more than at another. */
 const LARGEST_TRAINED = 0.8;
 /** Values, gradients and the two moments of AdamW, in bytes. */
@@ -100,7 +100,7 @@ export function trainingMemory(
   const block = Math.max(...lane.blockScratch);
   const between =
     SCRATCH * (block + Math.max(block, ...lane.headScratch)) +
-    (keys.precision === 'fp32' ? 0 : FEWER_BITS * lane.logits);
+    (isQuantised(keys.precision) ? ROUNDED_HEAD * lane.logits : 0);
   const examples = data
     ? (data.trainTokens + data.heldOutTokens) * EXAMPLE_BYTES.token +
       (data.trainRows + data.heldOutRows) * EXAMPLE_BYTES.row

@@ -92,7 +92,7 @@ function precisionFor({ speeds }: RecipeContext, partial: Partial<Recipe>): Prec
 
 /** What a base in fp16 is. */
 const HALVES =
-  'That is as exact as nearly all models are given out; products are those of fp32, and slower by a sixth on the processor, for which each weight is widened.';
+  'That is as exact as nearly all models are given out, and about as fast: each weight is widened for its product, which is one of fp32.';
 
 function precisionReason(recipe: Recipe, speeds: Speeds | null): string {
   if (needsExact(recipe)) return 'What is trained here needs the model’s own weights, exact.';
