@@ -70,6 +70,10 @@ export function step(
   return result;
 }
 
+/** The name of a value with its last two axes exchanged. */
+export const turned = (to: Emitter, name: string, rank: number): string =>
+  step(to, 'Transpose', [name], { perm: [...Array(rank - 2).keys(), rank - 1, rank - 2] });
+
 /** An emission that is one ONNX node with the op's attributes as they are. */
 export const plain =
   (opType: string) =>

@@ -1,8 +1,8 @@
 /** @file Matrix products: Gemm for two matrices, bmm for stacks of them. */
-import { elementType } from '../../../formats/onnx/build.ts';
-import { CONTRIB, ends, step, type Device, type Emitter, type Op } from '../op.ts';
-import { ShapeError, type Attrs, type Node, type Value } from '../value.ts';
+import { CONTRIB, ends, step, turned, type Op } from '../op.ts';
+import { ShapeError, type Attrs, type Value } from '../value.ts';
 import { broadcast, unbroadcast } from './elementwise.ts';
+import { halfGemm, halfGemmBytes, isHalf } from './halves.ts';
 
 interface Product extends Attrs {
   readonly transA: number;
@@ -15,71 +15,6 @@ const matrix = (v: Value, transposed: number): [number, number] => {
   const [m, n] = [v.shape.at(-2)!, v.shape.at(-1)!];
   return transposed ? [n, m] : [m, n];
 };
-
-/** The name of a value with its last two axes exchanged. */
-const turned = (to: Emitter, name: string, rank: number): string =>
-  step(to, 'Transpose', [name], { perm: [...Array(rank - 2).keys(), rank - 1, rank - 2] });
-
-const isHalf = (v: Value): boolean => v.dtype === 'float16';
-/**
- * Bytes of float32 that are widened at a time: a large weight would otherwise stand there whole, wider than it is kept. A
- * CPU multiplies with them while they are in its cache (measured: docs/decisions/engine-speed.md); a graphics processor
- * takes as long to begin a small thing as a large one.
- */
-const WIDENED: Readonly<Record<Device, number>> = { cpu: 2 ** 23, webgpu: 2 ** 26 };
-/** Rows of such a weight that are widened at a time. */
-const rowsAtOnce = ({ shape: [rows, columns] }: Value, device: Device): number =>
-  Math.min(rows!, Math.max(1, Math.floor(WIDENED[device] / (Float32Array.BYTES_PER_ELEMENT * columns!))));
-
-/**
- * alpha a op(b) + c, with b in float16: pieces of its rows are widened, each beside its product. Of what an op needs the
- * runtime computes first what was written last, so that what is widened is written before all else: it would otherwise
- * stand there together before the first product.
- */
-function halfGemm(to: Emitter, node: Node<Product>): void {
-  const [[a, b, c], [y]] = ends(to, node);
-  const [left, right, added] = node.inputs as [Value, Value, Value?];
-  const { transB, alpha } = node.attrs;
-  const [total, size] = [right.shape[0]!, rowsAtOnce(right, to.device)];
-  const starts = Array.from({ length: Math.ceil(total / size) }, (_, i) => i * size);
-  const last = starts.length - 1;
-  const part = (name: string, axis: number, start: number): string =>
-    last === 0
-      ? name
-      : step(to, 'Slice', [name, to.ints([start]), to.ints([Math.min(total, start + size)]), to.ints([axis])]);
-  const turn = to.device === 'webgpu' && transB === 1;
-  // On the way back by other names: widened once for both ways, a weight would be held between them.
-  const whole = transB === 1 || last > 0 ? b! : step(to, 'Reshape', [b!, to.ints(right.shape)]);
-  const exact = starts.map((at) => {
-    const rows = part(whole, transB === 1 ? 0 : -2, at);
-    return step(to, 'Cast', [turn ? turned(to, rows, 2) : rows], { to: elementType('float32') });
-  });
-  // Other names for the same, written after what is widened.
-  const given = step(to, 'Reshape', [a!, to.ints(left.shape)]);
-  const start = added && step(to, 'Reshape', [c!, to.ints(added.shape)]);
-  const product = (x: string, weight: string, plus: string | undefined, into: string): string => {
-    const attributes = { transB: turn ? 0 : transB, alpha: { float: alpha } };
-    to.node('Gemm', plus === undefined ? [x, weight] : [x, weight, plus], [into], attributes);
-    return into;
-  };
-  if (transB === 0 || last === 0) {
-    let sum = start;
-    for (const [i, at] of starts.entries())
-      sum = product(transB === 0 ? part(given, 1, at) : given, exact[i]!, sum, i === last ? y! : to.fresh());
-    return;
-  }
-  const columns = exact.map((weight) => product(given, weight, undefined, to.fresh()));
-  if (start === undefined) return to.node('Concat', columns, [y!], { axis: 1 });
-  to.node('Add', [step(to, 'Concat', columns, { axis: 1 }), start], [y!]);
-}
-
-/** What `halfGemm` holds between its ops: rows widened, as they were cut out and turned, and beside pieces those of a result or of a. */
-function halfGemmBytes({ inputs: [a, b], attrs: { transB } }: Node<Product>, device: Device): number {
-  const [total, columns] = b!.shape as [number, number];
-  const size = rowsAtOnce(b!, device);
-  const [cut, turn] = [size < total, device === 'webgpu' && transB === 1];
-  return size * columns * (4 + (cut ? 2 : 0) + (turn ? 2 : 0)) + (cut ? 4 * a!.shape[0]! * total : 0);
-}
 
 /**
  * alpha op(a) op(b) + c, with c of the result's shape or a row [n]. b may be a frozen weight in float16: it is widened
