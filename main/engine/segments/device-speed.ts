@@ -24,10 +24,7 @@ export interface MeasuredDevice {
   readonly halves: boolean;
 }
 
-/**
- * Throws what the runtime does where there is no such device, and
- * may end the process with it: ask in a child process.
- */
+/** Throws what the runtime does where there is no such device, and may end the process with it: ask in a child process. */
 export async function measureDevice(): Promise<MeasuredDevice> {
   const memory = new DeviceMemory();
   try {
