@@ -5,7 +5,7 @@ import { wantedBy } from '../../main/engine/model/weights.ts';
 import { DeviceMemory } from '../../main/engine/segments/device-memory.ts';
 import { zeros } from '../../main/engine/segments/session.ts';
 import { TINY_CONFIGS } from '../fixtures/tiny-configs.ts';
-import { expectSame, open } from '../support/device-steps.ts';
+import { expectSame, FAMILIES, open } from '../support/device-steps.ts';
 import { found, need } from '../support/needs.ts';
 
 /** As long as anything lies on the device, it keeps the programs that it compiled. */
@@ -16,18 +16,12 @@ beforeEach(async (test) => {
   await device.put('held', { x: zeros([1]) });
 });
 
-const CASES = [
-  { name: 'llama', packed: false, activationCheckpointing: false },
-  { name: 'gemma2', packed: true, activationCheckpointing: false },
-  { name: 'gpt2', packed: false, activationCheckpointing: true },
-] as const;
-
 describe('on a graphics processor', { timeout: 300_000 }, () => {
-  it.each(CASES)('$name in halves: ten steps are those of the CPU', ({ name, packed, activationCheckpointing }) =>
-    expectSame(name, packed, { activationCheckpointing, precision: 'fp16' }),
+  it.each(FAMILIES)('$name in halves: ten steps are those of the CPU', ({ name, ...how }) =>
+    expectSame(name, { ...how, precision: 'fp16' }),
   );
 
-  it('another driver than SwiftShader takes the same ten steps in fp32', () => expectSame('llama', true, {}));
+  it('another driver than SwiftShader takes the same ten steps in fp32', () => expectSame('llama', { packed: true }));
 
   it('the matrices of a base in halves take half the bytes', async () => {
     const exact = await open('llama', 'webgpu');

@@ -11,7 +11,7 @@ import { DeviceMemory } from '../../main/engine/segments/device-memory.ts';
 import { tensor, zeros } from '../../main/engine/segments/session.ts';
 import { DeviceAdamW } from '../../main/engine/train/device-adamw.ts';
 import { TINY_CONFIGS } from '../fixtures/tiny-configs.ts';
-import { ADAMW, batchAt, expectSame, LENGTH, open, ROWS } from '../support/device-steps.ts';
+import { ADAMW, batchAt, expectSame, FAMILIES, LENGTH, open, ROWS } from '../support/device-steps.ts';
 import { found, need } from '../support/needs.ts';
 
 /** Makes this process find SwiftShader where it looks for graphics processors. */
@@ -24,18 +24,12 @@ async function needDevice(test: { skip(note?: string): void }): Promise<void> {
 const device = new DeviceMemory();
 afterAll(() => device.release());
 
-const CASES = [
-  { name: 'llama', packed: false, activationCheckpointing: false },
-  { name: 'gemma2', packed: true, activationCheckpointing: false },
-  { name: 'gpt2', packed: false, activationCheckpointing: true },
-] as const;
-
 // Most of the time it compiles shaders, on cores that may have other work.
 describe('training on a graphics processor', { timeout: 300_000 }, () => {
-  for (const { name, packed, activationCheckpointing } of CASES)
+  for (const { name, ...how } of FAMILIES)
     it(`${name}: ten steps are those of the CPU`, async (test) => {
       await needDevice(test);
-      await expectSame(name, packed, { activationCheckpointing });
+      await expectSame(name, how);
     });
 
   it('carries in what a batch is and out what is told of it', async (test) => {

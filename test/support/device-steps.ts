@@ -68,8 +68,18 @@ export async function steps(model: TunedModel, count: number, packed: boolean): 
   return { losses, norms, values: model.parameters.values.slice(), measured: await model.losses(batchAt(0, packed)) };
 }
 
+/** Models that have little in common, and of each another way of training. */
+export const FAMILIES = [
+  { name: 'llama', packed: false, activationCheckpointing: false },
+  { name: 'gemma2', packed: true, activationCheckpointing: false },
+  { name: 'gpt2', packed: false, activationCheckpointing: true },
+] as const;
+
 /** Ten steps on both: losses, norms, values, and what is measured with them. */
-export async function expectSame(name: string, packed: boolean, opening: Opening): Promise<void> {
+export async function expectSame(
+  name: string,
+  { packed = false, ...opening }: Opening & { readonly packed?: boolean },
+): Promise<void> {
   const host = await open(name, 'cpu', opening);
   const placed = await open(name, 'webgpu', opening);
   const [wanted, got] = [await steps(host.model, 10, packed), await steps(placed.model, 10, packed)];
