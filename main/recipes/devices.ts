@@ -95,6 +95,15 @@ export function onlyOnProcessor(recipe: Recipe): string | undefined {
   return modulesToSave.length > 0 ? 'training embedding or head in whole' : undefined;
 }
 
+/** What keeps this graphics processor from training a recipe, in words; undefined where nothing does. */
+function whatItLacks(recipe: Recipe, { halves }: Graphics): string | undefined {
+  const only = onlyOnProcessor(recipe);
+  if (only) return `cannot do ${only} yet`;
+  return recipe.precision === 'fp16' && !halves
+    ? 'knows no 16-bit numbers, in which a base in fp16 is kept'
+    : undefined;
+}
+
 /** Bytes of a graphics processor's memory that training takes, by the tokens of a micro-batch; in the recipe's precision unless said. */
 type Needed = (tokens: number, precision?: Precision) => number;
 
@@ -111,9 +120,7 @@ export function chooseDevice(
   const onCpu = (why: string): Chosen => ({ device: 'cpu', name: cpu, why: `Training on the processor: ${why}.` });
   if (recipe.device === 'cpu') return onCpu('the recipe says so');
   const { name, fp32, memoryBytes } = graphics;
-  const only =
-    onlyOnProcessor(recipe) ??
-    (recipe.precision === 'fp16' && !graphics.halves ? 'a base in fp16: it knows no 16-bit numbers' : undefined);
+  const cannot = whatItLacks(recipe, graphics);
   const called = name ?? 'the graphics processor';
   const least = DEVICE_TOKENS.at(-1)!;
   const fits = (tokens: number): boolean => memoryBytes !== null && needed(tokens) <= memoryBytes * FILLED;
@@ -131,10 +138,10 @@ export function chooseDevice(
         `The recipe asks for a graphics processor: ${graphics.why}.`,
         'Use device=cpu or auto. `fettle doctor` says what was found.',
       );
-    if (only)
+    if (cannot)
       throw new FettleError(
         'RECIPE_INVALID',
-        `The graphics processor cannot do ${only}.`,
+        `The graphics processor ${cannot}.`,
         'Use device=cpu or auto, or a plain adapter in fp32.',
       );
     return chosen('the recipe says so');
@@ -142,7 +149,7 @@ export function chooseDevice(
   if (fp32 === null) return onCpu(`no graphics processor can be used, ${graphics.why}`);
   const not = whyNot(graphics, speeds);
   if (not) return onCpu(not);
-  if (only) return onCpu(`${called} cannot do ${only}`);
+  if (cannot) return onCpu(`${called} ${cannot}`);
   if (memoryBytes !== null && needed(least) > memoryBytes) {
     const inHalves = needed(least, 'fp16');
     const fitting =

@@ -107,6 +107,12 @@ function precisionReason(recipe: Recipe, speeds: Speeds | null): string {
   return `The frozen model multiplies ${gain.toFixed(1)} times as fast in 8 bits here (${measured}); SmolLM2 came out about 0.6% of the loss behind fp32. Comparing and exporting use the model as it is, in fp32.`;
 }
 
+/** Why a base is in fewer bits than was wanted. */
+function thriftReason(precision: Precision, freeMemoryBytes: number): string {
+  const [bits, cost] = precision === 'fp16' ? [16, HALVES] : [4, 'It is less exact: compare the result with the base.'];
+  return `The frozen model is kept in ${bits} bits, since it would not fit the ${inWords(freeMemoryBytes)} of memory that are free otherwise. ${cost}`;
+}
+
 /** What may be given up for memory. */
 type Thrift = Pick<Recipe, 'activationCheckpointing'> & { readonly precision: Precision };
 
@@ -328,13 +334,13 @@ export function preset(
     precision: {
       reason:
         precision !== wantedPrecision
-          ? `The frozen model is kept in ${precision === 'fp16' ? 16 : 4} bits, since it would not fit the ${inWords(freeMemoryBytes)} of memory that are free otherwise. ${precision === 'fp16' ? HALVES : 'It is less exact: compare the result with the base.'}`
+          ? thriftReason(precision, freeMemoryBytes)
           : precisionReason(recipe, context.speeds),
       usual: 'fp32; int8 is faster, fp16 and int4 take less memory',
     },
     device: {
       reason: onlyOnProcessor(recipe)
-        ? `The processor: a graphics processor cannot do ${onlyOnProcessor(recipe)}.`
+        ? `The processor: a graphics processor cannot do ${onlyOnProcessor(recipe)} yet.`
         : recipe.device === 'auto'
           ? 'The fastest that works here, tried when the run begins; it says which one and why.'
           : 'As you chose.',

@@ -30,14 +30,14 @@ export function batchAt(step: number, packed: boolean): Batch {
   };
 }
 
-export interface Steps {
+interface Steps {
   readonly losses: number[];
   readonly norms: number[];
   readonly values: Float32Array;
   readonly measured: Float32Array;
 }
 
-export interface Opening {
+interface Opening {
   readonly activationCheckpointing?: boolean;
   readonly precision?: Precision;
 }
@@ -54,7 +54,7 @@ export async function open(
   return { base, model: base.withLora({ seed: 1, rank: 4, alpha: 8, targetModules, activationCheckpointing }) };
 }
 
-export async function steps(model: TunedModel, count: number, packed: boolean): Promise<Steps> {
+async function steps(model: TunedModel, count: number, packed: boolean): Promise<Steps> {
   const optimizer = model.optimizer(ADAMW);
   const [losses, norms]: [number[], number[]] = [[], []];
   for (let step = 0; step < count; step++) {

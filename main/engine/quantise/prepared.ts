@@ -8,7 +8,7 @@ import { mkdir, readdir, utimes } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { Tensor } from 'onnxruntime-node';
+import type { Tensor } from 'onnxruntime-node';
 import { z } from 'zod';
 import type { Quantised } from '../../contract/recipe.ts';
 import { freeBytes, keepNewest } from '../../formats/disk.ts';
@@ -21,7 +21,7 @@ import {
 } from '../../formats/safetensors.ts';
 import type { BaseWeights } from '../model/weights.ts';
 import { sharedBytes, sharedFloats } from '../segments/mapped.ts';
-import type { Tensors } from '../segments/session.ts';
+import { weightTensor, type Tensors } from '../segments/session.ts';
 import { FETTLE_VERSION, runtimeVersion } from '../version.ts';
 import type { Rounding } from './freeze.ts';
 import { readRounding, roundingTensors } from './stored.ts';
@@ -243,7 +243,7 @@ function weightsFrom(numbers: Numbers): BaseWeights {
   const records = new Map<string, Record<string, Tensor>>();
   for (const [names, { shape, data }] of numbers) {
     const type = data instanceof Float32Array ? 'float32' : data instanceof Int8Array ? 'int8' : 'uint8';
-    const tensor = new Tensor(type as 'float32', data as Float32Array, shape);
+    const tensor = weightTensor(type, data, shape);
     for (const called of names.split(' ')) {
       const [record, name] = called.split('/', 2) as [string, string];
       const known = records.get(record);
